@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# sudo's PATH has no /usr/local/go/bin.
+export PATH := $(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BIRDS   := bird3-trixie bird2-sid bird3-sid
+# Where `make demo` leaves its profiles and reports.
+OUT     ?= demo-out
+# Of each fuzz target.
+FUZZTIME ?= 30s
+# Which benchmarks `make bench` runs.
+BENCH   ?= .
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## make bin/leakprof
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/leakprof ./cmd/leakprof
+
+.PHONY: demo
+demo: ## run the case on a BIRD of its own, from nothing to the report (as root)
+	@scripts/install-deps demo
+	@scripts/bird-root bird3-trixie >/dev/null
+	@$(MAKE) --no-print-directory build
+	bin/leakprof lab --routes 25000 --out $(OUT)
+
+.PHONY: test
+test: ## install what is missing and run every check and test (as root; minutes)
+	@scripts/install-deps test
+	@for bird in $(BIRDS); do scripts/bird-root $$bird >/dev/null; done
+	@$(MAKE) --no-print-directory check-generated lint build
+	go test -count=1 -timeout 20m -p 1 ./...
+
+.PHONY: generate
+generate: ## compile the BPF programs and make the Go code that loads them
+	go generate ./...
+
+.PHONY: check-generated
+check-generated: ## fail if generated files are not what their sources make
+	scripts/check-generated
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -w $$(go list -f '{{.Dir}}' ./...)
+
+.PHONY: lint
+lint: ## gofmt and go vet
+	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+	if [[ -n $$unformatted ]]; then echo "make lint: run make fmt for:" $$unformatted >&2; exit 1; fi
+	go vet ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+.PHONY: bench
+bench: ## run the benchmarks; BENCH=REGEXP chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./...
+
+.PHONY: clean
+clean: ## remove what was built and what the demo wrote, but not the fetched BIRDs (.bird)
+	rm -rf bin demo-out
