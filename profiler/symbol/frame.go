@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package symbol
+
+// Source says how a frame got its name, from the least to the most telling.
+type Source uint8
+
+const (
+	// SourceAddress: nothing covers the address; Function is "module+0xvaddr".
+	SourceAddress Source = iota
+	// SourcePLT: a stub of the procedure linkage table, named "function@plt".
+	SourcePLT
+	// SourceDynamic: an exported symbol (.dynsym) whose extent covers the address.
+	SourceDynamic
+	// SourceSymbol: a symbol of .symtab whose extent covers the address.
+	SourceSymbol
+	// SourceDWARF: a DW_TAG_subprogram, the function that owns the machine code.
+	SourceDWARF
+	// SourceInline: a DW_TAG_inlined_subroutine, a call that the compiler dissolved.
+	SourceInline
+)
+
+var sourceNames = [...]string{"address", "plt", "dynsym", "symtab", "dwarf", "inline"}
+
+// String returns a short lower-case name, e.g. "dwarf".
+func (s Source) String() string {
+	if int(s) < len(sourceNames) {
+		return sourceNames[s]
+	}
+	return "unknown"
+}
+
+// Frame is one function of a call chain at one address. One physical frame of
+// the stack becomes several Frames where the compiler inlined calls.
+type Frame struct {
+	// Function is the name in the source if DWARF knows it (the mangled name
+	// where the language mangles), else the symbol without the suffixes of
+	// compiler-made clones, else "module+0xvaddr". Never empty.
+	Function string
+	// Symbol is the raw ELF symbol that covers the address, with its
+	// suffixes, e.g. "bmp_peer_down.lto_priv.0". Empty for inlined frames.
+	Symbol string
+	// File is the cleaned path of the source file as the compiler recorded
+	// it, "" if unknown.
+	File string
+	// Line is the 1-based line that was executing in this frame: for a caller
+	// that of the call. 0 if unknown, or if the code stems from no line.
+	Line int
+	// Inlined is true if this call was inlined into the next Frame.
+	Inlined bool
+	// Module is the base name of the ELF file.
+	Module string
+	// Address is the ELF virtual address that was asked for, the same in all
+	// frames of one physical frame.
+	Address uint64
+	// Source says where Function comes from.
+	Source Source
+}
