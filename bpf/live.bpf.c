@@ -1,0 +1,501 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Keeps the set of the target's live blocks: an entry when an allocation
+ * function returns, none from the moment a block is given to free. An entry
+ * is removed before the real free and added after the real allocation, so
+ * that another thread which gets the same address meets an empty place.
+ */
+#include "abi.h"
+#include "kernel.h"
+#include "unwind.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Constants alone leave no trace in BTF, where Go takes them from. */
+const struct {
+	enum function function;
+	enum stack_end stack_end;
+	enum counter counter;
+	enum cfa_kind cfa_kind;
+	enum saved_kind saved_kind;
+} *abi_enums __attribute__((unused));
+
+/* The target, as numbered in the pid namespace {dev, inode} that user space
+ * runs in: not every way of attaching filters by process (uprobe_multi
+ * before Linux 6.10 filters by thread). */
+const volatile __u32 target_pid;
+const volatile __u64 pidns_dev, pidns_inode;
+/* What mb_alloc adds to a request: sizeof(struct mblock), 32 in BIRD 2, 40 or
+ * 48 in BIRD 3; 0 if user space does not know and any of them will do. */
+const volatile __u64 mblock_header;
+
+/* Index of the current mark (phase and cycle), set by user space. */
+volatile __u32 current_mark;
+
+/* A call of an allocation function that has not returned. */
+struct pending {
+	__u64 sp; /* at the entry: where the return address is */
+	__u64 ip;
+	__u64 size;
+	__u64 result;	 /* posix_memalign: where it puts the pointer */
+	__u64 old;	 /* realloc: the block, if it was in the live set */
+	struct block block;
+	__u32 function;
+	__u32 nested;	 /* called by another one: the outermost counts */
+};
+
+struct thread {
+	__u32 depth;
+	__u32 mb_function;
+	__u64 mb_size, mb_sp;
+	struct pending pending[MAX_PENDING];
+	struct unwinder unwinder;
+	struct stack stack;
+};
+
+struct {
+	/* key: the thread; value: its calls under way and room to walk its
+	 * stack. Programs may be preempted, so per-CPU room would not do.
+	 * Written and read by the programs; made at a thread's first event,
+	 * freed by the kernel with the thread. When the kernel has no memory
+	 * for one: COUNTER_THREAD_STATE_FAILED, and the event is lost. */
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
+struct {
+	/* key: address of a live block; value: struct block. Written by the
+	 * programs, read by user space for a snapshot. Capacity: set at load
+	 * from --max-memory; entries are allocated one by one, so what is not
+	 * needed costs only its bucket. When it is full a new block is not
+	 * accepted (nothing is ever evicted): COUNTER_LIVE_FULL. */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct block);
+} live SEC(".maps");
+
+struct {
+	/* key: hash of the stack's pcs and end; value: struct stack. Written
+	 * by the programs, read by user space for a snapshot. When it is full
+	 * the block is accepted without a stack: COUNTER_STACKS_FULL. */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 32768);
+	__type(key, __u64);
+	__type(value, struct stack);
+} stacks SEC(".maps");
+
+struct {
+	/* key: enum counter; value: its count on each CPU. Written by the
+	 * programs, read by user space. */
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	/* key: enum function, + FUNCTION_COUNT for its return; value: hits on
+	 * each CPU. Written by the programs, read by user space. */
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * FUNCTION_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} hits SEC(".maps");
+
+/* Programs may be preempted between load and add, hence atomic. */
+static __always_inline void add(void *map, __u32 key, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(map, &key);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+}
+
+static __always_inline void count(enum counter c, __u64 n)
+{
+	add(&counters, c, n);
+}
+
+static __always_inline int is_target(void)
+{
+	struct bpf_pidns_info id;
+
+	return !bpf_get_ns_current_pid_tgid(pidns_dev, pidns_inode, &id, sizeof(id)) && id.tgid == target_pid;
+}
+
+static __always_inline struct thread *this_thread(__u64 flags)
+{
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, flags);
+}
+
+/*
+ * Drops calls that can no longer return: the stack has shrunk past them, so
+ * they were left by longjmp, or the kernel did not place their return probe
+ * (it allows 64 nested ones on a thread).
+ */
+static __always_inline void drop_dead(struct thread *t, __u64 sp)
+{
+	for (int i = 0; i < MAX_PENDING && t->depth; i++) {
+		struct pending *p = &t->pending[(t->depth - 1) & (MAX_PENDING - 1)];
+		__u64 slot;
+
+		if (p->sp > sp)
+			return;
+		if (p->sp == sp && !bpf_probe_read_user(&slot, sizeof(slot), (void *)sp)) {
+			/* The same slot: a tail call from the pending
+			 * function, if its return probe still sits there; it
+			 * lies in no file. */
+			struct unwind_areas *all = current_areas();
+			__u32 cached = 0;
+
+			if (all && !find_area(all, slot, &cached))
+				return;
+		}
+		t->depth--;
+		if (!p->nested) {
+			count(COUNTER_RETURN_LOST, 1);
+			count(COUNTER_RETURN_LOST_BYTES, p->size);
+		}
+	}
+}
+
+static __always_inline struct pending *push(struct pt_regs *ctx, struct thread **thread)
+{
+	__u32 function = bpf_get_attach_cookie(ctx);
+
+	if (!is_target())
+		return NULL;
+	add(&hits, function, 1);
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return NULL;
+	}
+	drop_dead(t, ctx->sp);
+	if (t->depth >= MAX_PENDING) {
+		count(COUNTER_PENDING_FULL, 1);
+		return NULL;
+	}
+	struct pending *p = &t->pending[t->depth & (MAX_PENDING - 1)];
+	p->nested = t->depth > 0;
+	t->depth++;
+	p->sp = ctx->sp;
+	p->ip = ctx->ip;
+	p->function = function;
+	p->old = 0;
+	p->block.mb = FUNCTION_NONE;
+	*thread = t;
+	return p;
+}
+
+/* Whether the block being asked for is one of mb_alloc's: called from inside
+ * it, and larger by just the header. */
+static __always_inline void note_mb(struct thread *t, struct pending *p)
+{
+	if (p->nested || !t->mb_function)
+		return;
+	__u64 header = p->size - t->mb_size;
+	if (t->mb_sp > p->sp && (mblock_header ? header == mblock_header : header == 32 || header == 40 || header == 48))
+		p->block.mb = t->mb_function;
+	else
+		count(COUNTER_MB_MISMATCH, 1);
+	t->mb_function = FUNCTION_NONE;
+}
+
+static __always_inline int enter(struct pt_regs *ctx, __u64 size, __u64 result)
+{
+	struct thread *t;
+	struct pending *p = push(ctx, &t);
+
+	if (!p)
+		return 0;
+	p->size = size;
+	p->result = result;
+	note_mb(t, p);
+	return 0;
+}
+
+SEC("uprobe.multi")
+int enter_malloc(struct pt_regs *ctx) /* malloc, valloc, pvalloc (size) */
+{
+	return enter(ctx, ctx->di, 0);
+}
+
+SEC("uprobe.multi")
+int enter_calloc(struct pt_regs *ctx) /* calloc(n, size) */
+{
+	/* A product that does not fit comes back as NULL from calloc. */
+	return enter(ctx, ctx->di * ctx->si, 0);
+}
+
+SEC("uprobe.multi")
+int enter_memalign(struct pt_regs *ctx) /* memalign, aligned_alloc (alignment, size) */
+{
+	return enter(ctx, ctx->si, 0);
+}
+
+SEC("uprobe.multi")
+int enter_posix_memalign(struct pt_regs *ctx) /* (where, alignment, size) */
+{
+	return enter(ctx, ctx->dx, ctx->di);
+}
+
+SEC("uprobe.multi")
+int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
+{
+	struct thread *t;
+	struct pending *p = push(ctx, &t);
+
+	if (!p)
+		return 0;
+	p->size = ctx->si;
+	p->result = 0;
+	note_mb(t, p);
+	__u64 old = ctx->di;
+	if (p->nested || !old)
+		return 0;
+	/* realloc may release the old block at any moment from now on, and
+	 * another thread may get its address: it leaves the live set here and
+	 * comes back if realloc fails. */
+	struct block *b = bpf_map_lookup_elem(&live, &old);
+	if (!b) {
+		count(COUNTER_REALLOC_UNKNOWN, 1);
+		return 0;
+	}
+	p->block.size = b->size;
+	p->block.stack = b->stack;
+	p->block.mark = b->mark;
+	p->block.function = b->function;
+	/* A realloc without mb_realloc around it keeps what the block was. */
+	if (!p->block.mb)
+		p->block.mb = b->mb;
+	p->old = old;
+	bpf_map_delete_elem(&live, &old);
+	return 0;
+}
+
+SEC("uprobe.multi")
+int enter_free(struct pt_regs *ctx) /* free(block) */
+{
+	__u64 address = ctx->di;
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_FREE, 1);
+	if (!address)
+		return 0;
+	struct thread *t = this_thread(0);
+	if (t && t->depth) {
+		/* realloc(old, 0) frees inside; its return accounts for it. */
+		drop_dead(t, ctx->sp);
+		if (t->depth)
+			return 0;
+	}
+	struct block *b = bpf_map_lookup_elem(&live, &address);
+	if (!b) {
+		count(COUNTER_FREE_UNKNOWN, 1);
+		return 0;
+	}
+	__u64 size = b->size;
+	if (!bpf_map_delete_elem(&live, &address)) {
+		count(COUNTER_FREED_OBJECTS, 1);
+		count(COUNTER_FREED_BYTES, size);
+	}
+	return 0;
+}
+
+/* BIRD's own functions only say what the libc block inside is for. */
+SEC("uprobe.multi")
+int enter_mb_alloc(struct pt_regs *ctx) /* mb_alloc, mb_allocz (pool, size), mb_realloc(old, size) */
+{
+	__u32 function = bpf_get_attach_cookie(ctx);
+
+	if (!is_target())
+		return 0;
+	add(&hits, function, 1);
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	t->mb_function = function;
+	t->mb_size = (__u32)ctx->si; /* unsigned int in every BIRD */
+	t->mb_sp = ctx->sp;
+	return 0;
+}
+
+SEC("uprobe.multi")
+int enter_mb_free(struct pt_regs *ctx __attribute__((unused)))
+{
+	if (is_target())
+		add(&hits, FUNCTION_MB_FREE, 1);
+	return 0;
+}
+
+static __always_inline __u64 walk_stack(struct pt_regs *ctx, struct thread *t, __u64 ip)
+{
+	struct unwinder *u = &t->unwinder;
+	struct stack *s = &t->stack;
+	int end = STACK_TOO_DEEP;
+
+	__builtin_memset(u, 0, sizeof(*u));
+	u->pc = ctx->ip; /* where the allocation function returns to */
+	u->sp = ctx->sp;
+	u->value[REG_RBX] = ctx->bx;
+	u->value[REG_RBP] = ctx->bp;
+	u->value[REG_R12] = ctx->r12;
+	u->value[REG_R12 + 1] = ctx->r13;
+	u->value[REG_R12 + 2] = ctx->r14;
+	u->value[REG_R12 + 3] = ctx->r15;
+	s->exact[0] = 1;
+	for (int i = 1; i < MAX_FRAMES / 64; i++)
+		s->exact[i] = 0;
+	s->pc[0] = ip;
+	s->frames = 1;
+	u->hash = mix(ip);
+	for (__u32 n = 1; n <= MAX_FRAMES; n++) {
+		end = walk_frame(u, s, n);
+		if (end != WALK_ON)
+			break;
+	}
+	s->end = end;
+	return mix(u->hash ^ end);
+}
+
+/* Notes the stack of an allocation and returns its key, 0 if there is no
+ * room for another one. */
+static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t, struct pending *p)
+{
+	__u64 key = walk_stack(ctx, t, p->ip);
+	struct stack *s = bpf_map_lookup_elem(&stacks, &key);
+
+	if (!s) {
+		t->stack.allocated_objects = 0;
+		t->stack.allocated_bytes = 0;
+		bpf_map_update_elem(&stacks, &key, &t->stack, BPF_NOEXIST);
+		s = bpf_map_lookup_elem(&stacks, &key);
+		if (!s) {
+			count(COUNTER_STACKS_FULL, 1);
+			return 0;
+		}
+	}
+	__sync_fetch_and_add(&s->allocated_objects, 1);
+	__sync_fetch_and_add(&s->allocated_bytes, p->size);
+	return key;
+}
+
+#define E2BIG 7
+#define EEXIST 17
+
+static __always_inline void insert(__u64 address, struct block *block)
+{
+	long err = bpf_map_update_elem(&live, &address, block, BPF_NOEXIST);
+
+	if (err == -EEXIST) {
+		/* The allocator gave out what we hold live: we missed a free. */
+		struct block *b = bpf_map_lookup_elem(&live, &address);
+		__u64 size = b ? b->size : 0;
+
+		count(COUNTER_MISSED_FREE, 1);
+		count(COUNTER_MISSED_FREE_BYTES, size);
+		count(COUNTER_FREED_OBJECTS, 1);
+		count(COUNTER_FREED_BYTES, size);
+		err = bpf_map_update_elem(&live, &address, block, BPF_ANY);
+	}
+	if (err == -E2BIG) {
+		count(COUNTER_LIVE_FULL, 1);
+		count(COUNTER_LIVE_FULL_BYTES, block->size);
+	} else if (err) {
+		count(COUNTER_LIVE_NO_MEMORY, 1);
+		count(COUNTER_LIVE_NO_MEMORY_BYTES, block->size);
+	}
+}
+
+/* The call that returns now: pending, and entered with this stack pointer. */
+static __always_inline struct pending *pop(struct thread *t, __u64 sp)
+{
+	for (int i = 0; i < MAX_PENDING && t->depth; i++) {
+		struct pending *p = &t->pending[(t->depth - 1) & (MAX_PENDING - 1)];
+
+		if (p->sp > sp)
+			return NULL;
+		t->depth--;
+		if (p->sp == sp)
+			return p;
+		if (!p->nested) {
+			count(COUNTER_RETURN_LOST, 1);
+			count(COUNTER_RETURN_LOST_BYTES, p->size);
+		}
+	}
+	return NULL;
+}
+
+static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_memalign)
+{
+	__u32 function = bpf_get_attach_cookie(ctx);
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_COUNT + function, 1);
+	struct thread *t = this_thread(0);
+	struct pending *p = t ? pop(t, ctx->sp - 8) : NULL;
+	if (!p) {
+		count(COUNTER_RETURN_UNMATCHED, 1);
+		return 0;
+	}
+	if (p->nested)
+		return 0;
+	if (posix_memalign) {
+		if (address) /* it returns an error number, and the pointer elsewhere */
+			address = 0;
+		else if (bpf_probe_read_user(&address, sizeof(address), (void *)p->result)) {
+			count(COUNTER_RESULT_READ_FAILED, 1);
+			return 0;
+		}
+	}
+	if (!address) {
+		if (p->old && p->size) {
+			/* realloc failed: the old block still lives. */
+			insert(p->old, &p->block);
+		} else if (p->old) {
+			/* realloc(old, 0) of glibc is free(old). */
+			count(COUNTER_FREED_OBJECTS, 1);
+			count(COUNTER_FREED_BYTES, p->block.size);
+			return 0;
+		}
+		count(COUNTER_ALLOCATION_FAILED, 1);
+		return 0;
+	}
+	if (p->old) {
+		count(COUNTER_FREED_OBJECTS, 1);
+		count(COUNTER_FREED_BYTES, p->block.size);
+	}
+	struct block *b = &p->block;
+	b->size = p->size;
+	b->stack = record_stack(ctx, t, p);
+	b->mark = current_mark;
+	b->function = p->function;
+	count(COUNTER_ALLOCATED_OBJECTS, 1);
+	count(COUNTER_ALLOCATED_BYTES, p->size);
+	insert(address, b);
+	return 0;
+}
+
+SEC("uretprobe.multi")
+int leave_pointer(struct pt_regs *ctx)
+{
+	return leave(ctx, ctx->ax, 0);
+}
+
+SEC("uretprobe.multi")
+int leave_posix_memalign(struct pt_regs *ctx)
+{
+	return leave(ctx, (__u32)ctx->ax, 1);
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bpf holds the programs that keep the live set, and loads and
+// attaches them. It decides nothing: the plan says where, package unwind
+// what the stacks look like, package live reads what comes out.
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"leakprof/profiler/plan"
+	"leakprof/profiler/unwind"
+)
+
+// AttachMode is how probes are placed.
+type AttachMode int
+
+const (
+	// AttachBest takes AttachMulti where the kernel filters it by process
+	// (Linux 6.10, commit 46ba0e49b642), else AttachPerf.
+	AttachBest AttachMode = iota
+	// AttachMulti places all probes of a program in one link.
+	AttachMulti
+	// AttachPerf opens one perf event per probe.
+	AttachPerf
+)
+
+// Config is what the programs need to know before they are loaded.
+type Config struct {
+	PID          int
+	MblockHeader uint64 // sizeof(struct mblock) of this BIRD, 0 if unknown
+	// MaxBlocks is the capacity of the live set.
+	MaxBlocks uint32
+	Areas     []Area
+	Attach    AttachMode
+}
+
+// Programs are the loaded programs. Close detaches and unloads them; the
+// kernel does the same when the process that loaded them ends in any way.
+type Programs struct {
+	objects liveObjects
+	tables  tables
+	multi   bool
+	links   []link.Link
+	base    Counters // what was counted while attaching
+}
+
+// Load loads the programs into the kernel; nothing is probed yet.
+func Load(c Config) (*Programs, error) {
+	spec, err := loadLive()
+	if err != nil {
+		return nil, fmt.Errorf("read BPF object: %w", err)
+	}
+	p := &Programs{multi: useMulti(c.Attach)}
+	if !p.multi {
+		for _, prog := range spec.Programs {
+			prog.AttachType = ebpf.AttachNone
+		}
+	}
+	rows, rules := capacity(c.Areas)
+	spec.Maps[liveMapRows].MaxEntries = rows
+	spec.Maps[liveMapRules].MaxEntries = rules
+	spec.Maps[liveMapLive].MaxEntries = max(c.MaxBlocks, 1)
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &ns); err != nil {
+		return nil, fmt.Errorf("find own pid namespace: %w", err)
+	}
+	for name, value := range map[string]any{
+		liveVarTargetPid:    uint32(c.PID),
+		liveVarPidnsDev:     kernelDev(ns.Dev),
+		liveVarPidnsInode:   ns.Ino,
+		liveVarMblockHeader: c.MblockHeader,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
+		return nil, fmt.Errorf("load BPF programs: %w", explain(err))
+	}
+	p.tables = tables{
+		rows: p.objects.Rows, rules: p.objects.Rules, areas: p.objects.Areas,
+		version:   p.objects.AreasVersion,
+		ruleIndex: make(map[liveUnwindRule]uint32),
+		placed:    make(map[*unwind.Table]uint32),
+	}
+	if err := p.tables.set(c.Areas); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// kernelDev turns stat's st_dev into the kernel's own dev_t, in which
+// bpf_get_ns_current_pid_tgid compares.
+func kernelDev(dev uint64) uint64 {
+	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
+}
+
+func useMulti(mode AttachMode) bool {
+	switch mode {
+	case AttachMulti:
+		return true
+	case AttachPerf:
+		return false
+	}
+	return features.HaveBPFLinkUprobeMulti() == nil && kernelAtLeast(6, 10)
+}
+
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var a, b int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a > major || a == major && b >= minor
+}
+
+// explain adds what to do to the kernel's terse answers.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; run as root, or with CAP_BPF and CAP_PERFMON", err)
+	case errors.Is(err, os.ErrNotExist) && !haveBTF():
+		return fmt.Errorf("%w; the kernel has no BTF (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF", err)
+	}
+	var verifier *ebpf.VerifierError
+	if errors.As(err, &verifier) {
+		return fmt.Errorf("%w; please report this with the kernel's version", err)
+	}
+	return err
+}
+
+func haveBTF() bool {
+	_, err := os.Stat("/sys/kernel/btf/vmlinux")
+	return err == nil
+}
+
+// step says which programs belong to a function.
+type step struct {
+	enter, leave func(*liveObjects) *ebpf.Program
+}
+
+var steps = map[string]step{
+	"malloc":         {enterMalloc, leavePointer},
+	"valloc":         {enterMalloc, leavePointer},
+	"pvalloc":        {enterMalloc, leavePointer},
+	"calloc":         {func(o *liveObjects) *ebpf.Program { return o.EnterCalloc }, leavePointer},
+	"realloc":        {func(o *liveObjects) *ebpf.Program { return o.EnterRealloc }, leavePointer},
+	"memalign":       {enterMemalign, leavePointer},
+	"aligned_alloc":  {enterMemalign, leavePointer},
+	"posix_memalign": {func(o *liveObjects) *ebpf.Program { return o.EnterPosixMemalign }, func(o *liveObjects) *ebpf.Program { return o.LeavePosixMemalign }},
+	"free":           {func(o *liveObjects) *ebpf.Program { return o.EnterFree }, nil},
+	"mb_alloc":       {enterMBAlloc, nil},
+	"mb_allocz":      {enterMBAlloc, nil},
+	"mb_realloc":     {enterMBAlloc, nil},
+	"mb_free":        {func(o *liveObjects) *ebpf.Program { return o.EnterMbFree }, nil},
+}
+
+func enterMalloc(o *liveObjects) *ebpf.Program   { return o.EnterMalloc }
+func enterMemalign(o *liveObjects) *ebpf.Program { return o.EnterMemalign }
+func enterMBAlloc(o *liveObjects) *ebpf.Program  { return o.EnterMbAlloc }
+func leavePointer(o *liveObjects) *ebpf.Program  { return o.LeavePointer }
+
+// group is what one uprobe_multi link can hold: one program, one file.
+type group struct {
+	path    string
+	program *ebpf.Program
+	ret     bool
+	offsets []uint64
+	cookies []uint64
+}
+
+// Attach places the probes of a plan, in an order that makes no false live
+// blocks: first where memory is freed, then on returns, last on entries. A
+// block that is allocated in between is one from before.
+func (p *Programs) Attach(pid int, sites []plan.Site) error {
+	var frees, returns, entries []*group
+	for _, s := range sites {
+		function, ok := functionByName(s.Function)
+		st, known := steps[s.Function]
+		if !ok || !known {
+			return fmt.Errorf("attach to %s: no program for it", s.Function)
+		}
+		path, err := s.Module.AttachPath()
+		if err != nil {
+			return err
+		}
+		off, err := s.Module.FileOffset(s.Address + s.Offset)
+		if err != nil {
+			return err
+		}
+		entry := &entries
+		if s.Event == plan.BlockFreed {
+			entry = &frees
+		}
+		addTo(entry, path, st.enter(&p.objects), false, off, uint64(function))
+		if s.Return {
+			addTo(&returns, path, st.leave(&p.objects), true, off, uint64(function))
+		}
+	}
+	for _, groups := range [][]*group{frees, returns, entries} {
+		for _, g := range groups {
+			if err := p.attachGroup(pid, g); err != nil {
+				return fmt.Errorf("attach probes: %w", explain(err))
+			}
+		}
+	}
+	base, err := p.counters()
+	if err != nil {
+		return err
+	}
+	p.base[ReturnUnmatched] = base[ReturnUnmatched]
+	return nil
+}
+
+func addTo(groups *[]*group, path string, program *ebpf.Program, ret bool, offset, cookie uint64) {
+	for _, g := range *groups {
+		if g.path == path && g.program == program {
+			g.offsets, g.cookies = append(g.offsets, offset), append(g.cookies, cookie)
+			return
+		}
+	}
+	*groups = append(*groups, &group{path, program, ret, []uint64{offset}, []uint64{cookie}})
+}
+
+func (p *Programs) attachGroup(pid int, g *group) error {
+	ex, err := link.OpenExecutable(g.path)
+	if err != nil {
+		return err
+	}
+	if p.multi {
+		attach := ex.UprobeMulti
+		if g.ret {
+			attach = ex.UretprobeMulti
+		}
+		l, err := attach(nil, g.program, &link.UprobeMultiOptions{Addresses: g.offsets, Cookies: g.cookies, PID: uint32(pid)})
+		if err != nil {
+			return err
+		}
+		p.links = append(p.links, l)
+		return nil
+	}
+	for i, off := range g.offsets {
+		attach := ex.Uprobe
+		if g.ret {
+			attach = ex.Uretprobe
+		}
+		l, err := attach("", g.program, &link.UprobeOptions{Address: off, Cookie: g.cookies[i], PID: pid})
+		if err != nil {
+			return err
+		}
+		p.links = append(p.links, l)
+	}
+	return nil
+}
+
+// Multi says whether the probes are uprobe_multi links.
+func (p *Programs) Multi() bool { return p.multi }
+
+// SetAreas replaces the executable areas by which stacks are walked, after
+// the target has mapped another library.
+func (p *Programs) SetAreas(areas []Area) error { return p.tables.set(areas) }
+
+// LeftOut returns how many areas have no unwind rows in the kernel for lack
+// of room; stacks through them are cut.
+func (p *Programs) LeftOut() int { return p.tables.AreasLeftOut + p.tables.TablesLeftOut }
+
+// SetMark makes n the mark of all blocks allocated from now on.
+func (p *Programs) SetMark(n uint32) error {
+	if err := p.objects.CurrentMark.Set(n); err != nil {
+		return fmt.Errorf("set mark: %w", err)
+	}
+	return nil
+}
+
+// Live is the map of live blocks: address to Block.
+func (p *Programs) Live() *ebpf.Map { return p.objects.Live }
+
+// Stacks is the map of distinct stacks: key to Stack.
+func (p *Programs) Stacks() *ebpf.Map { return p.objects.Stacks }
+
+// Counters reads all counters, summed over the CPUs.
+func (p *Programs) Counters() (Counters, error) {
+	c, err := p.counters()
+	for i, b := range p.base {
+		c[i] -= b
+	}
+	return c, err
+}
+
+func (p *Programs) counters() (c Counters, err error) {
+	for i := range c {
+		if c[i], err = sum(p.objects.Counters, uint32(i)); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// Hits reads the hits of every probed function, by name.
+func (p *Programs) Hits() (map[string]Hits, error) {
+	all := make(map[string]Hits)
+	count := uint32(liveFunctionFUNCTION_COUNT)
+	for f := uint32(1); f < count; f++ {
+		entered, err := sum(p.objects.Hits, f)
+		if err != nil {
+			return nil, err
+		}
+		returned, err := sum(p.objects.Hits, count+f)
+		if err != nil {
+			return nil, err
+		}
+		all[Function(f).String()] = Hits{entered, returned}
+	}
+	return all, nil
+}
+
+// Missed is how often the kernel did not run a program, because it was
+// running on the same CPU already (bpf_prog_info.recursion_misses, Linux
+// 5.12).
+func (p *Programs) Missed() (uint64, error) {
+	var missed uint64
+	o := &p.objects
+	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.LeavePointer, o.LeavePosixMemalign} {
+		stats, err := prog.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("read program statistics: %w", err)
+		}
+		missed += stats.RecursionMisses
+	}
+	return missed, nil
+}
+
+func sum(m *ebpf.Map, key uint32) (total uint64, err error) {
+	var perCPU []uint64
+	if err := m.Lookup(key, &perCPU); err != nil {
+		return 0, fmt.Errorf("read counter %d: %w", key, err)
+	}
+	for _, n := range perCPU {
+		total += n
+	}
+	return total, nil
+}
+
+// Detach removes all probes. What was collected can still be read.
+func (p *Programs) Detach() error {
+	var errs []error
+	// Frees last: a block freed after the entries are gone is still seen.
+	for i := len(p.links) - 1; i >= 0; i-- {
+		errs = append(errs, p.links[i].Close())
+	}
+	p.links = nil
+	return errors.Join(errs...)
+}
+
+// Close detaches the probes and unloads the programs.
+func (p *Programs) Close() error {
+	return errors.Join(p.Detach(), p.objects.Close())
+}

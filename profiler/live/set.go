@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package live reads the live set that the BPF programs keep: which blocks
+// the target holds, by the stack that allocated each.
+package live
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"leakprof/bpf"
+)
+
+// Block is a live block of the C library's heap.
+type Block struct {
+	Address  uint64
+	Size     uint64 // as asked for, bytes
+	Stack    uint64 // key in Snapshot.Stacks; 0: not kept
+	Mark     uint32 // index of the mark that was current when it was allocated
+	Function bpf.Function
+	MB       bpf.Function // mb_* function around it, bpf.FunctionNone if none was seen
+}
+
+// Stack is a distinct call stack.
+type Stack struct {
+	// PC are process addresses, innermost first: PC[0] is the allocation
+	// function itself, the others are return addresses, or interrupted
+	// instructions where Exact.
+	PC    []uint64
+	Exact []bool
+	End   bpf.StackEnd
+	// Allocated counts everything allocated here since the start, freed or not.
+	AllocatedObjects, AllocatedBytes uint64
+}
+
+// Snapshot is the live set at one moment, or near to it: Moved tells.
+type Snapshot struct {
+	Time   time.Time
+	Blocks []Block // sorted by address
+	Stacks map[uint64]Stack
+	// Counters are as they were after the reading; Moved is how many blocks
+	// came or went meanwhile, 0 for an exact snapshot.
+	Counters bpf.Counters
+	Moved    uint64
+	Hits     map[string]bpf.Hits
+}
+
+// Bytes is the sum of the blocks' sizes.
+func (s *Snapshot) Bytes() (total uint64) {
+	for _, b := range s.Blocks {
+		total += b.Size
+	}
+	return total
+}
+
+// Read takes a snapshot while the target runs on.
+func Read(p *bpf.Programs) (*Snapshot, error) {
+	before, err := p.Counters()
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{Time: time.Now()}
+	if s.Blocks, err = readBlocks(p.Live(), before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
+		return nil, err
+	}
+	if s.Stacks, err = readStacks(p.Stacks()); err != nil {
+		return nil, err
+	}
+	if s.Counters, err = p.Counters(); err != nil {
+		return nil, err
+	}
+	if s.Hits, err = p.Hits(); err != nil {
+		return nil, err
+	}
+	s.Moved = s.Counters[bpf.AllocatedObjects] - before[bpf.AllocatedObjects] +
+		s.Counters[bpf.FreedObjects] - before[bpf.FreedObjects]
+	return s, nil
+}
+
+// batchBytes is about how much one system call reads.
+const batchBytes = 1 << 20
+
+// each calls f for every entry of a hash map, in batches. While entries come
+// and go, the kernel may show one twice or not at all.
+func each[V any](m *ebpf.Map, f func(key uint64, value *V)) error {
+	var cursor ebpf.MapBatchCursor
+	n := batchBytes / int(unsafe.Sizeof(*new(V)))
+	keys, values := make([]uint64, n), make([]V, n)
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+			for i := range n {
+				f(keys[i], &values[i])
+			}
+			return nil
+		}
+		if err != nil {
+			// One bucket may hold more than a batch.
+			if len(keys) < 1<<20 && errors.Is(err, unix.ENOSPC) {
+				keys, values = make([]uint64, 4*len(keys)), make([]V, 4*len(values))
+				continue
+			}
+			return err
+		}
+		for i := range n {
+			f(keys[i], &values[i])
+		}
+	}
+}
+
+func readBlocks(m *ebpf.Map, expect uint64) ([]Block, error) {
+	blocks := make([]Block, 0, min(expect, uint64(m.MaxEntries())))
+	err := each(m, func(address uint64, b *bpf.Block) {
+		blocks = append(blocks, Block{address, b.Size, b.Stack, b.Mark, bpf.Function(b.Function), bpf.Function(b.Mb)})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read live blocks: %w", err)
+	}
+	slices.SortFunc(blocks, func(a, b Block) int {
+		if a.Address < b.Address {
+			return -1
+		} else if a.Address > b.Address {
+			return 1
+		}
+		return 0
+	})
+	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil
+}
+
+func readStacks(m *ebpf.Map) (map[uint64]Stack, error) {
+	stacks := make(map[uint64]Stack)
+	err := each(m, func(key uint64, v *bpf.Stack) {
+		n := min(int(v.Frames), bpf.MaxFrames)
+		s := Stack{
+			PC: slices.Clone(v.Pc[:n]), Exact: make([]bool, n), End: bpf.StackEnd(v.End),
+			AllocatedObjects: v.AllocatedObjects, AllocatedBytes: v.AllocatedBytes,
+		}
+		for i := range n {
+			s.Exact[i] = v.Exact[i/64]>>(i%64)&1 != 0
+		}
+		stacks[key] = s
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read stacks: %w", err)
+	}
+	return stacks, nil
+}

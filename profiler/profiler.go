@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package profiler follows the memory of one running process: it plans the
+// probes, attaches them, and takes snapshots of what is live.
+package profiler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"leakprof/bpf"
+	"leakprof/profiler/bird"
+	"leakprof/profiler/live"
+	"leakprof/profiler/plan"
+	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
+)
+
+// Options say what to follow and how.
+type Options struct {
+	PID int
+	// MaxMemory bounds the kernel memory of the live set, in bytes; 0 takes
+	// DefaultMaxMemory.
+	MaxMemory uint64
+	Attach    bpf.AttachMode
+	// AnyProgram also follows a process that is no BIRD. Its blocks are not
+	// told apart then.
+	AnyProgram bool
+}
+
+// Profiler is attached to a process. It changes nothing there but the
+// breakpoints of its probes, which the kernel removes when it ends.
+type Profiler struct {
+	Process *target.Process
+	Plan    *plan.Plan
+	// BIRD is what is known of the process as a BIRD, nil if it is none.
+	BIRD *bird.Bird
+
+	programs *bpf.Programs
+	unwinder *unwinder
+	stop     chan struct{}
+	done     sync.WaitGroup
+}
+
+// Attach probes the process. Until it returns, events may be lost without a
+// trace; from then on each is counted.
+func Attach(ctx context.Context, o Options) (*Profiler, error) {
+	process, err := target.Open(o.PID)
+	if err != nil {
+		return nil, err
+	}
+	p := &Profiler{Process: process, unwinder: newUnwinder(process), stop: make(chan struct{})}
+	if err := p.attach(ctx, o); err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.done.Go(p.followLibraries)
+	return p, nil
+}
+
+func (p *Profiler) attach(ctx context.Context, o Options) error {
+	if _, err := p.unwinder.refresh(); err != nil {
+		return err
+	}
+	modules := p.unwinder.Modules()
+	if len(modules) == 0 {
+		return fmt.Errorf("attach to process %d: it has no ELF file mapped", o.PID)
+	}
+	var err error
+	if p.BIRD, err = bird.Find(p.Process, modules[0]); err != nil && !(o.AnyProgram && errors.Is(err, bird.ErrNotBIRD)) {
+		return err
+	}
+	if p.Plan, err = plan.New(p.Process, modules); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	maxMemory := o.MaxMemory
+	if maxMemory == 0 {
+		maxMemory = DefaultMaxMemory()
+	}
+	config := bpf.Config{PID: o.PID, MaxBlocks: blocksFor(maxMemory), Areas: p.unwinder.areas(), Attach: o.Attach}
+	if p.BIRD != nil {
+		config.MblockHeader = p.BIRD.MblockHeader
+	}
+	if p.programs, err = bpf.Load(config); err != nil {
+		return err
+	}
+	return p.programs.Attach(o.PID, p.Plan.Sites)
+}
+
+// followLibraries gives the unwinder the rows of libraries that the process
+// maps later, such as the name service modules of libc.
+func (p *Profiler) followLibraries() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			// A process that is just ending has no mappings: nothing to do.
+			_ = p.refresh()
+		}
+	}
+}
+
+func (p *Profiler) refresh() error {
+	changed, err := p.unwinder.refresh()
+	if err != nil || !changed {
+		return err
+	}
+	return p.programs.SetAreas(p.unwinder.areas())
+}
+
+// Snapshot reads the live set while the process runs on, and tells what each
+// block is where the process is a BIRD.
+func (p *Profiler) Snapshot() (*live.Snapshot, error) {
+	if p.Process.Alive() {
+		if err := p.refresh(); err != nil && p.Process.Alive() {
+			return nil, err
+		}
+	}
+	return live.Read(p.programs)
+}
+
+// Mark makes n the mark of everything allocated from now on.
+func (p *Profiler) Mark(n uint32) error { return p.programs.SetMark(n) }
+
+// Counters reads the programs' counters.
+func (p *Profiler) Counters() (bpf.Counters, error) { return p.programs.Counters() }
+
+// Hits reads the hits of every probed function.
+func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits() }
+
+// Missed is how many hits the kernel did not hand to a program.
+func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
+
+// Modules are the ELF files that the process has or had mapped executable,
+// the program itself first.
+func (p *Profiler) Modules() []*target.Module { return p.unwinder.Modules() }
+
+// UnwindStats returns what was read of a module's unwind information.
+func (p *Profiler) UnwindStats(m *target.Module) unwind.Stats { return p.unwinder.stats(m) }
+
+// Detach removes the probes; snapshots can still be taken.
+func (p *Profiler) Detach() error {
+	if p.programs == nil {
+		return nil
+	}
+	return p.programs.Detach()
+}
+
+// Close detaches and releases everything.
+func (p *Profiler) Close() error {
+	close(p.stop)
+	p.done.Wait()
+	var errs []error
+	if p.programs != nil {
+		errs = append(errs, p.programs.Close())
+	}
+	errs = append(errs, p.unwinder.close(), p.Process.Close())
+	return errors.Join(errs...)
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profiler
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"leakprof/bpf"
+	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
+)
+
+// unwinder keeps the modules of a process with their unwind tables. Modules
+// that the process unmaps stay known, for the stacks taken before.
+type unwinder struct {
+	process *target.Process
+
+	mu      sync.Mutex
+	modules []*target.Module
+	tables  map[*target.Module]*unwind.Table
+	known   map[area]bool
+}
+
+// area identifies an executable mapping.
+type area struct{ start, end, inode uint64 }
+
+func newUnwinder(p *target.Process) *unwinder {
+	return &unwinder{process: p, tables: make(map[*target.Module]*unwind.Table), known: make(map[area]bool)}
+}
+
+// refresh reads the mappings and says whether there is an executable one that
+// was not known.
+func (u *unwinder) refresh() (changed bool, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	mappings, err := u.process.Mappings()
+	if err != nil {
+		return false, err
+	}
+	for _, m := range mappings {
+		// The kernel's own area for return probes is no ELF file.
+		if m.Exec && m.Path != "[uprobes]" && m.Path != "[vsyscall]" && !u.known[area{m.Start, m.End, m.Inode}] {
+			changed = true
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	modules, err := u.process.Modules()
+	if err != nil {
+		return false, err
+	}
+	for _, m := range modules {
+		if u.find(m) {
+			m.Close()
+			continue
+		}
+		table, err := unwind.NewTable(m.ELF)
+		if err != nil {
+			return false, fmt.Errorf("read unwind rows of %s: %w", m.Path, err)
+		}
+		u.modules = append(u.modules, m)
+		u.tables[m] = table
+	}
+	u.known = make(map[area]bool)
+	for _, m := range mappings {
+		if m.Exec {
+			u.known[area{m.Start, m.End, m.Inode}] = true
+		}
+	}
+	return true, nil
+}
+
+// find says whether a module is known, mapped at the same place.
+func (u *unwinder) find(m *target.Module) bool {
+	for _, k := range u.modules {
+		if k.Path == m.Path && k.Bias == m.Bias && len(k.Areas) > 0 && k.Areas[0].Inode == m.Areas[0].Inode {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *unwinder) areas() []bpf.Area {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var all []bpf.Area
+	for _, m := range u.modules {
+		for _, a := range m.Areas {
+			if a.Exec {
+				all = append(all, bpf.Area{Start: a.Start, End: a.End, Bias: m.Bias, Table: u.tables[m]})
+			}
+		}
+	}
+	return all
+}
+
+// Modules returns all modules, in the order in which they were found.
+func (u *unwinder) Modules() []*target.Module {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]*target.Module(nil), u.modules...)
+}
+
+func (u *unwinder) stats(m *target.Module) unwind.Stats {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if t := u.tables[m]; t != nil {
+		return t.Stats
+	}
+	return unwind.Stats{}
+}
+
+func (u *unwinder) close() error {
+	var errs []error
+	for _, m := range u.Modules() {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
