@@ -38,8 +38,7 @@ func (d *dwarfIndex) readLines(u *unit) {
 		if err != nil || reader == nil {
 			return err
 		}
-		dir, _ := e.Val(dwarf.AttrCompDir).(string)
-		return d.runLines(reader, dir, &u.lines)
+		return d.runLines(reader, e, &u.lines)
 	})
 	if err != nil {
 		d.fail(fmt.Errorf("read lines of unit at %#x: %w", u.root, err))
@@ -47,8 +46,8 @@ func (d *dwarfIndex) readLines(u *unit) {
 }
 
 // runLines keeps the rows up to the first error.
-func (d *dwarfIndex) runLines(reader *dwarf.LineReader, dir string, t *lineTable) error {
-	index := t.setFiles(reader.Files(), dir)
+func (d *dwarfIndex) runLines(reader *dwarf.LineReader, root *dwarf.Entry, t *lineTable) error {
+	index := t.setFiles(reader.Files(), root)
 	var spans []span
 	var last *dwarf.LineFile // consecutive rows mostly have the same file
 	file, first := int32(-1), 0
@@ -91,11 +90,16 @@ func (d *dwarfIndex) runLines(reader *dwarf.LineReader, dir string, t *lineTable
 	return err
 }
 
-// setFiles keeps the names, relative ones joined to the compilation directory
-// (debug/dwarf leaves that out in DWARF 5). It returns the index of each file,
-// which DW_AT_call_file uses too: from 0 in DWARF 5, from 1 before, where
-// files has a nil at 0.
-func (t *lineTable) setFiles(files []*dwarf.LineFile, dir string) map[*dwarf.LineFile]int32 {
+// setFiles keeps the names, made absolute. It returns the index of each file,
+// which DW_AT_call_file uses too: from 0 in DWARF 5, from 1 before, where files
+// has a nil at 0.
+//
+// In DWARF 5 debug/dwarf (go1.26) joins every name to its directory, an
+// absolute one too, and no directory to the compilation directory. clang writes
+// an absolute name only for the unit's primary file, which is DW_AT_name.
+func (t *lineTable) setFiles(files []*dwarf.LineFile, root *dwarf.Entry) map[*dwarf.LineFile]int32 {
+	dir, _ := root.Val(dwarf.AttrCompDir).(string)
+	primary, _ := root.Val(dwarf.AttrName).(string)
 	index := make(map[*dwarf.LineFile]int32, len(files))
 	t.files = make([]string, len(files))
 	for i, f := range files {
@@ -103,7 +107,12 @@ func (t *lineTable) setFiles(files []*dwarf.LineFile, dir string) map[*dwarf.Lin
 			continue
 		}
 		index[f] = int32(i)
-		if t.files[i] = path.Clean(f.Name); !path.IsAbs(f.Name) {
+		switch {
+		case path.IsAbs(primary) && f.Name == path.Join(dir, primary):
+			t.files[i] = path.Clean(primary)
+		case path.IsAbs(f.Name):
+			t.files[i] = path.Clean(f.Name)
+		default:
 			t.files[i] = path.Join(dir, f.Name)
 		}
 	}
