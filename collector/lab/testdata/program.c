@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+void say(const char *what);
+
+int main(void) {
+	say("main\n");
+	return 0;
+}
