@@ -200,6 +200,9 @@ func sameRule(ours Rule, row readelfRow, pc uint64) error {
 	case CFAUnsupported:
 		// Only what the package comment lists, and nothing else, may be so.
 		cfa, rsp := row.cells["CFA"], row.cells["rsp"]
+		if row.signal && !strings.HasPrefix(cfa, "exp:") {
+			return nil
+		}
 		if !(strings.HasPrefix(cfa, "exp:") && !encodableCFA.MatchString(cfa)) &&
 			(rsp == "" || rsp == "u" || rsp == "v+0") && !strings.Contains(ra, "exp:") {
 			return differ("needlessly unsupported")
