@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package attribution turns snapshots into answers: which call stack, in
+// source terms, holds how much of what.
+package attribution
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"leakprof/profiler/symbol"
+)
+
+// Allocators as they appear in profiles (label "allocator").
+const (
+	// AllocatorMB: a block of BIRD's mb_alloc, mb_allocz or mb_realloc.
+	AllocatorMB = "mb"
+	// AllocatorResource: the header of another resource (ralloc).
+	AllocatorResource = "resource"
+	// AllocatorMalloc: any other block of the C library's heap.
+	AllocatorMalloc = "malloc"
+)
+
+// Location is one physical frame of a stack.
+type Location struct {
+	Module  int    // index in Heap.Modules, -1 if the address is in none
+	Address uint64 // ELF vaddr, or the plain address without a module
+	// Lines are the functions there: innermost inlined one first, the
+	// function that owns the code last. Never empty.
+	Lines []symbol.Frame
+}
+
+// Stack is a distinct call stack.
+type Stack struct {
+	// Key identifies the stack within one run.
+	Key       uint64
+	Locations []Location // innermost first; the first is the allocation function itself
+	Complete  bool       // reaches the entry of the process or thread
+	End       string     // in words why it ends where it does
+	// Everything allocated here since the start, freed or not.
+	AllocatedObjects, AllocatedBytes uint64
+}
+
+// Frames are all functions of the stack, innermost first, inlined ones too.
+func (s *Stack) Frames() []symbol.Frame {
+	var all []symbol.Frame
+	for _, l := range s.Locations {
+		all = append(all, l.Lines...)
+	}
+	return all
+}
+
+// Sample is a number of live blocks that are alike.
+type Sample struct {
+	Stack     *Stack
+	Mark      int    // index of the mark current when they were allocated
+	Allocator string // AllocatorMB, ...
+	Class     string // BIRD's resource class, e.g. "Memory"; "" if it is no resource
+	// SizeBucket is the block's size rounded up to a power of two, in bytes.
+	SizeBucket uint64
+	Objects    uint64
+	Bytes      uint64
+}
+
+// Module is an ELF file of the target.
+type Module struct {
+	Path    string
+	BuildID string // hex, or ""
+	// Start and End are where its executable part was mapped, Offset what of
+	// the file is at Start.
+	Start, End, Offset uint64
+	HasSymbols         bool // .symtab
+	HasLines           bool // DWARF line numbers
+	HasInlines         bool // DWARF inlined calls
+}
+
+// Heap is a snapshot in source terms.
+type Heap struct {
+	Time    time.Time
+	Modules []Module // the program first
+	Samples []Sample // sorted by bytes, largest first
+	// Stacks are all stacks seen so far, also those with nothing live.
+	Stacks []*Stack
+	// Moved is how many blocks came or went while the snapshot was read.
+	Moved uint64
+}
+
+// Totals returns the live bytes and objects.
+func (h *Heap) Totals() (bytes, objects uint64) {
+	for i := range h.Samples {
+		bytes += h.Samples[i].Bytes
+		objects += h.Samples[i].Objects
+	}
+	return bytes, objects
+}
+
+// Retained is what one call stack holds more at the end of a cycle than at
+// its begin.
+type Retained struct {
+	Stack     *Stack
+	Allocator string
+	Class     string // BIRD's resource class
+	Objects   int64
+	Bytes     int64
+}
+
+// Grown compares two snapshots of one run per stack and allocator and returns
+// what grew, largest first. The comparison is net: what was freed and built
+// anew at the same place is not retained.
+func Grown(from, to *Heap) []Retained {
+	type key struct {
+		stack            uint64
+		allocator, class string
+	}
+	sums := make(map[key]*Retained)
+	add := func(h *Heap, sign int64) {
+		for i := range h.Samples {
+			s := &h.Samples[i]
+			k := key{s.Stack.Key, s.Allocator, s.Class}
+			r := sums[k]
+			if r == nil {
+				r = &Retained{Stack: s.Stack, Allocator: s.Allocator, Class: s.Class}
+				sums[k] = r
+			}
+			r.Objects += sign * int64(s.Objects)
+			r.Bytes += sign * int64(s.Bytes)
+		}
+	}
+	add(from, -1)
+	add(to, 1)
+	var grown []Retained
+	for _, r := range sums {
+		if r.Bytes > 0 {
+			grown = append(grown, *r)
+		}
+	}
+	SortRetained(grown)
+	return grown
+}
+
+// SortRetained sorts by bytes, largest first, and by the stack's key where
+// they are equal, so that the order is the same every time.
+func SortRetained(all []Retained) {
+	slices.SortFunc(all, func(a, b Retained) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Objects, a.Objects), cmp.Compare(a.Stack.Key, b.Stack.Key), cmp.Compare(a.Class, b.Class))
+	})
+}

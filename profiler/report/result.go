@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report writes what a run found: pprof profiles, report.json and
+// report.txt.
+package report
+
+import (
+	"time"
+
+	"leakprof/profiler/attribution"
+)
+
+// Schema is the version of report.json (docs/report.md). It changes when a
+// field changes its meaning or goes away, not when one is added.
+const Schema = 1
+
+// Result is what a run found.
+type Result struct {
+	Target Target
+	Phases []Phase // in the order of time
+	// Verdict answers the question of the run.
+	Verdict Verdict
+	// Retained is what each call stack holds after the last cycle more than
+	// before the first, largest first; Cycles has the same per cycle.
+	Retained []attribution.Retained
+	Cycles   []Cycle
+	Health   []Health // everything lost, odd or unknown; only what is not zero
+	// Coverage says what layers of BIRD's memory the run followed, and
+	// NotCovered what it could not see, in words.
+	Coverage, NotCovered []string
+	// Stacks sums up how many allocations have a complete stack.
+	Stacks StackQuality
+	// CPU is who was busy while routes came in; nil where it was not measured.
+	CPU *FloodCPU
+	// NamesHint says how function names could be had, "" if they are there.
+	NamesHint string
+	Started   time.Time
+	Ended     time.Time
+}
+
+// Target is the process that was followed.
+type Target struct {
+	PID     int
+	Exe     string // path as the target sees it
+	BuildID string // hex
+	Version string // as BIRD says it, e.g. "3.1.7"; "" if it was not asked
+	// Symbols says what names can come from: "dwarf", "symtab" or "none".
+	Symbols string
+}
+
+// Phase is a part of the run, with the state at its end.
+type Phase struct {
+	Name       string // session.Phase: baseline, flooding, flooded, dropping, settled
+	Cycle      int    // 1 for the first; 0 for the baseline
+	Start, End time.Time
+	// BMP counts the station's messages by their RFC 7854 names, since the
+	// run's begin.
+	BMP map[string]uint64
+	// ShowMemory is BIRD's `show memory` at the phase's end, line by line; nil
+	// without a control socket.
+	ShowMemory []MemoryLine
+	// Routes is BIRD's own count of routes in all tables, -1 if unknown.
+	Routes int64
+	// Heap is the snapshot at the phase's end; nil if none was taken.
+	Heap *attribution.Heap
+	// Incomplete says why the phase ended without being what its name says,
+	// e.g. "not quiet after 60s"; "" if it did.
+	Incomplete string
+}
+
+// MemoryLine is a line of BIRD's `show memory`, in bytes as far as BIRD's
+// rounding tells; Overhead is -1 where BIRD prints a single number.
+type MemoryLine struct {
+	Name                string
+	Effective, Overhead float64
+	Text                string // the two numbers as BIRD prints them, e.g. "1018.0 MB 2.0 MB"
+}
+
+// Cycle is one flood and drop.
+type Cycle struct {
+	Number   int
+	Retained []attribution.Retained // against the cycle before
+	// Bytes and Objects are net sums over all stacks that grew.
+	Bytes, Objects int64
+}
+
+// VerdictKind is the answer of a run (docs/design.md, "The session").
+type VerdictKind string
+
+const (
+	Leak       VerdictKind = "leak"
+	Held       VerdictKind = "held"
+	Clean      VerdictKind = "clean"
+	Incomplete VerdictKind = "incomplete"
+)
+
+// Verdict is the answer and its reason.
+type Verdict struct {
+	Kind VerdictKind
+	// Sentence says it all in one line.
+	Sentence string
+	// RetainedBytes and RetainedObjects are after the last cycle.
+	RetainedBytes, RetainedObjects int64
+	// Threshold is below what growth per cycle counts as nothing, in bytes.
+	Threshold int64
+}
+
+// Health is a count of something lost, truncated or odd.
+type Health struct {
+	Name  string // e.g. "frees missed"
+	Count uint64
+	// Bytes bounds what it can mean for the live bytes; 0 if it means nothing
+	// for them, Unbounded if no bound is known.
+	Bytes     uint64
+	Unbounded bool
+	// Meaning says in words what follows from it.
+	Meaning string
+	// Harmless ones cannot change the verdict.
+	Harmless bool
+}
+
+// StackQuality counts allocations by how their stack walk ended.
+type StackQuality struct {
+	Allocations uint64
+	Complete    uint64
+	Ends        map[string]uint64 // the others, by reason
+}
+
+// FloodCPU is CPU time spent while routes came in.
+type FloodCPU struct {
+	Wall, BIRD, Lab time.Duration
+	// Limit says in words who was the slower one.
+	Limit string
+}
