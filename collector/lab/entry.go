@@ -42,8 +42,12 @@ func (p *process) runToEntry() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.pokeDebugReg(0, entry), p.pokeDebugReg(7, debugExec0)); err != nil {
-		return fmt.Errorf("set hardware breakpoint at %#x: %w", entry, err)
+	// The address before what enables it.
+	if err := p.pokeDebugReg(0, entry); err != nil {
+		return err
+	}
+	if err := p.pokeDebugReg(7, debugExec0); err != nil {
+		return err
 	}
 
 	deliver := 0
@@ -66,7 +70,12 @@ func (p *process) runToEntry() error {
 		}
 		deliver = int(sig) // somebody's signal: it is the child's
 	}
-	return errors.Join(p.pokeDebugReg(7, 0), p.pokeDebugReg(0, 0), p.pokeDebugReg(6, 0))
+	for _, n := range []int{7, 0, 6} {
+		if err := p.pokeDebugReg(n, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waitStop waits until the child stops and returns the signal it stopped for.

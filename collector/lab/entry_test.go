@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // compile builds testdata/program.c, with library.c as a shared library or
@@ -167,6 +168,27 @@ func TestEndsBeforeEntry(t *testing.T) {
 	_, _, err = spawnPaused(t, program)
 	if err == nil || !strings.Contains(err.Error(), "liblabtest.so") {
 		t.Errorf("error is %v, want what the dynamic linker says", err)
+	}
+}
+
+// A process that never comes to its entry point is not waited for without end.
+func TestCancelBeforeEntry(t *testing.T) {
+	t.Setenv("LAB_TEST_HANG", "1")
+	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	cancel := make(chan struct{})
+	go func() {
+		defer close(cancel)
+		for text := []byte(nil); !bytes.Contains(text, []byte("trap")); time.Sleep(time.Millisecond) {
+			text, _ = os.ReadFile(output.Name())
+		}
+	}()
+	_, err = spawn(command{dir: "/", argv: []string{compile(t, false)}, output: output, paused: true}, cancel)
+	if err == nil || !strings.Contains(err.Error(), "killed by SIGKILL") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -134,7 +134,7 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 	}, ctx.Done())
 	if err != nil {
 		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+			err = fmt.Errorf("%w before it came to its entry point", context.Cause(ctx))
 		}
 		return nil, fmt.Errorf("start bird: %w", err)
 	}

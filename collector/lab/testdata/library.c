@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A library that does its work before the program's entry point: it takes two
-// signals and, when asked to, ends the process.
+// signals and, when asked to, hangs or ends the process.
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,8 @@ __attribute__((constructor)) static void constructor(void) {
 	signal(SIGTRAP, handler);
 	raise(SIGUSR1);
 	raise(SIGTRAP);
+	if (getenv("LAB_TEST_HANG"))
+		pause();
 	if (getenv("LAB_TEST_EXIT"))
 		_exit(7);
 	say("constructor\n");
