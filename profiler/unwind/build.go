@@ -22,6 +22,31 @@ type builder struct {
 	rows  []Row
 	rules ruleSet
 	stats Stats
+	max   limits
+}
+
+// build makes the table of the file im from its CFI.
+func build(im *image, sections []*frameSection, max limits) (*Table, error) {
+	b := builder{image: im, rules: newRuleSet(max.rules), max: max}
+	for _, s := range sections {
+		if err := b.addSection(s); err != nil {
+			return nil, err
+		}
+	}
+	if len(b.spans) == 0 {
+		if b.stats.FirstBad != nil {
+			return nil, fmt.Errorf("no usable FDE of %d: %w", b.stats.FDEs, b.stats.FirstBad)
+		}
+		return nil, fmt.Errorf("no usable FDE of %d: %w", b.stats.FDEs, ErrNoFrames)
+	}
+	if err := b.addEntryPoint(); err != nil {
+		return nil, err
+	}
+	rows, err := b.merge()
+	if err != nil {
+		return nil, err
+	}
+	return &Table{Rows: rows, Rules: b.rules.rules, Stats: b.stats}, nil
 }
 
 // addSection decodes all FDEs of s. The first pass finds the CIEs, which may
@@ -38,8 +63,8 @@ func (b *builder) addSection(s *frameSection) error {
 			fdes++
 			return nil
 		}
-		if len(cies) == maxCIEs {
-			return fmt.Errorf("read %s: over %d CIEs", s.name, maxCIEs)
+		if len(cies) == b.max.cies {
+			return fmt.Errorf("read %s: over %d CIEs", s.name, b.max.cies)
 		}
 		cies[uint64(e.off)] = s.parseCIE(e.body, bs)
 		return nil
@@ -50,7 +75,7 @@ func (b *builder) addSection(s *frameSection) error {
 	b.stats.CIEs += len(cies)
 	if b.spans == nil {
 		b.spans = make([]span, 0, fdes+1)
-		b.rows = make([]Row, 0, min(len(s.data)/4, maxRows)) // measured: 5 to 6 bytes a row
+		b.rows = make([]Row, 0, min(len(s.data)/4, b.max.rows)) // measured: 5 to 6 bytes a row
 	}
 	p := program{bases: &bs}
 	return s.entries(func(e entry) error {
@@ -135,8 +160,8 @@ func (b *builder) addRow(first int, pc uint64, r Rule) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errLimit, err)
 	}
-	if len(b.rows) == maxRows {
-		return fmt.Errorf("%w: over %d rows", errLimit, maxRows)
+	if len(b.rows) == b.max.rows {
+		return fmt.Errorf("%w: over %d rows", errLimit, b.max.rows)
 	}
 	b.rows = append(b.rows, Row{PC: uint32(pc), Rule: i})
 	return nil
@@ -195,8 +220,8 @@ func (b *builder) merge() ([]Row, error) {
 	}
 	fill(last)
 	emit(last, 0)
-	if len(out) > maxRows {
-		return nil, fmt.Errorf("%w: over %d rows", errLimit, maxRows)
+	if len(out) > b.max.rows {
+		return nil, fmt.Errorf("%w: over %d rows", errLimit, b.max.rows)
 	}
 	return out, nil
 }

@@ -98,18 +98,19 @@ func (p place) saved() Saved {
 type ruleSet struct {
 	rules []Rule
 	index map[Rule]uint32
+	max   int
 }
 
-func newRuleSet() ruleSet {
-	return ruleSet{rules: []Rule{{}}, index: map[Rule]uint32{{}: 0}}
+func newRuleSet(max int) ruleSet {
+	return ruleSet{rules: []Rule{{}}, index: map[Rule]uint32{{}: 0}, max: max}
 }
 
 func (rs *ruleSet) add(r Rule) (uint32, error) {
 	if i, ok := rs.index[r]; ok {
 		return i, nil
 	}
-	if len(rs.rules) == maxRules {
-		return 0, fmt.Errorf("over %d different rules", maxRules)
+	if len(rs.rules) == rs.max {
+		return 0, fmt.Errorf("over %d different rules", rs.max)
 	}
 	i := uint32(len(rs.rules))
 	rs.rules = append(rs.rules, r)

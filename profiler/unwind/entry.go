@@ -10,13 +10,19 @@ import (
 // Bounds on what one file may make us hold or do. Real files stay far below.
 const (
 	maxSection      = 256 << 20 // bytes of CFI
-	maxCIEs         = 1 << 20   // in .debug_frame there is one for each compilation unit
-	maxRows         = 1 << 23   // 64 MiB of rows
-	maxRules        = 1 << 16
-	maxExpr         = 1 << 10 // bytes of one DWARF expression
-	maxRemembered   = 64      // depth of DW_CFA_remember_state
-	maxAugmentation = 16      // bytes of a CIE's augmentation string
+	maxExpr         = 1 << 10   // bytes of one DWARF expression
+	maxRemembered   = 64        // depth of DW_CFA_remember_state
+	maxAugmentation = 16        // bytes of a CIE's augmentation string
 )
+
+// limits bound what one table may hold.
+type limits struct{ cies, rows, rules int }
+
+var defaultLimits = limits{
+	cies:  1 << 20, // in .debug_frame there is one for each compilation unit
+	rows:  1 << 23, // 64 MiB; clang's libLLVM has 0.95 million
+	rules: 1 << 16, // libLLVM has 987
+}
 
 // frameSection is a run of CIEs and FDEs: an .eh_frame or a .debug_frame.
 type frameSection struct {

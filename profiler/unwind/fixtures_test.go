@@ -65,7 +65,7 @@ func TestInstructions(t *testing.T) {
 	path := compile(t, "gcc", "cfi.S", "-shared", "-nostdlib")
 	compareWithReadelf(t, path)
 	got := open(t, path).Stats
-	want := [numReasons]int{ReasonCFA: 2, ReasonStackPointer: 1, ReasonReturnAddress: 1, ReasonSignalFrame: 1}
+	want := [numReasons]int{ReasonCFA: 2, ReasonStackPointer: 1, ReasonReturnAddress: 1, ReasonSignalFrame: 2}
 	if got.Unsupported != want {
 		t.Errorf("unsupported rows %v, want %v", got.Unsupported, want)
 	}

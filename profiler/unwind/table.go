@@ -71,26 +71,11 @@ func NewTable(f *elf.File) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read unwind table: %w", err)
 	}
-	b := builder{image: im, rules: newRuleSet()}
-	for _, s := range sections {
-		if err := b.addSection(s); err != nil {
-			return nil, fmt.Errorf("read unwind table: %w", err)
-		}
-	}
-	if len(b.spans) == 0 {
-		if b.stats.FirstBad != nil {
-			return nil, fmt.Errorf("read unwind table: no usable FDE of %d: %w", b.stats.FDEs, b.stats.FirstBad)
-		}
-		return nil, fmt.Errorf("read unwind table: no usable FDE of %d: %w", b.stats.FDEs, ErrNoFrames)
-	}
-	if err := b.addEntryPoint(); err != nil {
-		return nil, fmt.Errorf("read unwind table: %w", err)
-	}
-	rows, err := b.merge()
+	t, err := build(im, sections, defaultLimits)
 	if err != nil {
 		return nil, fmt.Errorf("read unwind table: %w", err)
 	}
-	return &Table{Rows: rows, Rules: b.rules.rules, Stats: b.stats}, nil
+	return t, nil
 }
 
 // Lookup returns the rule at pc, an ELF virtual address: the zero rule,
