@@ -95,6 +95,15 @@ func TestPausedAtEntry(t *testing.T) {
 				t.Errorf("at entry a library is not mapped:\n%s", maps)
 			}
 			checkAtEntry(t, p.pid, program)
+			if err := p.onThread(func() error {
+				dr7, err := p.peekDebugReg(7)
+				if err == nil && dr7 != 0 {
+					err = fmt.Errorf("DR7 is %#x", dr7)
+				}
+				return err
+			}); err != nil {
+				t.Errorf("breakpoint is still set: %v", err)
+			}
 
 			if err := p.resume(); err != nil {
 				t.Fatal(err)

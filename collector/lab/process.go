@@ -29,11 +29,11 @@ type command struct {
 // answers only the thread that traces; so one goroutine, locked to its thread,
 // starts the child and stays until the child has ended.
 type process struct {
-	pid      int
-	output   string // file of its standard output and error
-	resumeCh chan chan error
-	exited   chan struct{} // closed when the child is reaped
-	traced   atomic.Bool   // stands at its entry point
+	pid    int
+	output string        // file of its standard output and error
+	calls  chan func()   // to be called on the thread that may use ptrace
+	exited chan struct{} // closed when the child is reaped
+	traced atomic.Bool   // stands at its entry point
 
 	mu        sync.Mutex // held to signal and to reap, so that no signal goes to a reused pid
 	reaped    bool
@@ -46,9 +46,9 @@ type process struct {
 // entry point; a closed cancel ends that wait by killing the child.
 func spawn(cmd command, cancel <-chan struct{}) (*process, error) {
 	p := &process{
-		output:   cmd.output.Name(),
-		resumeCh: make(chan chan error),
-		exited:   make(chan struct{}),
+		output: cmd.output.Name(),
+		calls:  make(chan func()),
+		exited: make(chan struct{}),
 	}
 	started := make(chan error)
 	go p.run(cmd, cancel, started)
@@ -115,14 +115,8 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 	started <- nil
 	for {
 		select {
-		case reply := <-p.resumeCh:
-			var err error
-			if p.traced.Load() {
-				if err = unix.PtraceDetach(p.pid); err == nil {
-					p.traced.Store(false)
-				}
-			}
-			reply <- err
+		case call := <-p.calls:
+			call()
 		case <-dead:
 			p.reap()
 			close(p.exited)
@@ -174,10 +168,25 @@ func (p *process) terminate() {
 
 // resume lets a child that stands at its entry point run on.
 func (p *process) resume() error {
-	reply := make(chan error)
+	return p.onThread(func() error {
+		if !p.traced.Load() {
+			return nil
+		}
+		if err := unix.PtraceDetach(p.pid); err != nil {
+			return fmt.Errorf("detach: %w", err)
+		}
+		p.traced.Store(false)
+		return nil
+	})
+}
+
+// onThread calls f on the thread that started the child, the only one that
+// ptrace answers, unless the child has ended.
+func (p *process) onThread(f func() error) error {
+	done := make(chan error, 1)
 	select {
-	case p.resumeCh <- reply:
-		return <-reply
+	case p.calls <- func() { done <- f() }:
+		return <-done
 	case <-p.exited:
 		return errors.New(p.end())
 	}
