@@ -91,17 +91,24 @@ func Dial(ctx context.Context, cfg Config) (*Speaker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("dial BGP peer %v: %w", cfg.Remote, err)
 	}
+	var last error // what came of the last attempt that ctx did not cut short
 	for {
 		s, err := dialOnce(ctx, cfg)
 		if err == nil {
 			return s, nil
 		}
-		if !temporary(err) {
-			return nil, fmt.Errorf("dial BGP peer %v: %w", cfg.Remote, err)
+		if ctx.Err() == nil {
+			if !temporary(err) {
+				return nil, fmt.Errorf("dial BGP peer %v: %w", cfg.Remote, err)
+			}
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("dial BGP peer %v: %w: last attempt: %w", cfg.Remote, context.Cause(ctx), err)
+			if last == nil {
+				last = err
+			}
+			return nil, fmt.Errorf("dial BGP peer %v: %w: last attempt: %w", cfg.Remote, context.Cause(ctx), last)
 		case <-time.After(retryPause):
 		}
 	}
@@ -113,7 +120,8 @@ func temporary(err error) bool {
 	if errors.As(err, &n) {
 		return !n.Sent && n.Code == codeCease && n.Subcode == subConnectionRejected
 	}
-	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED)
+	// The dialer's own clock may be ahead of ctx by a little: not temporary, but ctx will say.
+	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func dialOnce(ctx context.Context, cfg Config) (*Speaker, error) {
@@ -123,7 +131,7 @@ func dialOnce(ctx context.Context, cfg Config) (*Speaker, error) {
 	}
 	c, err := d.DialContext(ctx, "tcp", cfg.Remote.String())
 	if err != nil {
-		return nil, withCause(ctx, err)
+		return nil, err
 	}
 	conn := c.(*net.TCPConn)
 	s := &Speaker{
@@ -159,7 +167,7 @@ func (s *Speaker) handshake(ctx context.Context) error {
 	buf := make([]byte, maxMessage)
 	body, err := s.expect(TypeOpen, subUnexpectedOpenSent, buf)
 	if err != nil {
-		return withCause(ctx, earlyEnd(err))
+		return earlyEnd(err)
 	}
 	// The capabilities outlive buf.
 	if s.peer, err = ParseOpen(append([]byte(nil), body...)); err != nil {
@@ -173,7 +181,7 @@ func (s *Speaker) handshake(ctx context.Context) error {
 		return fmt.Errorf("write KEEPALIVE: %w", err)
 	}
 	if _, err := s.expect(TypeKeepalive, subUnexpectedOpenConfirm, buf); err != nil {
-		return withCause(ctx, err)
+		return err
 	}
 	return nil
 }
@@ -213,14 +221,6 @@ func earlyEnd(err error) error {
 		if errors.Is(err, e) {
 			return fmt.Errorf("%w: %w", errClosedEarly, err)
 		}
-	}
-	return err
-}
-
-// withCause puts the end of ctx in the place of the timeout that it brought about.
-func withCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
 }
