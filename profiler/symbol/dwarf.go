@@ -16,7 +16,8 @@ import (
 // ErrNoDWARF is why HasDWARF is false for a file without .debug_info.
 var ErrNoDWARF = errors.New("no .debug_info section")
 
-// ErrSplitDWARF is why HasDWARF is false for a file built with -gsplit-dwarf.
+// ErrSplitDWARF is why HasDWARF is false for a file of which some part was built
+// with -gsplit-dwarf. The other parts (often just assembly) are still resolved.
 var ErrSplitDWARF = errors.New("functions are in split DWARF files (.dwo, .dwp), which are not read: build without -gsplit-dwarf")
 
 // Stats counts what was read of the debug information and what could not be.
@@ -33,6 +34,8 @@ type Stats struct {
 type dwarfIndex struct {
 	hasLines bool
 	text     spanTable
+	line     []byte // .debug_line
+	order    binary.ByteOrder
 
 	mu sync.Mutex // debug/dwarf is not safe for concurrent use; guards all below
 	// data and reader are used for one unit or name at a time.
@@ -62,21 +65,31 @@ const maxKept = 1 << 25
 // dwarfSections are the parts of DWARF that names and lines need.
 var dwarfSections = []string{"abbrev", "info", "line", "ranges", "str", "addr", "line_str", "rnglists", "str_offsets"}
 
-// readDWARF loads the sections and indexes the compile units by address. The
-// index may be non-nil together with an error if only lines can be had.
+// readDWARF indexes the compile units of a file by address. The index may be
+// non-nil together with an error if lines, or some units, can still be had.
 func readDWARF(f *elf.File, text spanTable) (*dwarfIndex, error) {
 	sections, err := loadSections(f)
 	if err != nil {
 		return nil, err
 	}
+	return newDWARFIndex(sections, f.ByteOrder, text)
+}
+
+func newDWARFIndex(sections map[string][]byte, order binary.ByteOrder, text spanTable) (*dwarfIndex, error) {
 	if len(sections["info"]) == 0 {
 		return nil, ErrNoDWARF
 	}
 	if len(sections["info"]) > math.MaxUint32 {
 		return nil, errors.New("parse DWARF: .debug_info is larger than 4 GiB")
 	}
-	d := &dwarfIndex{text: text, names: make(map[dwarf.Offset]string), budget: maxKept}
-	err = guard(func() error {
+	d := &dwarfIndex{
+		text:   text,
+		line:   sections["line"],
+		order:  order,
+		names:  make(map[dwarf.Offset]string),
+		budget: maxKept,
+	}
+	err := guard(func() (err error) {
 		d.data, err = dwarf.New(sections["abbrev"], nil, nil, sections["info"], sections["line"], nil, sections["ranges"], sections["str"])
 		if err != nil {
 			return fmt.Errorf("parse DWARF: %w", err)
@@ -92,10 +105,10 @@ func readDWARF(f *elf.File, text spanTable) (*dwarfIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.indexUnits(sections["info"], f.ByteOrder)
-	d.hasLines = d.hasLines && len(sections["line"]) > 0
+	d.indexUnits(sections["info"])
+	d.hasLines = d.hasLines && len(d.line) > 0
 	switch {
-	case d.stats.Units > 0 && d.stats.Units == d.stats.SplitUnits:
+	case d.stats.SplitUnits > 0:
 		return d, ErrSplitDWARF
 	case d.stats.Units == 0 && d.stats.FirstError != nil:
 		return d, d.stats.FirstError
@@ -127,10 +140,10 @@ func loadSections(f *elf.File) (map[string][]byte, error) {
 }
 
 // indexUnits walks the unit headers and notes which addresses each unit covers.
-func (d *dwarfIndex) indexUnits(info []byte, order binary.ByteOrder) {
+func (d *dwarfIndex) indexUnits(info []byte) {
 	var spans []span
 	for off := 0; off < len(info); {
-		root, end, ok := unitHeader(info, off, order)
+		root, end, ok := unitHeader(info, off, d.order)
 		if !ok {
 			d.fail(fmt.Errorf("parse unit header at %#x: truncated", off))
 			break

@@ -34,6 +34,13 @@ func (d *dwarfIndex) readLines(u *unit) {
 		if err != nil {
 			return err
 		}
+		off, ok := e.Val(dwarf.AttrStmtList).(int64)
+		if !ok {
+			return nil
+		}
+		if err := checkLineHeader(d.line, off, d.order); err != nil {
+			return err
+		}
 		reader, err := d.data.LineReader(e)
 		if err != nil || reader == nil {
 			return err

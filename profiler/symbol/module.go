@@ -108,7 +108,8 @@ func (m *Module) BuildID() string { return m.buildID }
 // does not count: it names only what is exported.
 func (m *Module) HasSymbols() bool { return len(m.symbols.symbols) > 0 }
 
-// HasDWARF reports whether functions and inlined calls can be had from DWARF.
+// HasDWARF reports whether functions and inlined calls can be had from DWARF,
+// in all units of the file that have any.
 func (m *Module) HasDWARF() bool { return m.noDWARF == nil }
 
 // HasLines reports whether file and line can be had, which split DWARF gives

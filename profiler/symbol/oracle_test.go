@@ -70,6 +70,15 @@ func instructions(t testing.TB, path string) (addrs []uint64, returns []uint64) 
 	return addrs, returns
 }
 
+func parseHex(t testing.TB, s string) uint64 {
+	t.Helper()
+	v, err := strconv.ParseUint(s, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // place is what an oracle says of a frame. The function is "??" and the file
 // "" if unknown; the line is 0 if there is none.
 type place struct {
@@ -175,7 +184,7 @@ func difference(m *Module, pc uint64, frames []Frame, want []place) string {
 		if got.function != want[i].function {
 			covered := covers(m, want[i].function, pc)
 			switch {
-			case owner && f.Source == SourceDWARF && covered:
+			case owner && f.Source == SourceDWARF && (covered || want[i].function+".cold" == f.Symbol):
 				reason = "clone"
 			case (f.Source == SourceAddress || f.Source == SourcePLT) && !covered:
 				reason = "nearest"
