@@ -140,6 +140,9 @@ func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits(
 // Missed is how many hits the kernel did not hand to a program.
 func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
 
+// LeftOut is how many executable areas have no unwind rows in the kernel.
+func (p *Profiler) LeftOut() int { return p.programs.LeftOut() }
+
 // Modules are the ELF files that the process has or had mapped executable,
 // the program itself first.
 func (p *Profiler) Modules() []*target.Module { return p.unwinder.Modules() }

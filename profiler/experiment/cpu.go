@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"leakprof/collector/session"
+	"leakprof/profiler/report"
+)
+
+// floodClock measures who is busy during a flood: BIRD, or we who send the
+// routes and take the BMP messages. It runs from the first session coming up
+// until BIRD has no more work; that all is written says little, for the
+// kernel's socket buffers take a good part of a flood.
+type floodClock struct {
+	running            bool
+	begin, last, until moment
+}
+
+// moment is the CPU time used up to a time.
+type moment struct {
+	at        time.Time
+	bird, own time.Duration
+}
+
+// busyShare is the share of a CPU that BIRD uses while it works on a flood.
+const busyShare = 0.10
+
+func (f *floodClock) start(o session.Observation) {
+	m := moment{time.Now(), o.CPU, ownCPU()}
+	*f = floodClock{running: true, begin: m, last: m, until: m}
+}
+
+func (f *floodClock) observe(o session.Observation) {
+	if !f.running {
+		return
+	}
+	now := moment{o.Time, o.CPU, ownCPU()}
+	if float64(now.bird-f.last.bird) > busyShare*float64(now.at.Sub(f.last.at)) {
+		f.until = now
+	}
+	f.last = now
+}
+
+// limitShare is the share of a CPU from which on a side counts as busy all
+// the time.
+const limitShare = 0.8
+
+// stop ends the measurement and returns the figures, nil if there are none.
+func (f *floodClock) stop() *report.FloodCPU {
+	wall := f.until.at.Sub(f.begin.at)
+	if !f.running || wall <= 0 {
+		return nil
+	}
+	f.running = false
+	c := &report.FloodCPU{Wall: wall, BIRD: f.until.bird - f.begin.bird, Lab: f.until.own - f.begin.own}
+	bird, own := float64(c.BIRD)/float64(wall), float64(c.Lab)/float64(wall)
+	shares := fmt.Sprintf("bird used %.0f %% of a cpu, speakers and station %.0f %%", 100*bird, 100*own)
+	switch {
+	case bird >= limitShare && bird > own:
+		c.Limit = "limited by bird: " + shares
+	case own >= limitShare:
+		c.Limit = "limited by speakers and station: " + shares
+	default:
+		c.Limit = "limited by neither: " + shares
+	}
+	return c
+}
+
+// ownCPU is this process's CPU time.
+func ownCPU() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

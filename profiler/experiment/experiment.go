@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package experiment runs one experiment from its first look to the verdict:
+// it follows the session's phases, takes a snapshot at the end of each, and
+// judges what stayed.
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"leakprof/collector/birdc"
+	"leakprof/collector/bmp"
+	"leakprof/collector/session"
+	"leakprof/profiler"
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/report"
+	"leakprof/profiler/target"
+)
+
+// Driver causes the phases of an experiment. Without one they are followed.
+type Driver interface {
+	// Up brings the sessions up and floods routes; it returns when all is
+	// sent.
+	Up(ctx context.Context) error
+	// Down takes the sessions down.
+	Down(ctx context.Context) error
+	// Routes is how many routes BIRD has to have after Up, 0 if unknown.
+	Routes() int64
+}
+
+// Config says what an experiment is made of. Only Process is always needed.
+type Config struct {
+	Process  *target.Process
+	Profiler *profiler.Profiler // nil: no probes, no snapshots
+	Station  *bmp.Station       // nil: no BMP
+	Control  *birdc.Conn        // nil: no control socket
+	Driver   Driver             // nil: follow what happens
+	Session  session.Options
+	// Cycles is after how many cycles the experiment ends; 0: when ctx does.
+	Cycles int
+	// Threshold is below what growth per cycle means nothing, in bytes.
+	Threshold int64
+	// Status is called several times a second with what goes on; may be nil.
+	Status func(Status)
+}
+
+// Status is what goes on at the moment.
+type Status struct {
+	Phase     session.Phase
+	Cycle     int
+	Waiting   string // for what
+	LiveBytes int64
+	Hits      float64 // probes hit per second
+	Lost      uint64  // events lost so far
+	Routes    int64   // -1 if unknown
+	PeersUp   int
+}
+
+const (
+	// pollInterval is how often the experiment looks at its counters.
+	pollInterval = 100 * time.Millisecond
+	// controlInterval is how often the control socket is asked for the
+	// protocols where there is no BMP: BIRD 2 answers between two packets of
+	// its only thread.
+	controlInterval = time.Second
+	// controlTimeout bounds how long a busy BIRD may take to answer.
+	controlTimeout = 30 * time.Second
+)
+
+// run is an experiment under way.
+type run struct {
+	Config
+	machine    *session.Machine
+	attributor *attribution.Attributor
+	phases     []report.Phase
+	started    time.Time
+
+	last session.Observation
+	// The BGP protocols that are up, by name, and how often one came or went:
+	// where there is no station to tell.
+	protocols   map[string]bool
+	protocolsAt time.Time
+	ups, downs  uint64
+
+	working chan error // the driver's Up or Down, nil if it is idle
+	doing   string
+	flood   floodClock
+	cpu     *report.FloodCPU
+
+	hits   uint64 // of all probes, at hitsAt
+	hitsAt time.Time
+}
+
+// errEnded ends the loop: all cycles are done.
+var errEnded = errors.New("experiment ended")
+
+// Run runs the experiment until its cycles are done, ctx is cancelled, or the
+// process ends; each of them gives a result. An error means that there is
+// none.
+func Run(ctx context.Context, c Config) (*report.Result, error) {
+	now := time.Now()
+	c.Session.Driven = c.Driver != nil
+	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1}}
+	if c.Profiler != nil {
+		r.attributor = attribution.New(c.Process, c.Profiler.BIRD)
+	}
+	r.phases = []report.Phase{{Name: string(session.Baseline), Start: now, Routes: -1}}
+	err := r.loop(ctx)
+	if err != nil && !errors.Is(err, errEnded) {
+		return nil, err
+	}
+	// The last look must not fail because ctx has ended already.
+	if err := r.handle(context.WithoutCancel(ctx), r.machine.End(time.Now())); err != nil {
+		return nil, err
+	}
+	return r.result()
+}
+
+func (r *run) loop(ctx context.Context) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return r.finishDriver()
+		case err := <-r.working:
+			r.working, r.doing = nil, ""
+			if err != nil && r.Process.Alive() && ctx.Err() == nil {
+				return err
+			}
+			continue
+		case <-tick.C:
+		}
+		if !r.Process.Alive() {
+			return errors.Join(r.finishDriver(), errEnded)
+		}
+		o, err := r.observe(ctx)
+		if err != nil {
+			if !r.Process.Alive() || ctx.Err() != nil {
+				continue
+			}
+			return err
+		}
+		r.flood.observe(o)
+		if err := r.handle(ctx, r.machine.Observe(o)); err != nil {
+			return err
+		}
+		r.showStatus(o)
+		if err := r.drive(ctx, o.Time); err != nil {
+			return err
+		}
+	}
+}
+
+// finishDriver waits for the driver, whose context has ended or whose peer is
+// gone.
+func (r *run) finishDriver() error {
+	if r.working == nil {
+		return nil
+	}
+	select {
+	case <-r.working:
+		r.working = nil
+		return nil
+	case <-time.After(5 * time.Second):
+		return fmt.Errorf("stop %s: it does not end", r.doing)
+	}
+}
+
+// drive begins the next phase when the last has come to rest.
+func (r *run) drive(ctx context.Context, now time.Time) error {
+	phase, cycle := r.machine.Phase()
+	if r.Cycles > 0 && phase == session.Settled && cycle >= r.Cycles && r.machine.Looked() {
+		return errEnded
+	}
+	if r.Driver == nil || r.working != nil || !r.machine.Looked() {
+		return nil
+	}
+	work := r.Driver.Up
+	switch phase {
+	case session.Flooded:
+		work, r.doing = r.Driver.Down, "sessions going down"
+		if err := r.handle(ctx, r.machine.Begin(session.Dropping, 0, now)); err != nil {
+			return err
+		}
+	case session.Baseline, session.Settled:
+		r.doing = "speakers sending"
+		if err := r.handle(ctx, r.machine.Begin(session.Flooding, r.Driver.Routes(), now)); err != nil {
+			return err
+		}
+		r.flood.start(r.last)
+	default:
+		return nil
+	}
+	r.working = make(chan error, 1)
+	done := r.working
+	go func() { done <- work(ctx) }()
+	return nil
+}
+
+// handle does what the events ask for.
+func (r *run) handle(ctx context.Context, events []session.Event) error {
+	for _, e := range events {
+		switch e.Kind {
+		case session.Began:
+			r.phases[len(r.phases)-1].End = e.Time
+			if r.Profiler != nil {
+				if err := r.Profiler.Mark(uint32(len(r.phases))); err != nil {
+					return err
+				}
+			}
+			r.phases = append(r.phases, report.Phase{Name: string(e.Phase), Cycle: e.Cycle, Start: e.Time, Routes: -1})
+		case session.Look:
+			if e.Phase == session.Flooded {
+				if c := r.flood.stop(); r.cpu == nil {
+					r.cpu = c
+				}
+			}
+			if err := r.look(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// look fills in the current phase with all that can be seen now.
+func (r *run) look(ctx context.Context, e session.Event) error {
+	p := &r.phases[len(r.phases)-1]
+	p.End, p.Incomplete = e.Time, e.Incomplete
+	if r.Profiler != nil {
+		snapshot, err := r.Profiler.Snapshot()
+		if err != nil {
+			return err
+		}
+		if p.Heap, err = r.attributor.Attribute(snapshot, r.Profiler.Modules()); err != nil {
+			return err
+		}
+	}
+	if r.Station != nil {
+		p.BMP = bmpCounts(r.Station.Counts())
+	}
+	if r.Control == nil || !r.Process.Alive() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	memory, err := r.Control.ShowMemory(ctx)
+	if err != nil {
+		if !r.Process.Alive() {
+			return nil
+		}
+		return err
+	}
+	p.ShowMemory = memoryLines(memory)
+	p.Routes = r.last.Routes
+	return nil
+}
+
+func (r *run) showStatus(o session.Observation) {
+	if r.Status == nil {
+		return
+	}
+	phase, cycle := r.machine.Phase()
+	why, _ := r.machine.Waiting()
+	s := Status{Phase: phase, Cycle: cycle, Waiting: why, LiveBytes: o.LiveBytes, Routes: o.Routes, PeersUp: o.PeersUp}
+	if r.Profiler != nil {
+		if c, err := r.Profiler.Counters(); err == nil {
+			s.Lost = lost(c)
+		}
+		s.Hits = r.hitRate()
+	}
+	r.Status(s)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"leakprof/bpf"
+	"leakprof/collector/session"
+	"leakprof/profiler/report"
+)
+
+// losses are the counters that say something was lost or odd: what each
+// means, and where its bound is.
+var losses = []struct {
+	counter  bpf.Counter
+	bytes    bpf.Counter // bounds the live bytes that may be missing
+	bounded  bool        // bytes is to be read
+	harmless bool
+	meaning  string
+}{
+	{counter: bpf.FreeUnknown, harmless: true, meaning: "they were allocated before we attached"},
+	{counter: bpf.ReallocUnknown, harmless: true, meaning: "they were allocated before we attached; live under the new stack now"},
+	{counter: bpf.AllocationFailed, harmless: true, meaning: "malloc returned NULL"},
+	{counter: bpf.MBMismatch, harmless: true, meaning: "the blocks are told apart by their headers instead"},
+	{counter: bpf.MissedFree, bytes: bpf.MissedFreeBytes, bounded: true, harmless: true, meaning: "seen when the address came back, and corrected; others may still stand as live"},
+	{counter: bpf.LiveFull, bytes: bpf.LiveFullBytes, bounded: true, meaning: "not in the live set; raise --max-memory"},
+	{counter: bpf.LiveNoMemory, bytes: bpf.LiveNoMemoryBytes, bounded: true, meaning: "not in the live set; the kernel had no memory"},
+	{counter: bpf.StacksFull, harmless: true, meaning: "their blocks are counted under [stack not kept]"},
+	{counter: bpf.ThreadStateFailed, meaning: "allocations that may be missing"},
+	{counter: bpf.PendingFull, meaning: "allocations that may be missing"},
+	{counter: bpf.ReturnLost, bytes: bpf.ReturnLostBytes, bounded: true, meaning: "allocations missing from the live set: more than 64 return probes nested, or left by longjmp"},
+	{counter: bpf.ReturnUnmatched, meaning: "allocations that may be missing"},
+	{counter: bpf.ResultReadFailed, meaning: "allocations missing from the live set"},
+}
+
+// lost is how many events were lost so far, for the status line.
+func lost(c bpf.Counters) (n uint64) {
+	for _, l := range losses {
+		if !l.harmless {
+			n += c[l.counter]
+		}
+	}
+	return n
+}
+
+// health lists everything lost, odd or unknown that is not zero.
+func (r *run) health() ([]report.Health, error) {
+	if r.Profiler == nil {
+		return nil, nil
+	}
+	c, err := r.Profiler.Counters()
+	if err != nil {
+		return nil, err
+	}
+	var all []report.Health
+	add := func(h report.Health) {
+		if h.Count > 0 {
+			all = append(all, h)
+		}
+	}
+	for _, l := range losses {
+		h := report.Health{Name: l.counter.String(), Count: c[l.counter], Harmless: l.harmless, Meaning: l.meaning}
+		if l.bounded {
+			h.Bytes = c[l.bytes]
+		}
+		h.Unbounded = !l.bounded && !l.harmless
+		add(h)
+	}
+	missed, err := r.Profiler.Missed()
+	if err != nil {
+		return nil, err
+	}
+	add(report.Health{Name: "hits the kernel did not hand over", Count: missed, Unbounded: true, Meaning: "the program ran on that CPU already"})
+	hits, err := r.Profiler.Hits()
+	if err != nil {
+		return nil, err
+	}
+	var open uint64
+	for _, s := range r.Profiler.Plan.Sites {
+		if h := hits[s.Function]; s.Return && h.Entered > h.Returned {
+			open += h.Entered - h.Returned
+		}
+	}
+	// Lost returns that were noticed are in their own counter.
+	if open > c[bpf.ReturnLost] {
+		add(report.Health{Name: "calls that have not returned", Count: open - c[bpf.ReturnLost], Unbounded: open-c[bpf.ReturnLost] > 1, Harmless: open-c[bpf.ReturnLost] == 1, Meaning: "under way at the end, or their returns were lost"})
+	}
+	if n := r.Profiler.LeftOut(); n > 0 {
+		add(report.Health{Name: "executable areas without unwind rows", Count: uint64(n), Harmless: true, Meaning: "stacks through them are cut"})
+	}
+	for i := range r.phases {
+		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
+			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})
+		}
+	}
+	return all, nil
+}
+
+// stackQuality counts all allocations by how their stack ended.
+func (r *run) stackQuality() report.StackQuality {
+	q := report.StackQuality{Ends: make(map[string]uint64)}
+	h := lastHeap(r.phases)
+	if h == nil {
+		return q
+	}
+	for _, s := range h.Stacks {
+		q.Allocations += s.AllocatedObjects
+		if s.Complete {
+			q.Complete += s.AllocatedObjects
+		} else {
+			q.Ends[s.End] += s.AllocatedObjects
+		}
+	}
+	return q
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"time"
+
+	"leakprof/bpf"
+	"leakprof/collector/birdc"
+	"leakprof/collector/bmp"
+	"leakprof/collector/session"
+	"leakprof/profiler/report"
+)
+
+// observe gathers what is known of BIRD now.
+func (r *run) observe(ctx context.Context) (session.Observation, error) {
+	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Busy: r.doing}
+	var err error
+	if o.CPU, err = r.Process.CPUTime(); err != nil {
+		return o, err
+	}
+	if r.Profiler != nil {
+		c, err := r.Profiler.Counters()
+		if err != nil {
+			return o, err
+		}
+		o.Events = c[bpf.AllocatedObjects] + c[bpf.FreedObjects]
+		o.LiveBytes = int64(c[bpf.AllocatedBytes] - c[bpf.FreedBytes])
+	}
+	if r.Control != nil {
+		if err := r.askControl(ctx, &o); err != nil {
+			return o, err
+		}
+	}
+	if r.Station != nil {
+		counts := r.Station.Counts()
+		o.PeerUps, o.PeerDowns = counts.Messages[bmp.TypePeerUp], counts.Messages[bmp.TypePeerDown]
+		o.PeersUp = counts.UpPeers()
+		for _, n := range counts.Messages {
+			o.Messages += n
+		}
+	} else {
+		o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
+	}
+	r.last = o
+	return o, nil
+}
+
+// askControl counts routes when the session's machine wants it, and where no
+// BMP tells of the sessions, reads the state of the BGP protocols.
+func (r *run) askControl(ctx context.Context, o *session.Observation) error {
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	if r.machine.WantsRoutes() || o.Routes < 0 {
+		tables, err := r.Control.ShowRouteCount(ctx, "table all")
+		if err != nil {
+			return err
+		}
+		o.Routes, o.RoutesCounted = 0, true
+		for _, t := range tables {
+			o.Routes += int64(t.Total)
+		}
+	}
+	if r.Station != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
+		return nil
+	}
+	r.protocolsAt = o.Time
+	all, err := r.Control.ShowProtocols(ctx)
+	if err != nil {
+		return err
+	}
+	up := make(map[string]bool)
+	for _, p := range all {
+		if p.Proto == "BGP" && p.Info == "Established" {
+			up[p.Name] = true
+			if !r.protocols[p.Name] {
+				r.ups++
+			}
+		}
+	}
+	for name := range r.protocols {
+		if !up[name] {
+			r.downs++
+		}
+	}
+	r.protocols = up
+	return nil
+}
+
+func bmpCounts(c bmp.Counts) map[string]uint64 {
+	counts := make(map[string]uint64)
+	for i, n := range c.Messages {
+		counts[bmp.MessageType(i).String()] = n
+	}
+	counts["Prefixes Announced"] = c.Announced
+	counts["Prefixes Withdrawn"] = c.Withdrawn
+	return counts
+}
+
+func memoryLines(m *birdc.Memory) []report.MemoryLine {
+	var lines []report.MemoryLine
+	for _, l := range m.Lines {
+		line := report.MemoryLine{Name: l.Name, Effective: float64(l.Effective.Bytes), Overhead: -1, Text: report.Size(int64(l.Effective.Bytes))}
+		if !l.Single {
+			line.Overhead = float64(l.Overhead.Bytes)
+			line.Text += " " + report.Size(int64(l.Overhead.Bytes))
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

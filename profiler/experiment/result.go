@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"fmt"
+	"time"
+
+	"leakprof/profiler/report"
+	"leakprof/profiler/target"
+)
+
+// result puts together what was found.
+func (r *run) result() (*report.Result, error) {
+	res := &report.Result{
+		Phases: r.phases, Started: r.started, Ended: time.Now(), CPU: r.cpu,
+		Target: report.Target{PID: r.Process.PID, Exe: r.Process.Exe},
+	}
+	last := &res.Phases[len(res.Phases)-1]
+	if last.End.IsZero() {
+		last.End = res.Ended
+	}
+	if r.Control != nil {
+		res.Target.Version = r.Control.Version()
+	}
+	var err error
+	if res.Health, err = r.health(); err != nil {
+		return nil, err
+	}
+	if r.Profiler != nil {
+		res.Coverage = []string{"blocks of the C library's heap: mb_alloc blocks, resource headers, large linpool chunks, socket buffers, libraries"}
+		res.NotCovered = r.Profiler.Plan.NotCovered
+		res.Stacks = r.stackQuality()
+		exe := r.Profiler.Modules()[0]
+		res.Target.BuildID = exe.BuildID()
+		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
+	}
+	r.judge(res)
+	if !r.Process.Alive() {
+		res.Health = append(res.Health, report.Health{Name: "process ended", Count: 1, Harmless: true, Meaning: fmt.Sprintf("in phase %s; this is what was known until then", res.Phases[len(res.Phases)-1].Name)})
+	}
+	return res, nil
+}
+
+// names says where the program's names come from, and how better ones could
+// be had.
+func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
+	h := lastHeap(phases)
+	if h == nil || len(h.Modules) == 0 {
+		return "none", ""
+	}
+	switch m := h.Modules[0]; {
+	case m.HasInlines:
+		return "dwarf", ""
+	case m.HasSymbols:
+		return "symtab", fmt.Sprintf("%s has no debug information: files, lines and inlined functions are missing", exe.Name)
+	}
+	hint = fmt.Sprintf("%s is stripped: frames are file and offset", exe.Name)
+	if id := exe.BuildID(); id != "" {
+		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file: debuginfod-find debuginfo %s", id)
+	}
+	return "none", hint
+}
+
+// hitRate is the probes' hits per second since the last call.
+func (r *run) hitRate() float64 {
+	now := time.Now()
+	hits, err := r.Profiler.Hits()
+	if err != nil {
+		return 0
+	}
+	var total uint64
+	for _, h := range hits {
+		total += h.Entered + h.Returned
+	}
+	dt := now.Sub(r.hitsAt).Seconds()
+	rate := 0.0
+	if dt > 0 && !r.hitsAt.IsZero() {
+		rate = float64(total-r.hits) / dt
+	}
+	r.hits, r.hitsAt = total, now
+	return rate
+}
