@@ -86,8 +86,9 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 	}
 
 	if cmd.paused {
-		entered := make(chan struct{})
+		entered, unwatched := make(chan struct{}), make(chan struct{})
 		go func() {
+			defer close(unwatched)
 			select {
 			case <-cancel:
 				p.signal(unix.SIGKILL)
@@ -96,6 +97,7 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 		}()
 		err := p.runToEntry()
 		close(entered)
+		<-unwatched // a cancel that comes later is not meant for the child
 		if err != nil {
 			p.signal(unix.SIGKILL)
 			p.reap()
