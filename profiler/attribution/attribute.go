@@ -58,6 +58,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 	for _, key := range keys {
 		h.Stacks = append(h.Stacks, a.stack(key, s.Stacks[key]))
 	}
+	empty := emptyBytes(a.process, s.Blocks)
 	sums := make(map[Sample]*Sample)
 	for i, b := range s.Blocks {
 		k := Sample{Stack: a.stackOf(b, s), Mark: int(b.Mark), Allocator: kinds[i].allocator, Class: kinds[i].class, SizeBucket: sizeBucket(b.Size)}
@@ -69,6 +70,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 		}
 		sum.Objects++
 		sum.Bytes += b.Size
+		sum.Empty += empty[i]
 	}
 	for _, sum := range sums {
 		h.Samples = append(h.Samples, *sum)

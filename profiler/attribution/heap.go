@@ -61,6 +61,8 @@ type Sample struct {
 	SizeBucket uint64
 	Objects    uint64
 	Bytes      uint64
+	// Empty is how much of Bytes is free room: long runs of zeros in arrays.
+	Empty uint64
 }
 
 // Module is an ELF file of the target.
@@ -103,6 +105,8 @@ type Retained struct {
 	Class     string // BIRD's resource class
 	Objects   int64
 	Bytes     int64
+	// Empty is how much of Bytes is free room in arrays that do not shrink.
+	Empty int64
 }
 
 // Grown compares two snapshots of one run per stack and allocator and returns
@@ -125,6 +129,7 @@ func Grown(from, to *Heap) []Retained {
 			}
 			r.Objects += sign * int64(s.Objects)
 			r.Bytes += sign * int64(s.Bytes)
+			r.Empty += sign * int64(s.Empty)
 		}
 	}
 	add(from, -1)
@@ -132,6 +137,7 @@ func Grown(from, to *Heap) []Retained {
 	var grown []Retained
 	for _, r := range sums {
 		if r.Bytes > 0 {
+			r.Empty = min(max(r.Empty, 0), r.Bytes)
 			grown = append(grown, *r)
 		}
 	}

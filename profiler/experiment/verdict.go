@@ -47,13 +47,18 @@ func (r *run) judge(res *report.Result) {
 	last := settled[len(settled)-1]
 	res.Retained = attribution.Grown(base.Heap, last.Heap)
 	v.RetainedBytes, v.RetainedObjects = sumRetained(res.Retained)
+	v.SlackBytes = sumEmpty(res.Retained)
+	content := v.RetainedBytes - v.SlackBytes
 
 	growth, grows := steadyGrowth(res.Cycles, r.Threshold)
 	routes := ""
 	if last.Routes >= 0 {
 		routes = fmt.Sprintf(", %d routes left", last.Routes)
 	}
-	where := ""
+	where, slack := "", ""
+	if v.SlackBytes >= r.Threshold {
+		slack = fmt.Sprintf("; besides %s of empty room in arrays that do not shrink", report.Size(v.SlackBytes))
+	}
 	if n, share := concentration(res.Retained); n > 0 && v.RetainedBytes >= r.Threshold {
 		where = fmt.Sprintf("; %.1f %% in %d call %s", 100*share, n, plural(n, "stack"))
 	}
@@ -64,9 +69,9 @@ func (r *run) judge(res *report.Result) {
 	case grows:
 		v.Kind = report.Leak
 		v.Sentence = fmt.Sprintf("leak: %s in each of the cycles after the first, %s now%s%s", report.SignedSize(growth), report.Size(v.RetainedBytes), routes, where)
-	case v.RetainedBytes < r.Threshold:
+	case content < r.Threshold:
 		v.Kind = report.Clean
-		v.Sentence = fmt.Sprintf("clean: %s retained after %d %s, less than the threshold of %s%s", report.Size(v.RetainedBytes), len(settled), plural(len(settled), "cycle"), report.Size(r.Threshold), routes)
+		v.Sentence = fmt.Sprintf("clean: %s retained after %d %s, less than the threshold of %s%s%s", report.Size(content), len(settled), plural(len(settled), "cycle"), report.Size(r.Threshold), routes, slack)
 	case len(settled) == 1:
 		v.Kind = report.Held
 		v.Sentence = fmt.Sprintf("held: %s after one cycle, which cannot show whether it grows%s%s", report.Size(v.RetainedBytes), routes, where)
@@ -153,6 +158,13 @@ func sumRetained(all []attribution.Retained) (bytes, objects int64) {
 		objects += s.Objects
 	}
 	return bytes, objects
+}
+
+func sumEmpty(all []attribution.Retained) (bytes int64) {
+	for _, s := range all {
+		bytes += s.Empty
+	}
+	return bytes
 }
 
 func netGrowth(from, to *attribution.Heap) (bytes, objects int64) {

@@ -17,7 +17,9 @@ const Schema = 1
 // Result is what a run found.
 type Result struct {
 	Target Target
-	Phases []Phase // in the order of time
+	// Phases are in the order of time. A phase's index is the mark of what was
+	// allocated in it (attribution.Sample.Mark).
+	Phases []Phase
 	// Verdict answers the question of the run.
 	Verdict Verdict
 	// Retained is what each call stack holds after the last cycle more than
@@ -101,6 +103,9 @@ type Verdict struct {
 	Sentence string
 	// RetainedBytes and RetainedObjects are after the last cycle.
 	RetainedBytes, RetainedObjects int64
+	// SlackBytes of them are free room in arrays that do not shrink; they count
+	// only if they grow.
+	SlackBytes int64
 	// Threshold is below what growth per cycle counts as nothing, in bytes.
 	Threshold int64
 }
