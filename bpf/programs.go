@@ -38,6 +38,9 @@ type Config struct {
 	MblockHeader uint64 // sizeof(struct mblock) of this BIRD, 0 if unknown
 	// MaxBlocks is the capacity of the live set.
 	MaxBlocks uint32
+	// MaxStacks is how many distinct stacks are kept; 0 takes the default of
+	// live.bpf.c, 32,768.
+	MaxStacks uint32
 	Areas     []Area
 	Attach    AttachMode
 }
@@ -68,6 +71,9 @@ func Load(c Config) (*Programs, error) {
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
 	spec.Maps[liveMapLive].MaxEntries = max(c.MaxBlocks, 1)
+	if c.MaxStacks != 0 {
+		spec.Maps[liveMapStacks].MaxEntries = c.MaxStacks
+	}
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &ns); err != nil {
 		return nil, fmt.Errorf("find own pid namespace: %w", err)

@@ -25,6 +25,9 @@ type Options struct {
 	// MaxMemory bounds the kernel memory of the live set, in bytes; 0 takes
 	// DefaultMaxMemory.
 	MaxMemory uint64
+	// MaxStacks is how many distinct stacks are kept, 0 for bpf.Config's
+	// default; blocks of further ones have no stack, which is counted.
+	MaxStacks uint32
 	Attach    bpf.AttachMode
 	// AnyProgram also follows a process that is no BIRD. Its blocks are not
 	// told apart then.
@@ -83,7 +86,7 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()
 	}
-	config := bpf.Config{PID: o.PID, MaxBlocks: blocksFor(maxMemory), Areas: p.unwinder.areas(), Attach: o.Attach}
+	config := bpf.Config{PID: o.PID, MaxBlocks: blocksFor(maxMemory), MaxStacks: o.MaxStacks, Areas: p.unwinder.areas(), Attach: o.Attach}
 	if p.BIRD != nil {
 		config.MblockHeader = p.BIRD.MblockHeader
 	}
