@@ -136,28 +136,38 @@ static __always_inline struct thread *this_thread(__u64 flags)
 }
 
 /*
- * Drops calls that can no longer return: the stack has shrunk past them, so
- * they were left by longjmp, or the kernel did not place their return probe
- * (it allows 64 nested ones on a thread).
+ * Whether a return probe waits at slot, where a call left its return address.
+ * The kernel knows of it until it fires, and for a while after a longjmp past
+ * it; the word in the slot then tells, as the trampoline lies in no file. A
+ * global function, so that the verifier looks at it once.
+ */
+__noinline int return_pending(__u64 slot)
+{
+	struct unwind_areas *all = current_areas();
+	__u64 word = 0;
+	__u32 cached = 0;
+
+	if (bpf_probe_read_user(&word, sizeof(word), (void *)slot))
+		return 0;
+	if (all && find_area(all, word, &cached))
+		return 0;
+	return original_return(slot) != 0;
+}
+
+/*
+ * Drops calls that can no longer return: they were left by longjmp, so that
+ * the stack has shrunk past them, or the kernel did not place their return
+ * probe (it allows 64 pending ones on a thread). Such a call must not make
+ * those after it look like its own.
  */
 static __always_inline void drop_dead(struct thread *t, __u64 sp)
 {
 	for (int i = 0; i < MAX_PENDING && t->depth; i++) {
 		struct pending *p = &t->pending[(t->depth - 1) & (MAX_PENDING - 1)];
-		__u64 slot;
 
-		if (p->sp > sp)
+		/* At the same slot: a tail call from the pending function. */
+		if (p->sp >= sp && return_pending(p->sp))
 			return;
-		if (p->sp == sp && !bpf_probe_read_user(&slot, sizeof(slot), (void *)sp)) {
-			/* The same slot: a tail call from the pending
-			 * function, if its return probe still sits there; it
-			 * lies in no file. */
-			struct unwind_areas *all = current_areas();
-			__u32 cached = 0;
-
-			if (all && !find_area(all, slot, &cached))
-				return;
-		}
 		t->depth--;
 		if (!p->nested) {
 			count(COUNTER_RETURN_LOST, 1);
