@@ -40,10 +40,11 @@ struct pending {
 	__u64 ip;
 	__u64 size;
 	__u64 result;	 /* posix_memalign: where it puts the pointer */
-	__u64 old;	 /* realloc: the block, if it was in the live set */
+	__u64 old;	 /* realloc: the block */
 	struct block block;
 	__u32 function;
-	__u32 nested;	 /* called by another one: the outermost counts */
+	__u16 nested;	 /* called by another one: the outermost counts */
+	__u16 old_live;	 /* realloc: old was in the live set, as block says */
 };
 
 struct thread {
@@ -200,6 +201,7 @@ static __always_inline struct pending *push(struct pt_regs *ctx, struct thread *
 	p->ip = ctx->ip;
 	p->function = function;
 	p->old = 0;
+	p->old_live = 0;
 	p->block.mb = FUNCTION_NONE;
 	*thread = t;
 	return p;
@@ -271,6 +273,7 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	__u64 old = ctx->di;
 	if (p->nested || !old)
 		return 0;
+	p->old = old;
 	/* realloc may release the old block at any moment from now on, and
 	 * another thread may get its address: it leaves the live set here and
 	 * comes back if realloc fails. */
@@ -286,7 +289,7 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	/* A realloc without mb_realloc around it keeps what the block was. */
 	if (!p->block.mb)
 		p->block.mb = b->mb;
-	p->old = old;
+	p->old_live = 1;
 	bpf_map_delete_elem(&live, &old);
 	return 0;
 }
@@ -470,22 +473,21 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 			return 0;
 		}
 	}
-	if (!address) {
-		if (p->old && p->size) {
-			/* realloc failed: the old block still lives. */
-			insert(p->old, &p->block);
-		} else if (p->old) {
-			/* realloc(old, 0) of glibc is free(old). */
-			count(COUNTER_FREED_OBJECTS, 1);
-			count(COUNTER_FREED_BYTES, p->block.size);
-			return 0;
-		}
-		count(COUNTER_ALLOCATION_FAILED, 1);
-		return 0;
+	int freed = p->old_live;
+	if (!address && p->old_live && p->size) {
+		/* realloc failed: the old block still lives. */
+		insert(p->old, &p->block);
+		freed = 0;
 	}
-	if (p->old) {
+	if (freed) {
 		count(COUNTER_FREED_OBJECTS, 1);
 		count(COUNTER_FREED_BYTES, p->block.size);
+	}
+	if (!address) {
+		/* realloc(old, 0) of glibc is free(old), whoever saw old. */
+		if (!p->old || p->size)
+			count(COUNTER_ALLOCATION_FAILED, 1);
+		return 0;
 	}
 	struct block *b = &p->block;
 	b->size = p->size;

@@ -130,7 +130,8 @@ type liveThread struct {
 		Old      uint64
 		Block    liveBlock
 		Function uint32
-		Nested   uint32
+		Nested   uint16
+		OldLive  uint16
 	}
 	Unwinder struct {
 		_     structs.HostLayout
