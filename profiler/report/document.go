@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"leakprof/profiler/attribution"
+)
+
+// Names of the phases that the report compares (docs/design.md, "The
+// session").
+const (
+	phaseBaseline = "baseline"
+	phaseFlooded  = "flooded"
+	phaseSettled  = "settled"
+)
+
+// Document is report.json, field by field as docs/report.md has it. Everything
+// in report.txt comes from here, so that a saved report prints the same again.
+type Document struct {
+	Schema          int                  `json:"schema"`
+	Started         time.Time            `json:"started"`
+	Ended           time.Time            `json:"ended"`
+	Target          DocumentTarget       `json:"target"`
+	Verdict         VerdictKind          `json:"verdict"`
+	VerdictSentence string               `json:"verdict_sentence"`
+	ThresholdBytes  int64                `json:"threshold_bytes"`
+	RetainedBytes   int64                `json:"retained_bytes"`
+	RetainedObjects int64                `json:"retained_objects"`
+	SlackBytes      int64                `json:"slack_bytes"`
+	Cycles          []DocumentCycle      `json:"cycles"`
+	Phases          []DocumentPhase      `json:"phases"`
+	Stacks          []DocumentStack      `json:"stacks"`
+	Reconciliation  Reconciliation       `json:"reconciliation"`
+	Health          []DocumentHealth     `json:"health"`
+	StackQuality    DocumentStackQuality `json:"stack_quality"`
+	FloodCPU        *DocumentFloodCPU    `json:"flood_cpu"`
+	Covered         []string             `json:"covered"`
+	NotCovered      []string             `json:"not_covered"`
+	NamesHint       string               `json:"names_hint"`
+}
+
+// DocumentTarget is Target in report.json.
+type DocumentTarget struct {
+	PID     int    `json:"pid"`
+	Exe     string `json:"exe"`
+	BuildID string `json:"build_id"`
+	Version string `json:"version"`
+	Symbols string `json:"symbols"`
+}
+
+// DocumentCycle is Cycle in report.json, without its stacks.
+type DocumentCycle struct {
+	Number          int   `json:"number"`
+	RetainedBytes   int64 `json:"retained_bytes"`
+	RetainedObjects int64 `json:"retained_objects"`
+}
+
+// DocumentPhase is Phase in report.json. Pointers are null where the run does
+// not know.
+type DocumentPhase struct {
+	Name        string               `json:"name"`
+	Cycle       int                  `json:"cycle"`
+	Start       time.Time            `json:"start"`
+	End         *time.Time           `json:"end"`
+	BMPCounts   map[string]uint64    `json:"bmp_counts"`
+	ShowMemory  []DocumentMemoryLine `json:"show_memory"`
+	LiveBytes   *uint64              `json:"live_bytes"`
+	LiveObjects *uint64              `json:"live_objects"`
+	Routes      *int64               `json:"routes"`
+	Incomplete  string               `json:"incomplete"`
+}
+
+// DocumentMemoryLine is MemoryLine in report.json.
+type DocumentMemoryLine struct {
+	Name           string   `json:"name"`
+	EffectiveBytes float64  `json:"effective_bytes"`
+	OverheadBytes  *float64 `json:"overhead_bytes"`
+	Text           string   `json:"text"`
+}
+
+// DocumentStack is a stack that retains memory.
+type DocumentStack struct {
+	Bytes      int64           `json:"bytes"`
+	Objects    int64           `json:"objects"`
+	SlackBytes int64           `json:"slack_bytes"`
+	Class      string          `json:"class"`
+	Allocator  string          `json:"allocator"`
+	Resource   string          `json:"resource"`
+	Pool       *string         `json:"pool"`
+	Complete   bool            `json:"complete"`
+	End        string          `json:"end"`
+	Frames     []DocumentFrame `json:"frames"`
+}
+
+// DocumentFrame is a function of a stack, innermost first.
+type DocumentFrame struct {
+	Function string `json:"function"`
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Inlined  bool   `json:"inlined"`
+	Module   string `json:"module"`
+	Address  string `json:"address"`
+}
+
+// Reconciliation puts the followed memory beside BIRD's own account of it.
+type Reconciliation struct {
+	Note   string                `json:"note"`
+	Phases []ReconciliationPhase `json:"phases"`
+}
+
+// ReconciliationPhase compares at the end of a phase.
+type ReconciliationPhase struct {
+	Name      string               `json:"name"`
+	Cycle     int                  `json:"cycle"`
+	LiveBytes uint64               `json:"live_bytes"`
+	Lines     []ReconciliationLine `json:"lines"`
+}
+
+// ReconciliationLine is a line of `show memory`, effective and overhead
+// together.
+type ReconciliationLine struct {
+	Name  string  `json:"name"`
+	Bytes float64 `json:"bytes"`
+}
+
+const reconciliationNote = "live_bytes are the blocks that were followed (see covered); the lines are BIRD's own account. " +
+	"They are put side by side, not yet matched: BIRD counts pages too, adds 16 bytes to each block and page, and does not count buffers of sockets and libraries."
+
+// DocumentHealth is Health in report.json; BoundBytes is null if no bound is
+// known.
+type DocumentHealth struct {
+	Name       string  `json:"name"`
+	Count      uint64  `json:"count"`
+	BoundBytes *uint64 `json:"bound_bytes"`
+	Meaning    string  `json:"meaning"`
+	Harmless   bool    `json:"harmless"`
+}
+
+// DocumentStackQuality is StackQuality in report.json.
+type DocumentStackQuality struct {
+	Allocations uint64            `json:"allocations"`
+	Complete    uint64            `json:"complete"`
+	Ends        map[string]uint64 `json:"ends"`
+}
+
+// DocumentFloodCPU is FloodCPU in report.json, in seconds.
+type DocumentFloodCPU struct {
+	WallSeconds float64 `json:"wall_seconds"`
+	BIRDSeconds float64 `json:"bird_seconds"`
+	LabSeconds  float64 `json:"lab_seconds"`
+	Limit       string  `json:"limit"`
+}
+
+// NewDocument returns a result as report.json has it.
+func NewDocument(r *Result) *Document {
+	d := &Document{
+		Schema:  Schema,
+		Started: r.Started.UTC(), Ended: r.Ended.UTC(),
+		Target:          DocumentTarget(r.Target),
+		Verdict:         r.Verdict.Kind,
+		VerdictSentence: r.Verdict.Sentence,
+		ThresholdBytes:  r.Verdict.Threshold,
+		RetainedBytes:   r.Verdict.RetainedBytes,
+		RetainedObjects: r.Verdict.RetainedObjects,
+		SlackBytes:      r.Verdict.SlackBytes,
+		// Lists are [], never null: a reader can go through them.
+		Cycles:         []DocumentCycle{},
+		Phases:         []DocumentPhase{},
+		Stacks:         []DocumentStack{},
+		Reconciliation: Reconciliation{Note: reconciliationNote, Phases: []ReconciliationPhase{}},
+		Health:         []DocumentHealth{},
+		StackQuality:   newStackQuality(r.Stacks),
+		Covered:        append([]string{}, r.Coverage...),
+		NotCovered:     append([]string{}, r.NotCovered...),
+		NamesHint:      r.NamesHint,
+	}
+	for _, c := range r.Cycles {
+		d.Cycles = append(d.Cycles, DocumentCycle{c.Number, c.Bytes, c.Objects})
+	}
+	for i := range r.Phases {
+		p := newPhase(&r.Phases[i])
+		d.Phases = append(d.Phases, p)
+		if p.LiveBytes != nil && len(p.ShowMemory) > 0 {
+			d.Reconciliation.Phases = append(d.Reconciliation.Phases, newReconciliation(&p))
+		}
+	}
+	for i := range r.Retained {
+		d.Stacks = append(d.Stacks, newStack(&r.Retained[i]))
+	}
+	for _, h := range r.Health {
+		d.Health = append(d.Health, newHealth(h))
+	}
+	if c := r.CPU; c != nil {
+		d.FloodCPU = &DocumentFloodCPU{c.Wall.Seconds(), c.BIRD.Seconds(), c.Lab.Seconds(), c.Limit}
+	}
+	return d
+}
+
+func newPhase(p *Phase) DocumentPhase {
+	d := DocumentPhase{
+		Name: p.Name, Cycle: p.Cycle, Start: p.Start.UTC(), Incomplete: p.Incomplete,
+		BMPCounts:  map[string]uint64{},
+		ShowMemory: []DocumentMemoryLine{},
+	}
+	if !p.End.IsZero() {
+		end := p.End.UTC()
+		d.End = &end
+	}
+	for name, n := range p.BMP {
+		d.BMPCounts[name] = n
+	}
+	for _, l := range p.ShowMemory {
+		line := DocumentMemoryLine{Name: l.Name, EffectiveBytes: l.Effective, Text: l.Text}
+		if l.Overhead >= 0 {
+			line.OverheadBytes = &l.Overhead
+		}
+		d.ShowMemory = append(d.ShowMemory, line)
+	}
+	if p.Routes >= 0 {
+		d.Routes = &p.Routes
+	}
+	if p.Heap != nil {
+		bytes, objects := p.Heap.Totals()
+		d.LiveBytes, d.LiveObjects = &bytes, &objects
+	}
+	return d
+}
+
+func newReconciliation(p *DocumentPhase) ReconciliationPhase {
+	r := ReconciliationPhase{Name: p.Name, Cycle: p.Cycle, LiveBytes: *p.LiveBytes}
+	for _, l := range p.ShowMemory {
+		bytes := l.EffectiveBytes
+		if l.OverheadBytes != nil {
+			bytes += *l.OverheadBytes
+		}
+		r.Lines = append(r.Lines, ReconciliationLine{l.Name, bytes})
+	}
+	return r
+}
+
+func newStack(r *attribution.Retained) DocumentStack {
+	d := DocumentStack{
+		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.Empty, Class: classUnknown,
+		Allocator: r.Allocator, Resource: r.Class,
+		Frames: []DocumentFrame{},
+	}
+	if r.Stack == nil {
+		return d
+	}
+	d.Complete, d.End = r.Stack.Complete, r.Stack.End
+	for _, f := range r.Stack.Frames() {
+		d.Frames = append(d.Frames, DocumentFrame{
+			Function: f.Function, File: f.File, Line: f.Line, Inlined: f.Inlined,
+			Module: f.Module, Address: fmt.Sprintf("%#x", f.Address),
+		})
+	}
+	return d
+}
+
+func newHealth(h Health) DocumentHealth {
+	d := DocumentHealth{Name: h.Name, Count: h.Count, Meaning: h.Meaning, Harmless: h.Harmless}
+	if !h.Unbounded {
+		d.BoundBytes = &h.Bytes
+	}
+	return d
+}
+
+func newStackQuality(q StackQuality) DocumentStackQuality {
+	d := DocumentStackQuality{Allocations: q.Allocations, Complete: q.Complete, Ends: map[string]uint64{}}
+	for end, n := range q.Ends {
+		d.Ends[end] = n
+	}
+	return d
+}

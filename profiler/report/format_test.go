@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"math"
+	"testing"
+)
+
+func TestAmount(t *testing.T) {
+	for bytes, want := range map[float64]string{
+		0: "0 B", 6224: "6224 B", 9999: "9999 B", 10_000: "9.8 kB", -10_000: "-9.8 kB", 10_239_900: "9999.9 kB",
+		1018 << 20: "1018.0 MB", 10_000 << 20: "9.8 GB", 412 << 20: "412.0 MB", 20 * 1024: "20.0 kB", 1 << 60: "1024.0 PB", 1e308: "4096.0 PB", 6224.4: "6224 B",
+	} {
+		if got := amount(bytes); got != want {
+			t.Errorf("amount(%v) = %q, want %q", bytes, got, want)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1: "-1", -1000: "-1,000", math.MinInt64: "-9,223,372,036,854,775,808"} {
+		if got := number(n); got != want {
+			t.Errorf("number(%d) = %q, want %q", n, got, want)
+		}
+	}
+	if got, want := number(uint64(math.MaxUint64)), "18,446,744,073,709,551,615"; got != want {
+		t.Errorf("number(MaxUint64) = %q, want %q", got, want)
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for _, c := range []struct {
+		part, whole float64
+		want        string
+	}{{0, 0, "0%"}, {0, 5, "0%"}, {5, 5, "100%"}, {1, 3, "33.33%"}, {1, 1e6, "<0.01%"}, {999_999, 1e6, "99.99%"}, {1, 2, "50%"}, {6, 5, "100%"}} {
+		if got := percent(c.part, c.whole); got != c.want {
+			t.Errorf("percent(%v, %v) = %q, want %q", c.part, c.whole, got, c.want)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for in, want := range map[string]string{"out/x.pb.gz": "out/x.pb.gz", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'", "ä": "'ä'", "~": "'~'"} {
+		if got := shellQuote(in); got != want {
+			t.Errorf("shellQuote(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestSplitAllocator(t *testing.T) {
+	frames := func(names ...string) (all []DocumentFrame) {
+		for _, n := range names {
+			all = append(all, DocumentFrame{Function: n})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		in, first string
+		frames    []DocumentFrame
+		through   int
+	}{
+		{"BIRD", "bmp_startup", frames("malloc", "bird_xmalloc", "mb_alloc", "bmp_startup", "proto_rethink_goal"), 3},
+		{"clones and stubs", "main", frames("malloc@plt", "mb_alloc.constprop.0", "mb_allocz.lto_priv.0.cold", "main"), 3},
+		{"allocators only", "malloc", frames("malloc", "xmalloc"), 0},
+		{"an allocator further out", "hook", frames("malloc", "hook", "mb_alloc", "main"), 1},
+	} {
+		through, rest := splitAllocator(c.frames)
+		if rest[0].Function != c.first || len(through) != c.through {
+			t.Errorf("%s: through %q to %s, want %d to %s", c.in, through, rest[0].Function, c.through, c.first)
+		}
+	}
+	if through, rest := splitAllocator(nil); through != nil || len(rest) != 0 {
+		t.Errorf("no frames: %q, %v", through, rest)
+	}
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// TextOptions say how a report is printed.
+type TextOptions struct {
+	Width int    // columns; 0 is 80, the least is 60
+	Top   int    // retained stacks to print; 0 is 5
+	Color bool   // escape sequences for a terminal
+	Dir   string // where the profiles are, for the command to go on with; "" if nowhere
+}
+
+const shownFrames = 6
+
+// WriteText prints a result for a person.
+func WriteText(w io.Writer, r *Result, o TextOptions) error { return NewDocument(r).WriteText(w, o) }
+
+// WriteText prints the report for a person: the answer and the stacks to blame
+// first, then the numbers it comes from, then how far to trust them.
+func (d *Document) WriteText(w io.Writer, o TextOptions) error {
+	o.Width = max(cmp.Or(o.Width, 80), 60)
+	if o.Top <= 0 {
+		o.Top = 5
+	}
+	t := &text{d: d, o: o}
+	t.verdict()
+	t.stacks()
+	t.memory()
+	t.afterDrop()
+	t.quality()
+	t.next()
+	if _, err := w.Write(t.Bytes()); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+type text struct {
+	bytes.Buffer
+	d *Document
+	o TextOptions
+}
+
+func (t *text) line(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	t.WriteString(strings.TrimRight(s, " ") + "\n")
+}
+
+// paragraph prints a labelled text, wrapped beside its label.
+func (t *text) paragraph(label, s string) {
+	const indent = 9
+	t.line("%-*s%s", indent, label, wrap(printable(s), t.o.Width, indent))
+}
+
+func (t *text) paint(code, s string) string {
+	if !t.o.Color {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+var verdictColors = map[VerdictKind]string{Leak: "1;31", Held: "1;33", Incomplete: "1;33", Clean: "1;32"}
+
+func (t *text) verdict() {
+	kind := strings.ToUpper(string(t.d.Verdict))
+	s := wrap(kind+": "+printable(t.d.reason()), t.o.Width, 0)
+	t.line("%s", strings.Replace(s, kind, t.paint(verdictColors[t.d.Verdict], kind), 1))
+	target := t.d.Target
+	about := fmt.Sprintf("pid %d, %s", target.PID, target.Exe)
+	if target.Version != "" {
+		about = "BIRD " + target.Version + ", " + about
+	}
+	if target.BuildID != "" {
+		// The first digits tell builds apart; report.json has all.
+		about += ", build ID " + shorten(target.BuildID, 13)
+	}
+	t.line("%s", wrap(printable(about), t.o.Width, 0))
+	for _, p := range t.d.Phases {
+		if p.Incomplete != "" {
+			t.line("  %s", wrap(printable(fmt.Sprintf("%s: %s", p.title(), p.Incomplete)), t.o.Width, 2))
+		}
+	}
+}
+
+// reason is the verdict's sentence without its kind, which may begin it.
+func (d *Document) reason() string {
+	return strings.TrimPrefix(d.VerdictSentence, string(d.Verdict)+": ")
+}
+
+func (p *DocumentPhase) title() string {
+	if p.Cycle == 0 {
+		return p.Name
+	}
+	return fmt.Sprintf("%s of cycle %d", p.Name, p.Cycle)
+}
+
+func (t *text) stacks() {
+	all := t.d.Stacks
+	if len(all) == 0 {
+		return
+	}
+	var total int64
+	for i := range all {
+		total += all[i].Bytes
+	}
+	t.line("\nRetained by %s, innermost function first:", plural(len(all), "call stack"))
+	shown := min(len(all), t.o.Top)
+	var rest int64
+	for i := range all {
+		if i < shown {
+			t.stack(i+1, &all[i], total)
+		} else {
+			rest += all[i].Bytes
+		}
+	}
+	if n := len(all) - shown; n > 0 {
+		t.line("\n  and %s with %s", plural(n, "more call stack"), Size(rest))
+	}
+}
+
+func (t *text) stack(number int, s *DocumentStack, total int64) {
+	what := printable(s.Allocator)
+	if s.Resource != "" {
+		what += " (" + printable(s.Resource) + ")"
+	}
+	head := fmt.Sprintf("%s in %s", Size(s.Bytes), plural(s.Objects, "block"))
+	if s.Class != classUnknown {
+		what += ", " + s.Class
+	}
+	if s.SlackBytes > 0 {
+		what += ", of it " + Size(s.SlackBytes) + " free room"
+	}
+	t.line("\n #%d  %s, %s, %s", number, t.paint("1", head), percent(float64(s.Bytes), float64(total)), what)
+	allocator, frames := splitAllocator(s.Frames)
+	width := 0
+	for _, f := range frames[:min(len(frames), shownFrames)] {
+		width = max(width, len([]rune(f.Function)))
+	}
+	width = min(width, t.o.Width/2)
+	for i, f := range frames {
+		if i == shownFrames {
+			t.line("     … %s", plural(len(frames)-i, "more function"))
+			break
+		}
+		where := f.Module
+		if f.File != "" {
+			where = f.File
+			if f.Line > 0 {
+				where = fmt.Sprintf("%s:%d", f.File, f.Line)
+			}
+		}
+		if f.Inlined {
+			where += " (inlined)"
+		}
+		t.line("     %-*s  %s", width, shorten(printable(f.Function), width), shortenLeft(printable(where), t.o.Width-width-7))
+	}
+	if !s.Complete {
+		t.line("     %s", wrap(printable("the stack ends here: "+s.End), t.o.Width, 5))
+	}
+	if len(allocator) > 0 {
+		t.line("     %s", wrap(printable("allocated through "+strings.Join(allocator, ", ")), t.o.Width, 5))
+	}
+}
+
+func (t *text) quality() {
+	t.line("")
+	if c := t.d.FloodCPU; c != nil {
+		s := fmt.Sprintf("%.1f s", c.WallSeconds)
+		if c.WallSeconds > 0 {
+			s += fmt.Sprintf(": BIRD busy for %.1f s, the lab for %.1f s", c.BIRDSeconds, c.LabSeconds)
+		}
+		if c.Limit != "" {
+			s += "; " + c.Limit
+		}
+		t.paragraph("Flood", s)
+	}
+	t.paragraph("Stacks", t.d.StackQuality.sentence())
+	if len(t.d.Health) == 0 {
+		t.paragraph("Health", "nothing lost, truncated or unknown")
+	}
+	health := slices.Clone(t.d.Health)
+	slices.SortStableFunc(health, func(a, b DocumentHealth) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, h := range health {
+		t.paragraph("Health", h.sentence())
+	}
+	if len(t.d.Covered) > 0 {
+		t.paragraph("Covered", strings.Join(t.d.Covered, "; "))
+	}
+	if len(t.d.NotCovered) > 0 {
+		t.paragraph("Unseen", strings.Join(t.d.NotCovered, "; "))
+	}
+	if t.d.NamesHint != "" {
+		t.paragraph("Names", t.d.NamesHint)
+	}
+}
+
+// rank puts what can change the verdict first.
+func rank(h DocumentHealth) int {
+	if h.Harmless {
+		return 1
+	}
+	return 0
+}
+
+func (h *DocumentHealth) sentence() string {
+	s := fmt.Sprintf("%s: %s", printable(h.Name), number(h.Count))
+	switch {
+	case h.BoundBytes == nil:
+		s += ", no bound known"
+	case *h.BoundBytes > 0:
+		s += ", at most " + amount(float64(*h.BoundBytes))
+	}
+	if h.Meaning != "" {
+		s += ": " + printable(h.Meaning)
+	}
+	if h.Harmless {
+		s += " (cannot change the verdict)"
+	}
+	return s
+}
+
+func (q *DocumentStackQuality) sentence() string {
+	if q.Allocations == 0 {
+		return "no allocation was seen"
+	}
+	s := fmt.Sprintf("%s of %s complete", percent(float64(q.Complete), float64(q.Allocations)), plural(q.Allocations, "allocation"))
+	ends := make([]string, 0, len(q.Ends))
+	for end := range q.Ends {
+		ends = append(ends, end)
+	}
+	slices.SortFunc(ends, func(a, b string) int {
+		return cmp.Or(cmp.Compare(q.Ends[b], q.Ends[a]), cmp.Compare(a, b))
+	})
+	for i, end := range ends {
+		ends[i] = fmt.Sprintf("%s %s", number(q.Ends[end]), printable(end))
+	}
+	if len(ends) > 0 {
+		s += "; the others end early: " + strings.Join(ends, ", ")
+	}
+	return s
+}
+
+func (t *text) next() {
+	if t.o.Dir == "" {
+		return
+	}
+	t.line("%-9sgo tool pprof -http=: %s", "Next", shellQuote(filepath.Join(t.o.Dir, RetainedFile)))
+}
