@@ -155,6 +155,20 @@ __noinline int return_pending(__u64 slot)
 	return original_return(slot) != 0;
 }
 
+/* A call's return did not come. What realloc did to its old block is not known
+ * then; it has left the live set, so the account has it as freed. */
+static __always_inline void lose(struct pending *p)
+{
+	if (p->nested)
+		return;
+	count(COUNTER_RETURN_LOST, 1);
+	count(COUNTER_RETURN_LOST_BYTES, p->size);
+	if (p->old_live) {
+		count(COUNTER_FREED_OBJECTS, 1);
+		count(COUNTER_FREED_BYTES, p->block.size);
+	}
+}
+
 /*
  * Drops calls that can no longer return: they were left by longjmp, so that
  * the stack has shrunk past them, or the kernel did not place their return
@@ -170,10 +184,7 @@ static __always_inline void drop_dead(struct thread *t, __u64 sp)
 		if (p->sp >= sp && return_pending(p->sp))
 			return;
 		t->depth--;
-		if (!p->nested) {
-			count(COUNTER_RETURN_LOST, 1);
-			count(COUNTER_RETURN_LOST_BYTES, p->size);
-		}
+		lose(p);
 	}
 }
 
@@ -442,10 +453,7 @@ static __always_inline struct pending *pop(struct thread *t, __u64 sp)
 		t->depth--;
 		if (p->sp == sp)
 			return p;
-		if (!p->nested) {
-			count(COUNTER_RETURN_LOST, 1);
-			count(COUNTER_RETURN_LOST_BYTES, p->size);
-		}
+		lose(p);
 	}
 	return NULL;
 }
