@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -187,12 +188,23 @@ type group struct {
 	cookies []uint64
 }
 
-// Attach places the probes of a plan, in an order that makes no false live
-// blocks: first where memory is freed, then on returns, last on entries. A
-// block that is allocated in between is one from before.
+// attachRank orders the entries so that attaching makes no false live blocks:
+// whoever may free a block is probed before those that only allocate. A realloc
+// that is not seen would move a block which was, and leave its old place live.
+var attachRank = map[plan.Event]int{plan.BlockFreed: 0, plan.BlockResized: 1, plan.BlockAllocated: 2}
+
+func inAttachOrder(sites []plan.Site) []plan.Site {
+	sites = slices.Clone(sites)
+	slices.SortStableFunc(sites, func(a, b plan.Site) int { return attachRank[a.Event] - attachRank[b.Event] })
+	return sites
+}
+
+// Attach places the probes of a plan: first where memory is freed, then on
+// returns, last on entries, resizing ones first. A block that is allocated in
+// between is one from before.
 func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	var frees, returns, entries []*group
-	for _, s := range sites {
+	for _, s := range inAttachOrder(sites) {
 		function, ok := functionByName(s.Function)
 		st, known := steps[s.Function]
 		if !ok || !known {
