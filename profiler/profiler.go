@@ -150,6 +150,10 @@ func (p *Profiler) LeftOut() int { return p.programs.LeftOut() }
 // the program itself first.
 func (p *Profiler) Modules() []*target.Module { return p.unwinder.Modules() }
 
+// Unreadable says which of them have no unwind rows, and why: stacks through
+// them are cut.
+func (p *Profiler) Unreadable() []error { return p.unwinder.Unreadable() }
+
 // UnwindStats returns what was read of a module's unwind information.
 func (p *Profiler) UnwindStats(m *target.Module) unwind.Stats { return p.unwinder.stats(m) }
 

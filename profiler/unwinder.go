@@ -21,6 +21,8 @@ type unwinder struct {
 	modules []*target.Module
 	tables  map[*target.Module]*unwind.Table
 	known   map[area]bool
+	// unreadable says which files have no rows, and why.
+	unreadable []error
 }
 
 // area identifies an executable mapping.
@@ -59,7 +61,10 @@ func (u *unwinder) refresh() (changed bool, err error) {
 		}
 		table, err := unwind.NewTable(m.ELF)
 		if err != nil {
-			return false, fmt.Errorf("read unwind rows of %s: %w", m.Path, err)
+			// No reason to give up: stacks that go through this file are cut,
+			// and each is counted.
+			table = &unwind.Table{}
+			u.unreadable = append(u.unreadable, fmt.Errorf("read unwind rows of %s: %w", m.Path, err))
 		}
 		u.modules = append(u.modules, m)
 		u.tables[m] = table
@@ -102,6 +107,13 @@ func (u *unwinder) Modules() []*target.Module {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return append([]*target.Module(nil), u.modules...)
+}
+
+// Unreadable says which files have no unwind rows, and why.
+func (u *unwinder) Unreadable() []error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]error(nil), u.unreadable...)
 }
 
 func (u *unwinder) stats(m *target.Module) unwind.Stats {

@@ -87,6 +87,9 @@ func (r *run) health() ([]report.Health, error) {
 	if n := r.Profiler.LeftOut(); n > 0 {
 		add(report.Health{Name: "executable areas without unwind rows", Count: uint64(n), Harmless: true, Meaning: "stacks through them are cut"})
 	}
+	for _, err := range r.Profiler.Unreadable() {
+		add(report.Health{Name: "files without unwind rows", Count: 1, Harmless: true, Meaning: err.Error() + "; stacks through it are cut"})
+	}
 	for i := range r.phases {
 		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
 			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})

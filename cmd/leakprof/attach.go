@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"leakprof/collector/birdc"
+	"leakprof/collector/bmp"
+	"leakprof/profiler"
+	"leakprof/profiler/experiment"
+	"leakprof/profiler/target"
+)
+
+type attachFlags struct {
+	experimentFlags
+	pid      int
+	bmp      string
+	control  string
+	duration time.Duration
+}
+
+func attachCommand() *cobra.Command {
+	var f attachFlags
+	c := &cobra.Command{
+		Use:   "attach --pid PID",
+		Short: "Follow the memory of a running BIRD",
+		Long: `Attaches to a running BIRD, follows what its BGP sessions do by the BMP messages
+that it sends (configure BIRD with a station at the address of --bmp), or by its
+control socket, and reports what is retained after they went down. ^C takes the
+last snapshot and ends; a second ^C ends at once.`,
+		Example: `  leakprof attach --pid $(pidof bird)
+  leakprof attach --pid $(pidof bird) --duration 10m --out /tmp/bird-memory`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runAttach(c.Context(), c.OutOrStdout(), &f)
+		},
+	}
+	flags := c.Flags()
+	f.register(flags, 30*time.Second, 0)
+	flags.IntVar(&f.pid, "pid", 0, "the BIRD to follow, `PID`")
+	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
+	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
+	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
+	return c
+}
+
+func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	if f.pid <= 0 {
+		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
+	}
+	c := experiment.Config{Cycles: f.cycles}
+	if f.bmp != "" {
+		addr, err := netip.ParseAddrPort(f.bmp)
+		if err != nil {
+			return usageError{fmt.Errorf("--bmp %q: want an address and port such as 127.0.0.1:11019", f.bmp)}
+		}
+		station, err := bmp.Listen(ctx, bmp.Options{Addr: addr})
+		if err != nil {
+			return fmt.Errorf("%w; choose another with --bmp ADDR, or none with --bmp \"\"", err)
+		}
+		defer station.Close()
+		go drain(station)
+		c.Station = station
+	}
+	p, err := profiler.Attach(ctx, f.profiler(f.pid))
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	c.Profiler, c.Process = p, p.Process
+	if c.Control, err = dialControl(ctx, p.Process, f.control); err != nil {
+		return err
+	}
+	if c.Control != nil {
+		defer c.Control.Close()
+	}
+	fmt.Fprintf(os.Stderr, "leakprof: attached to pid %d (%s), %d probes\n", f.pid, p.Process.Exe, len(p.Plan.Sites))
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	return f.conclude(ctx, stdout, c)
+}
+
+// usualSockets are where BIRD's control socket is by default: of Debian's
+// packages, and of a build from source.
+var usualSockets = []string{"/run/bird/bird.ctl", "/var/run/bird.ctl", "/run/bird.ctl", "/usr/local/var/run/bird.ctl"}
+
+// dialControl connects to the control socket that the user named, or to the
+// one found. None is no error: then BMP alone tells what goes on.
+func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Conn, error) {
+	if path == "none" {
+		return nil, nil
+	}
+	if path != "" {
+		return birdc.Dial(ctx, path)
+	}
+	args, err := p.CommandLine()
+	if err != nil {
+		return nil, err
+	}
+	candidates := usualSockets
+	if s := socketArgument(args); s != "" {
+		candidates = []string{s}
+	}
+	var last error
+	for _, s := range candidates {
+		var c *birdc.Conn
+		if c, last = birdc.Dial(ctx, filepath.Join(p.Root(), s)); last == nil {
+			return c, nil
+		}
+	}
+	fmt.Fprintf(os.Stderr, "leakprof: no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts\n", last)
+	return nil, nil
+}
+
+// socketArgument returns the argument of BIRD's option -s, or "".
+func socketArgument(args []string) string {
+	for i, a := range args {
+		if a == "-s" && i+1 < len(args) {
+			return args[i+1]
+		}
+		if len(a) > 2 && a[:2] == "-s" {
+			return a[2:]
+		}
+	}
+	return ""
+}

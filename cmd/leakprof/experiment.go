@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"leakprof/collector/session"
+	"leakprof/profiler"
+	"leakprof/profiler/experiment"
+	"leakprof/profiler/report"
+)
+
+// experimentFlags are what attach and lab have in common.
+type experimentFlags struct {
+	out       string
+	settle    time.Duration
+	limit     time.Duration
+	cycles    int
+	threshold sizeFlag
+	failOn    sizeFlag
+	maxMemory sizeFlag
+}
+
+func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, cycles int) {
+	flags.StringVar(&f.out, "out", "", "write profiles and reports to `DIR` (default: leakprof-PID in the working directory)")
+	flags.DurationVar(&f.settle, "settle", settle, "how long things must be quiet before a look, and as long again before the second")
+	flags.DurationVar(&f.limit, "limit", 0, "how long a phase may take to come to rest (default: no limit; in the lab 10m)")
+	flags.IntVar(&f.cycles, "cycles", cycles, "end after `N` cycles of sessions up and down; 0: when interrupted")
+	f.threshold = 64 << 10
+	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
+	f.failOn = -1
+	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
+	flags.Lookup("fail-on-retained").DefValue = "off"
+	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 1 GB)")
+	flags.Lookup("max-memory").DefValue = ""
+}
+
+func (f *experimentFlags) validate() error {
+	switch {
+	case f.settle <= 0:
+		return usageError{fmt.Errorf("--settle %v: must be more than 0", f.settle)}
+	case f.cycles < 0:
+		return usageError{fmt.Errorf("--cycles %d: must not be negative", f.cycles)}
+	case f.limit < 0:
+		return usageError{fmt.Errorf("--limit %v: must not be negative", f.limit)}
+	}
+	return nil
+}
+
+func (f *experimentFlags) session() session.Options {
+	return session.Options{Settle: f.settle, Limit: f.limit}
+}
+
+func (f *experimentFlags) profiler(pid int) profiler.Options {
+	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0))}
+}
+
+// conclude runs the experiment, prints its report and writes its files.
+func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c experiment.Config) error {
+	live := newStatusLine(os.Stderr)
+	c.Threshold, c.Session, c.Status = int64(f.threshold), f.session(), live.show
+	result, err := experiment.Run(ctx, c)
+	live.end()
+	if err != nil {
+		return err
+	}
+	if f.out == "" {
+		f.out = fmt.Sprintf("leakprof-%d", result.Target.PID)
+	}
+	if _, err := report.WriteAll(f.out, result); err != nil {
+		return err
+	}
+	options := report.TextOptions{Width: 100, Top: 10, Dir: f.out}
+	if file, ok := stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		options.Color = os.Getenv("NO_COLOR") == ""
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			options.Width = width
+		}
+	}
+	if err := report.WriteText(stdout, result, options); err != nil {
+		return fmt.Errorf("print report: %w", err)
+	}
+	return f.judge(result)
+}
+
+// judge turns the verdict into the exit status that --fail-on-retained asks
+// for.
+func (f *experimentFlags) judge(r *report.Result) error {
+	if f.failOn < 0 {
+		return nil
+	}
+	if r.Verdict.Kind == report.Incomplete {
+		return fmt.Errorf("%w: the answer is incomplete", errRetained)
+	}
+	for _, c := range r.Cycles {
+		if c.Number > 1 && c.Bytes > int64(f.failOn) {
+			return fmt.Errorf("%w: %s in cycle %d", errRetained, report.Size(c.Bytes), c.Number)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"leakprof/collector/bmp"
+	"leakprof/profiler/report"
+)
+
+// readReport reads what a run left in dir, and checks it against the schema.
+func readReport(t *testing.T, dir string) *report.Document {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d, err := report.ReadJSON(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// pprof runs the real go tool pprof; anything on its standard error is a
+// warning that a user would see.
+func pprof(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"tool", "pprof", "-symbolize=none"}, args...)...)
+	cmd.Env = append(os.Environ(), "PPROF_TMPDIR="+t.TempDir())
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("go tool pprof %v: %v\n%s", args, err, stderr.String())
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("go tool pprof %v warns:\n%s", args, stderr.String())
+	}
+	return stdout.String()
+}
+
+// TestLab runs the whole experiment on each of Debian's BIRDs. They are
+// healthy, and it must say so.
+func TestLab(t *testing.T) {
+	for _, name := range birds {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			got := start(t, "lab", "--bird", birdPath(t, name), "--routes", "5000", "--cycles", "2", "--settle", "500ms", "--out", out, "--fail-on-retained", "64k").wait()
+			if got.status != exitDone {
+				t.Fatalf("exit status %d\n%s\n%s", got.status, got.stderr, got.stdout)
+			}
+			d := readReport(t, out)
+			if d.Verdict != report.Clean {
+				t.Errorf("verdict %s: %s", d.Verdict, d.VerdictSentence)
+			}
+			var names []string
+			for _, p := range d.Phases {
+				names = append(names, p.Name)
+				switch p.Name {
+				case "flooded":
+					if p.Routes == nil || *p.Routes != 4*5000 {
+						t.Errorf("flooded with %v routes, want 20000", p.Routes)
+					}
+					if p.BMPCounts[bmp.TypePeerUp.String()] < 4 || p.BMPCounts["Prefixes Announced"] < 20000 {
+						t.Errorf("BMP says %v, want 4 peers and 20000 prefixes", p.BMPCounts)
+					}
+				case "settled":
+					if p.Routes == nil || *p.Routes != 0 {
+						t.Errorf("settled with %v routes, want 0", p.Routes)
+					}
+				}
+			}
+			if got, want := strings.Join(names, " "), "baseline flooding flooded dropping settled flooding flooded dropping settled"; got != want {
+				t.Errorf("phases %s, want %s", got, want)
+			}
+			if q := d.StackQuality; float64(q.Complete) < 0.999*float64(q.Allocations) || q.Allocations == 0 {
+				t.Errorf("%d of %d stacks are complete, the others end in %v", q.Complete, q.Allocations, q.Ends)
+			}
+			for _, h := range d.Health {
+				t.Logf("health: %+v", h)
+			}
+			for _, p := range []string{"baseline", "flooded", "settled", "retained"} {
+				top := pprof(t, "-top", filepath.Join(out, p+".pb.gz"))
+				if p != "retained" && !strings.Contains(top, "malloc") {
+					t.Errorf("%s: no malloc in\n%s", p, top)
+				}
+			}
+			pprof(t, "-tags", filepath.Join(out, "settled.pb.gz"))
+			pprof(t, "-tree", filepath.Join(out, "flooded.pb.gz"))
+			pprof(t, "-top", "-diff_base="+filepath.Join(out, "baseline.pb.gz"), filepath.Join(out, "flooded.pb.gz"))
+			for _, want := range []string{"CLEAN", "show memory", "Routing tables", "Protocols", "Total", "before", "flooded", "dropped"} {
+				if !strings.Contains(got.stdout, want) {
+					t.Errorf("the report does not say %q:\n%s", want, got.stdout)
+				}
+			}
+		})
+	}
+}
+
+// TestLabWithoutProbesOrBMP: what remains is BIRD's own account.
+func TestLabWithoutProbesOrBMP(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	got := start(t, "lab", "--bird", birdPath(t, birds[0]), "--attach=false", "--bmp=false", "--routes", "1000", "--cycles", "1", "--settle", "300ms", "--out", out).wait()
+	if got.status != exitDone || !strings.Contains(got.stdout, "Routing tables") {
+		t.Errorf("exit status %d\n%s\n%s", got.status, got.stderr, got.stdout)
+	}
+	if d := readReport(t, out); d.Verdict != report.Incomplete {
+		t.Errorf("verdict %s without probes", d.Verdict)
+	}
+}
+
+// TestLabCleansUp: an interrupted lab reports what it has, and leaves no BIRD
+// and no directory.
+func TestLabCleansUp(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	run := start(t, "lab", "--bird", birdPath(t, birds[0]), "--routes", "20000", "--settle", "500ms", "--out", out)
+	run.says(t, "flooding")
+	run.Process.Signal(os.Interrupt)
+	got := run.wait()
+	if got.status != exitDone {
+		t.Errorf("exit status %d\n%s", got.status, got.stderr)
+	}
+	if d := readReport(t, out); d.Verdict != report.Incomplete {
+		t.Errorf("verdict %s of an interrupted run", d.Verdict)
+	}
+	noLabLeft(t, birds[0])
+}
+
+// noLabLeft looks for what an ended lab may have left.
+func noLabLeft(t *testing.T, bird string) {
+	t.Helper()
+	left, _ := filepath.Glob(filepath.Join("../../.bird", bird, "run/leakprof-lab-*"))
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, p := range processes {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		// pid (name) state ppid ...
+		if _, rest, ok := strings.Cut(string(b), ") "); ok && strings.Contains(string(b), "(bird)") {
+			if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == "1" {
+				t.Errorf("a bird was orphaned: %s", b)
+			}
+		}
+	}
+}
