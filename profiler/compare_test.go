@@ -71,7 +71,8 @@ func newSymbols(prof *profiler.Profiler) *symbols {
 
 // name returns the function of ours at addr, or "~" in a library, or "?".
 func (s *symbols) name(addr uint64) string {
-	for _, m := range s.modules {
+	// The last one found is there now, where another one was before.
+	for _, m := range slices.Backward(s.modules) {
 		if !m.Contains(addr) {
 			continue
 		}

@@ -5,6 +5,7 @@ package profiler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"leakprof/bpf"
@@ -21,6 +22,7 @@ type unwinder struct {
 	modules []*target.Module
 	tables  map[*target.Module]*unwind.Table
 	known   map[area]bool
+	mapped  []bpf.Area // what is mapped now, of modules alone
 	// unreadable says which files have no rows, and why.
 	unreadable []error
 }
@@ -54,8 +56,10 @@ func (u *unwinder) refresh() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	var mapped []bpf.Area
 	for _, m := range modules {
-		if u.find(m) {
+		if k := u.find(m); k != nil {
+			mapped = append(mapped, executable(m, u.tables[k])...)
 			m.Close()
 			continue
 		}
@@ -68,7 +72,9 @@ func (u *unwinder) refresh() (changed bool, err error) {
 		}
 		u.modules = append(u.modules, m)
 		u.tables[m] = table
+		mapped = append(mapped, executable(m, table)...)
 	}
+	u.mapped = mapped
 	u.known = make(map[area]bool)
 	for _, m := range mappings {
 		if m.Exec {
@@ -78,28 +84,31 @@ func (u *unwinder) refresh() (changed bool, err error) {
 	return true, nil
 }
 
-// find says whether a module is known, mapped at the same place.
-func (u *unwinder) find(m *target.Module) bool {
+// find returns the known module that is m, mapped at the same place, or nil.
+func (u *unwinder) find(m *target.Module) *target.Module {
 	for _, k := range u.modules {
 		if k.Path == m.Path && k.Bias == m.Bias && len(k.Areas) > 0 && k.Areas[0].Inode == m.Areas[0].Inode {
-			return true
+			return k
 		}
 	}
-	return false
+	return nil
 }
 
-func (u *unwinder) areas() []bpf.Area {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	var all []bpf.Area
-	for _, m := range u.modules {
-		for _, a := range m.Areas {
-			if a.Exec {
-				all = append(all, bpf.Area{Start: a.Start, End: a.End, Bias: m.Bias, Table: u.tables[m]})
-			}
+func executable(m *target.Module, table *unwind.Table) (all []bpf.Area) {
+	for _, a := range m.Areas {
+		if a.Exec {
+			all = append(all, bpf.Area{Start: a.Start, End: a.End, Bias: m.Bias, Table: table})
 		}
 	}
 	return all
+}
+
+// areas returns what is mapped now. Modules that were unmapped are not in it:
+// another one may be where they were.
+func (u *unwinder) areas() []bpf.Area {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.mapped)
 }
 
 // Modules returns all modules, in the order in which they were found.

@@ -181,7 +181,9 @@ func (a *Attributor) locate(pc uint64, isReturn bool) Location {
 	if isReturn {
 		at--
 	}
-	for i, m := range a.modules {
+	// Where a library was mapped in the place of another one, the later one is
+	// meant: a stack is located soon after it was first seen.
+	for i, m := range slices.Backward(a.modules) {
 		if !m.Contains(at) {
 			continue
 		}
