@@ -143,7 +143,14 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 		return err
 	}
 	c.Driver = speakers
-	return f.conclude(ctx, stdout, c)
+	err = f.conclude(ctx, stdout, c)
+	select {
+	case <-bird.Exited():
+		// The report stands, but the experiment has failed.
+		return errors.Join(err, fmt.Errorf("bird ended by itself: %w", bird.Err()))
+	default:
+		return err
+	}
 }
 
 // drain takes the station's events, which nobody needs where the lab itself

@@ -98,6 +98,31 @@ func (r *run) health() ([]report.Health, error) {
 	return all, nil
 }
 
+// stationHealth lists what the BMP station could not take or read. It concerns
+// the phases and not the live set, so it cannot change the verdict.
+func (r *run) stationHealth() []report.Health {
+	if r.Station == nil {
+		return nil
+	}
+	c := r.Station.Counts()
+	var all []report.Health
+	for _, h := range []report.Health{
+		{Name: "BMP connections refused", Count: c.Refused, Meaning: "more routers than the station takes"},
+		{Name: "BMP connections not accepted", Count: c.AcceptErrors, Meaning: "the system had no resources for them"},
+		{Name: "malformed BMP messages", Count: c.MalformedMessages, Meaning: "each ended its connection"},
+		{Name: "BMP messages of unknown type", Count: c.UnknownTypes, Meaning: "skipped"},
+		{Name: "Route Monitoring messages with an unreadable UPDATE", Count: c.MalformedUpdates, Meaning: "their prefixes are not counted"},
+		{Name: "Peer Up and Down messages with unreadable content", Count: c.MalformedUpDowns, Meaning: "counted, content ignored"},
+		{Name: "BMP messages of peers beyond the limit", Count: c.UntrackedPeers, Meaning: "not counted by peer"},
+	} {
+		h.Harmless = true
+		if h.Count > 0 {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
 // stackQuality counts all allocations by how their stack ended.
 func (r *run) stackQuality() report.StackQuality {
 	q := report.StackQuality{Ends: make(map[string]uint64)}

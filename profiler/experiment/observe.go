@@ -35,9 +35,9 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	}
 	if r.Station != nil {
 		counts := r.Station.Counts()
-		o.PeerUps, o.PeerDowns = counts.Messages[bmp.TypePeerUp], counts.Messages[bmp.TypePeerDown]
+		o.PeerUps, o.PeerDowns = counts.ByType[bmp.TypePeerUp], counts.ByType[bmp.TypePeerDown]
 		o.PeersUp = counts.UpPeers()
-		for _, n := range counts.Messages {
+		for _, n := range counts.ByType {
 			o.Messages += n
 		}
 	} else {
@@ -90,7 +90,7 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 
 func bmpCounts(c bmp.Counts) map[string]uint64 {
 	counts := make(map[string]uint64)
-	for i, n := range c.Messages {
+	for i, n := range c.ByType {
 		counts[bmp.MessageType(i).String()] = n
 	}
 	counts["Prefixes Announced"] = c.Announced

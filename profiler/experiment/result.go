@@ -27,6 +27,7 @@ func (r *run) result() (*report.Result, error) {
 	if res.Health, err = r.health(); err != nil {
 		return nil, err
 	}
+	res.Health = append(res.Health, r.stationHealth()...)
 	if r.Profiler != nil {
 		res.Coverage = []string{"blocks of the C library's heap: mb_alloc blocks, resource headers, large linpool chunks, socket buffers, libraries"}
 		res.NotCovered = r.Profiler.Plan.NotCovered
@@ -36,9 +37,6 @@ func (r *run) result() (*report.Result, error) {
 		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
 	}
 	r.judge(res)
-	if !r.Process.Alive() {
-		res.Health = append(res.Health, report.Health{Name: "process ended", Count: 1, Harmless: true, Meaning: fmt.Sprintf("in phase %s; this is what was known until then", res.Phases[len(res.Phases)-1].Name)})
-	}
 	return res, nil
 }
 

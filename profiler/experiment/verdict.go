@@ -28,8 +28,12 @@ func (r *run) judge(res *report.Result) {
 		v.Kind, v.Sentence = report.Incomplete, "incomplete: no probes were attached, so nothing is known of who holds what"
 		return
 	}
-	if base.Heap == nil || len(settled) == 0 {
+	if base.Heap == nil || len(settled) == 0 || !r.Process.Alive() {
 		v.Kind, v.Sentence = report.Incomplete, "incomplete: no session went up and down while we watched"
+		if !r.Process.Alive() {
+			phase, cycle := r.machine.Phase()
+			v.Sentence = fmt.Sprintf("incomplete: the process ended in cycle %d (%s)", cycle, phase)
+		}
 		if last := lastHeap(res.Phases); base.Heap != nil && last != nil && last != base.Heap {
 			res.Retained = attribution.Grown(base.Heap, last)
 			v.RetainedBytes, v.RetainedObjects = sumRetained(res.Retained)
