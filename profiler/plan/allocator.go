@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"leakprof/profiler/target"
@@ -21,12 +22,13 @@ var ErrForeignAllocator = errors.New("not the C library's malloc")
 // the order of its link map, and a preloaded allocator comes before libc.
 func allocatorModule(p *target.Process, modules []*target.Module) (*target.Module, error) {
 	exe := modules[0]
-	if !imports(exe.ELF, "malloc") {
-		if defines(exe, "malloc") {
+	if !allocates(exe.ELF) {
+		// In .symtab too, where a static allocator is not exported.
+		if _, ok := findSymbol(exe, "malloc"); ok {
 			return nil, fmt.Errorf("plan probes: %s brings a malloc of its own: %w; run a build that is linked to libc dynamically", exe.Name, ErrForeignAllocator)
 		}
-		if !importsAny(modules, "malloc") {
-			return nil, fmt.Errorf("plan probes: %s does not call malloc (is it linked statically?): %w", exe.Name, ErrForeignAllocator)
+		if !slices.ContainsFunc(modules, func(m *target.Module) bool { return allocates(m.ELF) }) {
+			return nil, fmt.Errorf("plan probes: %s does not call libc's malloc (is it linked statically?): %w", exe.Name, ErrForeignAllocator)
 		}
 	}
 	var libc *target.Module
@@ -71,19 +73,16 @@ func dynamicSymbols(f *elf.File) []elf.Symbol {
 	return syms
 }
 
-func imports(f *elf.File, name string) bool {
+// allocates says whether the file imports any function that allocates.
+func allocates(f *elf.File) bool {
 	for _, s := range dynamicSymbols(f) {
-		if s.Name == name && s.Section == elf.SHN_UNDEF {
-			return true
+		if s.Section != elf.SHN_UNDEF {
+			continue
 		}
-	}
-	return false
-}
-
-func importsAny(modules []*target.Module, name string) bool {
-	for _, m := range modules {
-		if imports(m.ELF, name) {
-			return true
+		for _, l := range libcFunctions {
+			if s.Name == l.name && l.event != BlockFreed {
+				return true
+			}
 		}
 	}
 	return false
