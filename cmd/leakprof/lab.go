@@ -147,7 +147,7 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 	select {
 	case <-bird.Exited():
 		// The report stands, but the experiment has failed.
-		return errors.Join(err, fmt.Errorf("bird ended by itself: %w", bird.Err()))
+		return errors.Join(err, bird.Err())
 	default:
 		return err
 	}
