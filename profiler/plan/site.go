@@ -130,7 +130,7 @@ func jumpsInto(code []byte, at int) bool {
 			continue
 		}
 		inst, err := x86asm.Decode(code[pc:], 64)
-		if err != nil || inst.Len == 0 {
+		if err != nil || inst.Op == 0 {
 			return true
 		}
 		pc += inst.Len
