@@ -89,21 +89,20 @@ const batchBytes = 1 << 20
 // each calls f for every entry of a hash map, in batches. While entries come
 // and go, the kernel may show one twice or not at all.
 func each[V any](m *ebpf.Map, f func(key uint64, value *V)) error {
+	return eachOf(m, batchBytes/int(unsafe.Sizeof(*new(V))), f)
+}
+
+// eachOf reads batches of n entries, or more where a bucket of the map holds
+// more: the kernel returns whole buckets.
+func eachOf[V any](m *ebpf.Map, n int, f func(key uint64, value *V)) error {
+	const most = 1 << 20
 	var cursor ebpf.MapBatchCursor
-	n := batchBytes / int(unsafe.Sizeof(*new(V)))
 	keys, values := make([]uint64, n), make([]V, n)
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
-			for i := range n {
-				f(keys[i], &values[i])
-			}
-			return nil
-		}
-		if err != nil {
-			// One bucket may hold more than a batch.
-			if len(keys) < 1<<20 && errors.Is(err, unix.ENOSPC) {
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
+			if len(keys) < most && errors.Is(err, unix.ENOSPC) {
 				keys, values = make([]uint64, 4*len(keys)), make([]V, 4*len(values))
 				continue
 			}
@@ -111,6 +110,9 @@ func each[V any](m *ebpf.Map, f func(key uint64, value *V)) error {
 		}
 		for i := range n {
 			f(keys[i], &values[i])
+		}
+		if last {
+			return nil
 		}
 	}
 }

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"leakprof/bpf"
+)
+
+func newMap(t testing.TB, valueSize, entries uint32) *ebpf.Map {
+	t.Helper()
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: valueSize, MaxEntries: entries, Flags: 1 /* BPF_F_NO_PREALLOC */})
+	if err != nil {
+		t.Fatalf("make a BPF map (needs root): %v", err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// TestEach reads all entries once whatever the size of the batches, also
+// where buckets hold more than a batch does.
+func TestEach(t *testing.T) {
+	for _, entries := range []int{0, 1, 100, 1024} {
+		m := newMap(t, 8, 1024)
+		for i := range uint64(entries) {
+			if err := m.Put(16*i, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, n := range []int{1, 2, 7, 100, 1024, 5000} {
+			seen := make(map[uint64]uint64)
+			calls := 0
+			err := eachOf(m, n, func(key uint64, value *uint64) { calls++; seen[key] = *value })
+			if err != nil || calls != entries || len(seen) != entries {
+				t.Errorf("%d entries in batches of %d: %d calls for %d keys (%v)", entries, n, calls, len(seen), err)
+			}
+			for k, v := range seen {
+				if k != 16*v {
+					t.Errorf("key %d has value %d", k, v)
+				}
+			}
+		}
+	}
+}
+
+func TestReadBlocks(t *testing.T) {
+	m := newMap(t, 24, 8)
+	for _, b := range []struct {
+		address uint64
+		block   bpf.Block
+	}{{0x3000, bpf.Block{Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, Mb: 10}}, {0x1000, bpf.Block{Size: 1}}, {0xffff800000000000, bpf.Block{Size: 2}}} {
+		if err := m.Put(b.address, &b.block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blocks, err := readBlocks(m, 1<<60)
+	if err != nil || len(blocks) != 3 {
+		t.Fatalf("%d blocks (%v)", len(blocks), err)
+	}
+	want := Block{Address: 0x3000, Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, MB: 10}
+	if blocks[0].Address != 0x1000 || blocks[1] != want || blocks[2].Address != 0xffff800000000000 {
+		t.Errorf("blocks %+v", blocks)
+	}
+	if n := (&Snapshot{Blocks: blocks}).Bytes(); n != 5<<30+3 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// TestReadStacks: no more frames are read than there is room for, whatever
+// the map says, and each with its own exact bit.
+func TestReadStacks(t *testing.T) {
+	m := newMap(t, 24+32+8*256, 8)
+	var s bpf.Stack
+	for i := range s.Pc {
+		s.Pc[i] = uint64(i)
+	}
+	s.Exact[0], s.Exact[1], s.Exact[3] = 1, 1<<36, 1<<63
+	s.AllocatedObjects, s.AllocatedBytes = 7, 8
+	for key, frames := range map[uint64]uint32{1: 3, 2: 256, 3: 1 << 31} {
+		s.Frames, s.End = frames, uint32(key)
+		if err := m.Put(key, &s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stacks, err := readStacks(m)
+	if err != nil || len(stacks) != 3 {
+		t.Fatalf("%d stacks (%v)", len(stacks), err)
+	}
+	for key, frames := range map[uint64]int{1: 3, 2: 256, 3: 256} {
+		got := stacks[key]
+		if len(got.PC) != frames || len(got.Exact) != frames || uint64(got.End) != key || got.AllocatedObjects != 7 || got.AllocatedBytes != 8 {
+			t.Errorf("stack %d has %d frames, ends %v, %d objects, %d bytes", key, len(got.PC), got.End, got.AllocatedObjects, got.AllocatedBytes)
+		}
+		for i, exact := range got.Exact {
+			if want := i == 0 || i == 100 || i == 255; exact != want || got.PC[i] != uint64(i) {
+				t.Errorf("stack %d, frame %d: 0x%x, exact %v", key, i, got.PC[i], exact)
+			}
+		}
+	}
+}
