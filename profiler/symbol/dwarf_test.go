@@ -11,17 +11,18 @@ import (
 
 // Entries of a handmade unit, by their abbreviation code.
 const (
-	dieUnit       = 1 + iota // low_pc, high_pc; has children
+	dieUnit       = 1 + iota // low_pc, high_pc, stmt_list; has children
 	dieFunction              // name, low_pc, high_pc; has children
 	dieInlined               // abstract_origin, low_pc, high_pc, call_line; has children
 	dieReference             // abstract_origin; no children
 	dieStructure             // nothing; has children
 	dieBadRanges             // name, ranges; no children
-	dieUnreadable            // an attribute of an unknown form
+	dieUnreadable            // an attribute of a form that lacks its section
+	dieSpecified             // specification, low_pc, high_pc; no children
 )
 
 // handmade is a DWARF 4 unit under construction.
-type handmade struct{ info []byte }
+type handmade struct{ info, line []byte }
 
 func newHandmade() *handmade {
 	h := &handmade{info: []byte{
@@ -32,6 +33,8 @@ func newHandmade() *handmade {
 	}}
 	h.info = append(h.info, dieUnit)
 	h.pc(0x1000, 0x1000)
+	h.info = append(h.info, 0, 0, 0, 0)
+	h.line = lineProgram(lineHeader(0, 0))
 	return h
 }
 
@@ -63,6 +66,12 @@ func (h *handmade) reference(origin dwarf.Offset) dwarf.Offset {
 	return dwarf.Offset(off)
 }
 
+func (h *handmade) specified(by dwarf.Offset, low, size uint64) {
+	h.info = append(h.info, dieSpecified)
+	h.info = binary.LittleEndian.AppendUint32(h.info, uint32(by))
+	h.pc(low, size)
+}
+
 func (h *handmade) end(n int) { h.info = append(h.info, make([]byte, n)...) }
 
 // index closes the unit and reads it as the only one of a file.
@@ -73,18 +82,20 @@ func (h *handmade) index(t testing.TB) *dwarfIndex {
 	const (
 		address, data8, ref4, text, udata, offset = 0x01, 0x07, 0x13, 0x08, 0x0f, 0x17 // DW_FORM
 		low, high, name, origin, line, ranges     = 0x11, 0x12, 0x03, 0x31, 0x59, 0x55 // DW_AT
+		program, specification                    = 0x10, 0x47
 	)
 	abbrev := []byte{
-		dieUnit, 0x11, 1, low, address, high, data8, 0, 0,
+		dieUnit, 0x11, 1, low, address, high, data8, program, offset, 0, 0,
 		dieFunction, 0x2e, 1, name, text, low, address, high, data8, 0, 0,
 		dieInlined, 0x1d, 1, origin, ref4, low, address, high, data8, line, udata, 0, 0,
 		dieReference, 0x2e, 0, origin, ref4, 0, 0,
 		dieStructure, 0x13, 1, 0, 0,
 		dieBadRanges, 0x2e, 0, name, text, ranges, offset, 0, 0,
 		dieUnreadable, 0x2e, 0, name, 0x23 /* DW_FORM_rnglistx, with no section */, 0, 0,
+		dieSpecified, 0x2e, 0, specification, ref4, low, address, high, data8, 0, 0,
 		0,
 	}
-	sections := map[string][]byte{"abbrev": abbrev, "info": h.info, "ranges": make([]byte, 16)}
+	sections := map[string][]byte{"abbrev": abbrev, "info": h.info, "line": h.line, "ranges": make([]byte, 16)}
 	d, err := newDWARFIndex(sections, binary.LittleEndian, spanTable{{lo: 0x1000, hi: 0x2000}})
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +118,17 @@ func TestCyclicOrigin(t *testing.T) {
 	}
 	if s := d.statistics(); s.Errors != 1 {
 		t.Errorf("a cycle is %d errors: %+v", s.Errors, s)
+	}
+}
+
+// TestSpecification takes the name from a declaration, as methods have it.
+func TestSpecification(t *testing.T) {
+	h := newHandmade()
+	declared := h.function("method", 0, 0)
+	h.end(1)
+	h.specified(declared, 0x1000, 0x10)
+	if frames := h.index(t).frames(0x1000); len(frames) != 1 || frames[0].Function != "method" {
+		t.Errorf("frames: %+v", frames)
 	}
 }
 

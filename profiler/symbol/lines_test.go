@@ -23,6 +23,36 @@ func lineHeader(files ...byte) []byte {
 	return append(h, files...)
 }
 
+// lineProgram makes the header a complete program without instructions.
+func lineProgram(header []byte) []byte {
+	binary.LittleEndian.PutUint32(header, uint32(len(header)-4))
+	binary.LittleEndian.PutUint32(header[8:], uint32(len(header)-12))
+	return header
+}
+
+// TestHugeLineHeader claims more files than there is memory for.
+func TestHugeLineHeader(t *testing.T) {
+	for _, test := range []struct {
+		files  string
+		errors int
+	}{
+		{"\x00\x00", 0},
+		{"\x01\x01\x08\xff\xff\xff\xff\xff\x7f", 1},
+	} {
+		h := newHandmade()
+		h.line = lineProgram(lineHeader([]byte(test.files)...))
+		h.function("f", 0x1000, 0x10)
+		h.end(1)
+		d := h.index(t)
+		if frames := d.frames(0x1000); len(frames) != 1 || frames[0].Function != "f" {
+			t.Errorf("files %q: frames %+v", test.files, frames)
+		}
+		if s := d.statistics(); s.Errors != test.errors {
+			t.Errorf("files %q: %+v, want %d errors", test.files, s, test.errors)
+		}
+	}
+}
+
 func TestCheckLineHeader(t *testing.T) {
 	const huge = "\xff\xff\xff\xff\xff\x7f"
 	tests := []struct {

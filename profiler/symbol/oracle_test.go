@@ -163,8 +163,9 @@ func asPlace(f Frame) place {
 //   - "clone": it names the owner of the code by the symbol or the linkage name
 //     of the clone ("f.constprop.0"), or by another symbol of code that the
 //     compiler merged. We give the name in the source, and that in Symbol.
-//   - "nearest": padding between functions, symbols without a size, and PLT
-//     stubs. It takes the nearest symbol before, we none.
+//   - "nearest": padding between functions, symbols without a size or type, and
+//     PLT stubs. It takes the nearest function symbol before; we take one that
+//     covers the address, or none.
 //   - "file symbol": without a line it gives the symbol table's STT_FILE, a
 //     name without a directory that need not be right.
 //   - "first file": in a DWARF 5 line program the file register starts with 1
@@ -186,7 +187,7 @@ func difference(m *Module, pc uint64, frames []Frame, want []place) string {
 			switch {
 			case owner && f.Source == SourceDWARF && (covered || want[i].function+".cold" == f.Symbol):
 				reason = "clone"
-			case (f.Source == SourceAddress || f.Source == SourcePLT) && !covered:
+			case f.Source <= SourceSymbol && !covered:
 				reason = "nearest"
 			default:
 				return "unexpected"

@@ -56,6 +56,7 @@ func symbolAddress(t testing.TB, m *Module, name string) uint64 {
 func TestAssembledSymbols(t *testing.T) {
 	m := open(t, build(t, "gcc", "-O2 -fPIE -pie"))
 	assembled, unsized := symbolAddress(t, m, "assembled"), symbolAddress(t, m, "unsized")
+	untyped := symbolAddress(t, m, "untyped")
 	tests := []struct {
 		vaddr    uint64
 		function string
@@ -65,6 +66,8 @@ func TestAssembledSymbols(t *testing.T) {
 		{unsized - 1, "assembled", SourceSymbol},
 		{unsized, "unsized", SourceSymbol},
 		{unsized + 1, "", SourceAddress}, // its extent is unknown
+		{untyped, "untyped", SourceSymbol},
+		{untyped + 1, "untyped", SourceSymbol},
 	}
 	for _, test := range tests {
 		f := m.Frames(test.vaddr, false)[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Code that only symbols name, one of them without a size.
+# Code that only symbols name, one of them without a size, one without a type.
 	.text
 	.globl assembled
 	.type assembled, @function
@@ -16,5 +16,11 @@ unsized:
 	nop
 	leal 1(%rdi), %eax
 	ret
+
+	.globl untyped
+untyped:
+	leal 2(%rdi), %eax
+	ret
+	.size untyped, . - untyped
 
 	.section .note.GNU-stack, "", @progbits
