@@ -17,6 +17,7 @@ import (
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/profiler"
+	"leakprof/profiler/bird"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/target"
 )
@@ -76,7 +77,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		c.Station = station
 	}
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
-	if err != nil {
+	if errors.Is(err, bird.ErrNotBIRD) {
+		return fmt.Errorf("%w; give the pid of BIRD, as in --pid $(pidof bird)", err)
+	} else if err != nil {
 		return err
 	}
 	defer p.Close()

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,13 +50,21 @@ func Open(pid int) (*Process, error) {
 	p := &Process{PID: pid, pidfd: fd}
 	if p.Exe, err = os.Readlink(p.path("exe")); err != nil {
 		p.Close()
-		return nil, fmt.Errorf("read executable of process %d: %w", pid, err)
+		return nil, fmt.Errorf("read executable of process %d: %w", pid, explain(err))
 	}
 	if p.mem, err = os.Open(p.path("mem")); err != nil {
 		p.Close()
-		return nil, fmt.Errorf("open memory of process %d: %w", pid, err)
+		return nil, fmt.Errorf("open memory of process %d: %w", pid, explain(err))
 	}
 	return p, nil
+}
+
+// explain adds what to do.
+func explain(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; run as root, or with CAP_SYS_PTRACE", err)
+	}
+	return err
 }
 
 // Close lets go of the process.
