@@ -151,6 +151,7 @@ func TestMalformed(t *testing.T) {
 		{"text", "version 71, want 3", []byte("GET / HTTP/1.1\r\n\r\n")},
 		{"length 0", "of 0 bytes", []byte{3, 0, 0, 0, 0, 4}},
 		{"length 5", "of 5 bytes", []byte{3, 0, 0, 0, 5, 4}},
+		{"length 5 of an unknown type", "message type 99 of 5 bytes", []byte{3, 0, 0, 0, 5, 99}},
 		{"length of 4 GB", "of 4294967295 bytes", []byte{3, 0xff, 0xff, 0xff, 0xff, 4}},
 		{"length beyond the limit", "want 6 to 1048576", []byte{3, 0, 0x10, 0, 1, 4}},
 		{"unknown type beyond the limit", "message type 99 of", []byte{3, 0, 0x10, 0, 1, 99}},
@@ -158,7 +159,7 @@ func TestMalformed(t *testing.T) {
 		{"short Peer Up", "Peer Up Notification of 67 bytes", frame(TypePeerUp, h, make([]byte, 19))},
 		{"short Peer Down", "Peer Down Notification of 48 bytes", frame(TypePeerDown, h)},
 		{"TLV header", "header of 3 bytes", frame(TypeInitiation, []byte{0, 1, 0})},
-		{"TLV", "type 1 of 9 bytes, 1 left", frame(TypeInitiation, []byte{0, 1, 0, 9, 'x'})},
+		{"TLV", "type 1 of 2 bytes, 1 left", frame(TypeInitiation, []byte{0, 1, 0, 2, 'x'})},
 		{"termination reason", "reason of 1 bytes", frame(TypeTermination, tlv(1, "x"))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
