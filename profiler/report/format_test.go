@@ -74,3 +74,28 @@ func TestSplitAllocator(t *testing.T) {
 		t.Errorf("no frames: %q, %v", through, rest)
 	}
 }
+
+// TestMemoryNumbers: BIRD's own text is shown where it is of BIRD's form.
+func TestMemoryNumbers(t *testing.T) {
+	overhead := 2048.0
+	for _, c := range []struct {
+		text                string
+		overhead            *float64
+		wantFirst, wantNext string
+	}{
+		{"33.0 kB 2.0 kB", &overhead, "33.0 kB", "2.0 kB"},
+		{"6224.0 B 2.0 kB", &overhead, "6224.0  B", "2.0 kB"},
+		{"33.0 kB", nil, "33.0 kB", ""},
+		{"", &overhead, "9.8 kB", "2048 B"},
+		{"", nil, "9.8 kB", ""},
+		{"33.0 kB", &overhead, "9.8 kB", "2048 B"},
+		{"33.0 kB 2.0 kB", nil, "9.8 kB", ""},
+		{"123456789.0 kB 2.0 kB", &overhead, "9.8 kB", "2048 B"},
+		{"33.0 kilobytes 2.0 kB", &overhead, "9.8 kB", "2048 B"},
+	} {
+		l := DocumentMemoryLine{Text: c.text, EffectiveBytes: 10_035.2, OverheadBytes: c.overhead}
+		if first, next := l.numbers(); first != c.wantFirst || next != c.wantNext {
+			t.Errorf("%q is printed as %q and %q, want %q and %q", c.text, first, next, c.wantFirst, c.wantNext)
+		}
+	}
+}

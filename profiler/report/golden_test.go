@@ -50,7 +50,7 @@ func TestText(t *testing.T) {
 		})
 	}
 	for name, o := range map[string]TextOptions{
-		"leak-narrow.txt": {Width: 60, Top: 1},
+		"leak-narrow.txt": {Width: 60, Top: 1, Dir: "my out"},
 		"leak-color.txt":  {Width: 100, Color: true},
 	} {
 		t.Run(name, func(t *testing.T) {
