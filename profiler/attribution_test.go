@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profiler_test
+
+import (
+	"strings"
+	"testing"
+
+	"leakprof/bpf"
+	"leakprof/profiler"
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/internal/fixture"
+	"leakprof/profiler/live"
+)
+
+// TestAttribution compares the names that users see with the truth: the
+// functions of the source, inlined ones among them, and its lines.
+func TestAttribution(t *testing.T) {
+	for _, flags := range []string{"-O0", "-O2", "-O2 -no-pie -fno-pie"} {
+		t.Run(flags, func(t *testing.T) {
+			t.Parallel()
+			p := fixture.Start(t, fixture.Build(t, "gcc", flags))
+			prof := attach(t, p, profiler.Options{MaxMemory: smallMemory})
+			for _, c := range []string{"shapes", "signals 3", "tail-calls", "reallocs"} {
+				p.Do(t, c)
+			}
+			s := snapshot(t, prof)
+			heap, err := attribution.New(prof.Process, nil).Attribute(s, prof.Modules())
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes, objects := heap.Totals()
+			if bytes != s.Bytes() || objects != uint64(len(s.Blocks)) || bytes != s.Counters[bpf.AllocatedBytes]-s.Counters[bpf.FreedBytes] {
+				t.Errorf("%d bytes in %d objects, want %d in %d", bytes, objects, s.Bytes(), len(s.Blocks))
+			}
+			stacks := make(map[uint64]*attribution.Stack)
+			for _, st := range heap.Stacks {
+				stacks[st.Key] = st
+			}
+			blocks := make(map[uint64]live.Block)
+			for _, b := range s.Blocks {
+				blocks[b.Address] = b
+			}
+			for a, want := range p.Truth(t).Blocks {
+				st := stacks[blocks[a].Stack]
+				if st == nil || !st.Complete {
+					t.Errorf("block 0x%x has the stack %+v", a, st)
+					continue
+				}
+				var got []string
+				for i, f := range st.Frames() {
+					if i == 0 {
+						if f.Function != want.Function && !(f.Function == "memalign" && want.Function == "aligned_alloc") {
+							t.Errorf("block 0x%x is of %q, want %s", a, f.Function, want.Function)
+						}
+						continue
+					}
+					if f.Module != "fixture" {
+						if len(got) == 0 || got[len(got)-1] != "~" {
+							got = append(got, "~")
+						}
+						continue
+					}
+					// t_malloc and its like are inlined into their callers.
+					if strings.HasPrefix(f.Function, "quiet_") || f.Inlined {
+						if f.Inlined && !strings.HasPrefix(f.Function, "t_") {
+							t.Errorf("%s is inlined", f.Function)
+						}
+						continue
+					}
+					got = append(got, f.Function)
+					if f.Function != "_start" && (f.Line == 0 || !strings.HasSuffix(f.File, ".c")) {
+						t.Errorf("%s is at %s:%d", f.Function, f.File, f.Line)
+					}
+				}
+				if !matches(got, append(want.Calls[:len(want.Calls):len(want.Calls)], "~", "_start")) {
+					t.Errorf("block 0x%x: stack is %v, want %v", a, got, want.Calls)
+				}
+			}
+		})
+	}
+}
