@@ -241,7 +241,7 @@ func clean() *Result {
 // incomplete never settled, was not asked for `show memory`, and lost events.
 func incomplete() *Result {
 	r := leak()
-	r.Phases, r.Cycles, r.Retained, r.CPU = r.Phases[:4], nil, nil, nil
+	r.Phases, r.Cycles, r.Retained, r.CPU = r.Phases[:4], nil, r.Retained[2:], nil
 	for i := range r.Phases {
 		r.Phases[i].ShowMemory, r.Phases[i].Routes = nil, -1
 	}

@@ -90,7 +90,7 @@ func TestTextIsSafe(t *testing.T) {
 	r.Target.Exe, r.Verdict.Sentence, r.NamesHint = evil, evil, evil
 	r.Retained[0].Stack.Locations[3].Lines[0].Function, r.Retained[0].Stack.Locations[3].Lines[0].File = evil, evil
 	r.Retained[0].Allocator, r.Retained[0].Class = evil, evil
-	r.Retained[2].Stack.End = evil
+	r.Retained[0].Stack.Complete, r.Retained[0].Stack.End = false, evil
 	r.Health[0].Name, r.Health[0].Meaning = evil, evil
 	r.Phases[0].ShowMemory[0].Name, r.Phases[0].ShowMemory[0].Text, r.Phases[1].Incomplete = evil, evil+" 1 2 3", evil
 	r.CPU.Limit, r.Stacks.Ends = evil, map[string]uint64{evil: 1}

@@ -15,12 +15,17 @@ import (
 // TextOptions say how a report is printed.
 type TextOptions struct {
 	Width int    // columns; 0 is 80, the least is 60
-	Top   int    // retained stacks to print; 0 is 5
+	Top   int    // retained stacks to print at most; 0 is 5
 	Color bool   // escape sequences for a terminal
 	Dir   string // where the profiles are, for the command to go on with; "" if nowhere
 }
 
-const shownFrames = 6
+const (
+	// shownFrames is how many functions of a stack are printed.
+	shownFrames = 6
+	// negligible is the share of what is retained that is left to report.json.
+	negligible = 0.01
+)
 
 // WriteText prints a result for a person.
 func WriteText(w io.Writer, r *Result, o TextOptions) error { return NewDocument(r).WriteText(w, o) }
@@ -114,14 +119,12 @@ func (t *text) stacks() {
 		total += all[i].Bytes
 	}
 	t.line("\nRetained by %s, innermost function first:", plural(len(all), "call stack"))
-	shown := min(len(all), t.o.Top)
-	var rest int64
-	for i := range all {
-		if i < shown {
-			t.stack(i+1, &all[i], total)
-		} else {
-			rest += all[i].Bytes
-		}
+	rest := total
+	shown := 0
+	for shown < min(len(all), t.o.Top) && (shown == 0 || float64(rest) >= negligible*float64(total)) {
+		t.stack(shown+1, &all[shown], total)
+		rest -= all[shown].Bytes
+		shown++
 	}
 	if n := len(all) - shown; n > 0 {
 		t.line("\n  and %s with %s", plural(n, "more call stack"), Size(rest))
@@ -153,6 +156,9 @@ func (t *text) stack(number int, s *DocumentStack, total int64) {
 			break
 		}
 		where := f.Module
+		if strings.HasPrefix(f.Function, f.Module+"+") {
+			where = "" // the name is the place
+		}
 		if f.File != "" {
 			where = f.File
 			if f.Line > 0 {
