@@ -84,6 +84,15 @@ func TestStacksFull(t *testing.T) {
 	}
 }
 
+// TestMissedFree gives out an address again whose free nobody saw.
+func TestMissedFree(t *testing.T) {
+	t.Parallel()
+	p := startPlain(t)
+	prof := attach(t, p, profiler.Options{MaxMemory: smallMemory})
+	p.Do(t, "missed-free")
+	expect(t, prof, p, map[bpf.Counter]uint64{bpf.MissedFree: 1, bpf.MissedFreeBytes: 4000})
+}
+
 // probeReturns places return probes that do nothing on a function of the
 // fixture, as another tool might.
 func probeReturns(t *testing.T, p *fixture.Process, function string) {
