@@ -282,6 +282,27 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// TestTerminator finds the end of an .eh_frame whose size nothing says.
+func TestTerminator(t *testing.T) {
+	f := simple()
+	f.fde(0, 0x1000, 16)
+	end := uint64(len(f.b))
+	for _, tt := range []struct {
+		name string
+		data []byte
+		want uint64
+	}{
+		{"terminated", append(f.b[:end:end], 0, 0, 0, 0, 1, 2, 3, 4), end},
+		{"64-bit length first", append([]byte("\xff\xff\xff\xff\x04\x00\x00\x00\x00\x00\x00\x00abcd"), 0, 0, 0, 0, 5), 16},
+		{"not terminated", f.b, end},
+		{"length over the end", append(f.b[:end:end], 9, 0, 0, 0, 1), end + 5},
+	} {
+		if got := terminator(tt.data, 0); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestBadInstructions makes sure that an FDE with bad instructions is an
 // unsupported range, whatever came before in it, and leaves the others alone.
 func TestBadInstructions(t *testing.T) {
@@ -307,9 +328,10 @@ func TestBadInstructions(t *testing.T) {
 		{"backwards", []byte{cfaSetLoc, 0, 0x10, 0, 0, 0, 0, 0, 0}, "backwards"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			good := code(def(16), cfaAdvanceLoc|1, def(24), cfaAdvanceLoc|1, def(32))
 			f := simple()
 			f.fde(0, 0x1000, 16)
-			f.fde(0, 0x2000, 16, append([]byte{cfaDefCFAOffset, 16, cfaAdvanceLoc | 1, cfaDefCFAOffset, 24}, tt.code...)...)
+			f.fde(0, 0x2000, 16, append(good, tt.code...)...)
 			f.fde(0, 0x2010, 16)
 			got, err := f.build(anyImage())
 			if err != nil {

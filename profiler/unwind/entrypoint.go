@@ -4,17 +4,16 @@ package unwind
 
 import "debug/elf"
 
-// entrySize is taken as the size of _start where nothing says it: glibc's has
-// 34 to 38 bytes, musl's with its call to _start_c fewer.
+// entrySize is taken as the size in bytes of _start where nothing says it:
+// glibc 2.36's has 34.
 const entrySize = 48
 
 // addEntryPoint makes the entry point the end of the stack, where its CFI does
 // not say so. The kernel enters it with the argument count on top of the stack,
 // not a return address (System V ABI, AMD64 supplement, section 3.4.1).
 //
-// A library's entry point with an FDE is left alone: linkers before binutils
-// 2.36 wrote the beginning of .text into every library, and that may be any
-// function.
+// A library's entry point with an FDE is left alone: some linkers write the
+// beginning of .text into every library, and that may be any function.
 func (b *builder) addEntryPoint() error {
 	f := b.image.file
 	if f.Entry == 0 || f.Entry >= 1<<32 || !b.image.executable(f.Entry) {

@@ -3,7 +3,9 @@
 package unwind
 
 import (
+	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -91,6 +93,56 @@ func TestDebugFrame(t *testing.T) {
 	}
 }
 
+// TestEmptyEHFrame reads .debug_frame where .eh_frame is there but has no entry.
+func TestEmptyEHFrame(t *testing.T) {
+	path := compile(t, "gcc", "frames.c", "testdata/terminator.S", "-g", "-O2", "-shared", "-fPIC", "-nostartfiles",
+		"-fno-asynchronous-unwind-tables", "-fno-exceptions", "-Wl,--no-ld-generated-unwind-info")
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Section(".eh_frame") == nil {
+		t.Fatal("the linker removed the empty .eh_frame")
+	}
+	if s := open(t, path).Stats.Sections; !reflect.DeepEqual(s, []string{".debug_frame"}) {
+		t.Errorf("read %v, want .debug_frame", s)
+	}
+	compareWithReadelf(t, path)
+}
+
+// TestNoSearchTable reads a file without section headers whose .eh_frame_hdr has
+// no search table: .eh_frame ends at its terminator.
+func TestNoSearchTable(t *testing.T) {
+	path := compile(t, "gcc", "frames.c", "-O2")
+	want := open(t, path)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	hdr := f.Section(".eh_frame_hdr").Offset
+	data[hdr+2], data[hdr+3] = peOmit, peOmit
+	clear(data[0x28:0x30]) // e_shoff
+	clear(data[0x3c:0x40]) // e_shnum, e_shstrndx
+	bare, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := NewTable(bare)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Rows, want.Rows) || got.Stats.FDEs != want.Stats.FDEs || got.Stats.BadFDEs != 0 {
+		t.Errorf("%d rows of %d FDEs, %d bad; want %d of %d", len(got.Rows), got.Stats.FDEs, got.Stats.BadFDEs,
+			len(want.Rows), want.Stats.FDEs)
+	}
+}
+
 // TestNoSectionHeaders reads files whose section headers are removed by the
 // PT_GNU_EH_FRAME segment, with the same result.
 func TestNoSectionHeaders(t *testing.T) {
@@ -128,13 +180,27 @@ func TestSeparateDebugFile(t *testing.T) {
 	if msg, err := exec.Command("objcopy", "--only-keep-debug", path, debug).CombinedOutput(); err != nil {
 		t.Fatalf("run objcopy (apt-get install -y binutils): %v\n%s", err, msg)
 	}
-	f, err := elf.Open(debug)
+	data, err := os.ReadFile(debug)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := NewTable(f); !errors.Is(err, ErrNoFrames) {
-		t.Errorf("got %v, want %v", err, ErrNoFrames)
+	// objcopy empties the segments; eu-strip -f leaves their sizes as they were.
+	asEuStrip := bytes.Clone(data)
+	const phdrs, phdrSize = 64, 56
+	for ph := asEuStrip[phdrs:]; ; ph = ph[phdrSize:] {
+		if binary.LittleEndian.Uint32(ph) == uint32(elf.PT_GNU_EH_FRAME) {
+			binary.LittleEndian.PutUint64(ph[32:], 64) // p_filesz
+			break
+		}
+	}
+	for _, data := range [][]byte{data, asEuStrip} {
+		f, err := elf.NewFile(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewTable(f); !errors.Is(err, ErrNoFrames) {
+			t.Errorf("got %v, want %v", err, ErrNoFrames)
+		}
 	}
 }
 

@@ -10,12 +10,12 @@ import (
 )
 
 func TestPointer(t *testing.T) {
-	const section, pos = 0x100000, 3 // the pointer is at 0x100003
+	const section, pos = 0x100001, 3 // the pointer is at 0x100004
 	b := &bases{
 		section: section, fn: 0x4000,
 		data: func() (uint64, error) { return 0x600000, nil },
 		deref: func(addr uint64) (uint64, error) {
-			if addr != 0x100003+0x10 {
+			if addr != 0x100004+0x10 {
 				return 0, errors.New("wrong address")
 			}
 			return 0xabc, nil
@@ -35,16 +35,17 @@ func TestPointer(t *testing.T) {
 		{"udata8", peUdata8, bytes8, 0xfffffffffffffff0, 8},
 		{"uleb128", peULEB128, []byte{0xe5, 0x8e, 0x26}, 624485, 3},
 		{"sleb128", peSLEB128, []byte{0xc0, 0xbb, 0x78}, ^uint64(123456) + 1, 3},
+		{"sleb128 of 63 bits", peSLEB128, []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40}, 3 << 62, 9},
 		{"signed", peSigned, bytes8, 0xfffffffffffffff0, 8},
 		{"sdata2", peSdata2, bytes8, 0xfffffffffffffff0, 2},
 		{"sdata4", peSdata4, bytes8, 0xfffffffffffffff0, 4},
 		{"sdata8", peSdata8, bytes8, 0xfffffffffffffff0, 8},
-		{"pcrel sdata4", pePcrel | peSdata4, bytes8, 0x100003 - 0x10, 4},
-		{"pcrel absptr", pePcrel, bytes8, 0x100003 - 0x10, 8},
+		{"pcrel sdata4", pePcrel | peSdata4, bytes8, 0x100004 - 0x10, 4},
+		{"pcrel absptr", pePcrel, bytes8, 0x100004 - 0x10, 8},
 		{"datarel sdata4", peDatarel | peSdata4, bytes8, 0x600000 - 0x10, 4},
 		{"datarel udata2", peDatarel | peUdata2, []byte{1, 2}, 0x600201, 2},
 		{"funcrel uleb128", peFuncrel | peULEB128, []byte{5}, 0x4005, 1},
-		{"aligned", peAligned, []byte{9, 9, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8}, 0x0807060504030201, 13},
+		{"aligned", peAligned, []byte{9, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8}, 0x0807060504030201, 12},
 		{"indirect pcrel", peIndirect | pePcrel | peSdata4, []byte{0x10, 0, 0, 0}, 0xabc, 4},
 		{"omitted", peOmit, bytes8, 0, 0},
 		{"textrel", peTextrel | peSdata4, bytes8, 0, 0},

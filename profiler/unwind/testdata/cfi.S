@@ -31,7 +31,7 @@
 	.cfi_restore r13
 	nop
 	.cfi_restore r14
-	.cfi_escape 0x06, 12		// restore_extended r12
+	.cfi_escape 0x06, 3		// restore_extended rbx
 	endfunc registers
 
 	func offsets
