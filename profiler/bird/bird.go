@@ -43,6 +43,9 @@ type Class struct {
 	Name    string
 	Address uint64 // in the process
 	Size    uint64 // of the resource, bytes; 0 where it varies
+	// Memsize is the address of the class's own rule for a resource's size, 0
+	// where BIRD takes Size (rmemsize in lib/resource.c).
+	Memsize uint64
 }
 
 // MemoryClass is the name of mb_alloc's class.
@@ -58,13 +61,15 @@ type Bird struct {
 	// MblockHeader is sizeof(struct mblock), 0 where only its run can tell
 	// (BIRD 3: 40 in 3.0.0, 48 later).
 	MblockHeader uint64
+
+	data []span // the program's writable segments, .bss included
 }
 
 // Find looks for BIRD's classes in the program's data, in memory, where the
 // dynamic linker has put the addresses in. It reads every writable or
 // relocated page of the program once.
 func Find(p *target.Process, exe *target.Module) (*Bird, error) {
-	b := &Bird{Classes: make(map[uint64]Class)}
+	b := &Bird{Classes: make(map[uint64]Class), data: writable(exe)}
 	count := make(map[string]int)
 	for _, a := range exe.Areas {
 		if a.Exec || !a.Read {
@@ -135,7 +140,7 @@ func classAt(p *target.Process, exe *target.Module, b []byte) (Class, bool) {
 			return Class{}, false
 		}
 	}
-	return Class{Name: name, Size: size}, true
+	return Class{Name: name, Size: size, Memsize: word(40)}, true
 }
 
 func inText(exe *target.Module, addr uint64) bool {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"sync"
+
+	"leakprof/profiler/bird"
+)
+
+// block is a block of malloc's, 24 bytes for each of BIRD's millions.
+type block struct {
+	addr  uint64
+	bytes uint32 // without the header of an mblock or a large chunk
+	node  uint32
+	class uint16
+	large bool // a linpool's large chunk
+}
+
+// page is a page of alloc_page's.
+type page struct {
+	addr, owner uint64
+	node        uint32
+	object      uint32
+	class       uint16
+	used        uint16
+}
+
+// Block is a block that BIRD had from malloc, beginning with a resource's
+// header, or a large chunk of a linpool.
+type Block struct {
+	Address uint64
+	// Bytes is what malloc was asked for; 0 where that is not known: of a linpool
+	// with several large chunks only their sum is.
+	Bytes uint64
+	// Payload is what mb_alloc was asked for; 0 for other classes.
+	Payload uint64
+	Class   string // of the resource; "LinPool" for a large chunk
+	Pool    *Node  // that it is in; a pool's own block is in that pool
+}
+
+// Page is a page that BIRD had from alloc_page, and that a resource holds.
+type Page struct {
+	Address uint64
+	// Owner is the resource that holds it, Class its class.
+	Owner uint64
+	Class string
+	Pool  *Node
+	// Used is how many objects of ObjectSize bytes a slab's page holds; both are
+	// 0 for a page without objects of one size.
+	Used, ObjectSize int
+}
+
+// Blocks returns the blocks of all resources except for root_pool, which is a
+// variable of BIRD's.
+func (t *Tree) Blocks() iter.Seq[Block] {
+	return func(yield func(Block) bool) {
+		for _, b := range t.blocks {
+			if b.addr != t.Root.Address && !yield(t.block(b)) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Tree) block(b block) Block {
+	out := Block{Address: b.addr, Bytes: uint64(b.bytes), Class: t.class[b.class], Pool: t.nodes[b.node]}
+	switch {
+	case b.large && b.bytes != 0:
+		out.Bytes += t.Layout.ChunkHeader
+	case out.Class == bird.MemoryClass:
+		out.Payload = out.Bytes
+		out.Bytes += t.Layout.MblockHeader
+	}
+	return out
+}
+
+// Pages returns the pages of slabs, linpools, journals and send queues.
+func (t *Tree) Pages() iter.Seq[Page] {
+	return func(yield func(Page) bool) {
+		for _, p := range t.pages {
+			if !yield(t.page(p)) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Tree) page(p page) Page {
+	return Page{Address: p.addr, Owner: p.owner, Class: t.class[p.class], Pool: t.nodes[p.node], Used: int(p.used), ObjectSize: int(p.object)}
+}
+
+// index finds blocks and pages by their addresses.
+type index struct {
+	once   sync.Once
+	blocks []block
+	pages  []page
+}
+
+func (t *Tree) sorted() *index {
+	t.lookup.once.Do(func() {
+		t.lookup.blocks = slices.Clone(t.blocks)
+		slices.SortFunc(t.lookup.blocks, func(a, b block) int { return cmp.Compare(a.addr, b.addr) })
+		t.lookup.pages = slices.Clone(t.pages)
+		slices.SortFunc(t.lookup.pages, func(a, b page) int { return cmp.Compare(a.addr, b.addr) })
+	})
+	return &t.lookup
+}
+
+// PoolOf says in which pool the memory at address is, and of which class the
+// resource is that holds it: a block by any address in it, a page by any
+// address in it. It can be called by several goroutines at once; the first call
+// sorts everything.
+func (t *Tree) PoolOf(address uint64) (path, class string, ok bool) {
+	x := t.sorted()
+	if i, found := slices.BinarySearchFunc(x.pages, address&^(pageSize-1), func(p page, a uint64) int { return cmp.Compare(p.addr, a) }); found {
+		p := x.pages[i]
+		return t.nodes[p.node].path, t.class[p.class], true
+	}
+	i, found := slices.BinarySearchFunc(x.blocks, address, func(b block, a uint64) int { return cmp.Compare(b.addr, a) })
+	if !found {
+		if i--; i < 0 {
+			return "", "", false
+		}
+	}
+	b := t.block(x.blocks[i])
+	if address-b.Address >= max(b.Bytes, 1) {
+		return "", "", false
+	}
+	return b.Pool.path, b.Class, true
+}

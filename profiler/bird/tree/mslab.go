@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"errors"
+	"fmt"
+)
+
+// mslab counts what threads have allocated from a slab of many threads, by
+// BIRD's own counters (mslab_memsize, lib/mslab.c, since 3.3). They are at the
+// end of struct mslab: the page of pointers to what each thread counts, freed
+// pages, freed objects, pages, objects.
+func (w *walker) mslab(c *class, addr uint64) (size, error) {
+	const object, full, partial = 0, 32, 24 // behind the header: data_size, full_heads, partial_heads
+	if c.Size < w.l.header+80 {
+		return size{}, errShape
+	}
+	buf := make(words, c.Size)
+	if err := w.read(addr, buf); err != nil {
+		return size{}, err
+	}
+	threads := buf.u64(c.Size - 40)
+	if threads == 0 || threads%pageSize != 0 {
+		return size{}, errShape
+	}
+	if err := w.page(threads, c, addr, 0, 0); err != nil {
+		return size{}, err
+	}
+	pages, objects := buf.u64(c.Size-16)-buf.u64(c.Size-32), buf.u64(c.Size-8)-buf.u64(c.Size-24)
+	infos := make(words, pageSize)
+	if err := w.read(threads, infos); err != nil {
+		return size{}, err
+	}
+	data := buf.u32(w.l.header + object)
+	for i := uint64(0); i < pageSize; i += 8 {
+		at := infos.u64(i)
+		if at == 0 {
+			continue
+		}
+		// struct msl_per_thread_info: two numbers, the page that the thread
+		// allocates from, its pages, its objects, those it freed.
+		info := make(words, 40)
+		if err := w.read(at, info); err != nil {
+			return size{}, err
+		}
+		pages += info.u64(16)
+		objects += info.u64(24) - info.u64(32)
+		if head := info.u64(8); head != 0 {
+			if err := w.mslabPages(c, addr, head, data, true); err != nil {
+				return size{}, err
+			}
+		}
+	}
+	for _, list := range []uint64{partial, full} {
+		if err := w.mslabPages(c, addr, buf.u64(w.l.header+list), data, false); err != nil {
+			return size{}, err
+		}
+	}
+	eff := objects * data
+	if pages > maxPages || eff > pages*pageSize {
+		return size{}, fmt.Errorf("%d objects of %d bytes in %d pages: %w", objects, data, pages, ErrTorn)
+	}
+	return size{eff, allocOverhead + c.Size + pageSize + pages*pageSize - eff}, nil
+}
+
+var errDone = errors.New("done")
+
+// mslabPages keeps the pages of a list that ends in a head of the program's
+// own, or one page only. struct msl_head: mslab, next, a number of objects
+// (16 bits), a state.
+func (w *walker) mslabPages(c *class, slab, first, object uint64, one bool) error {
+	const end = 0xd0 // slh_dummy
+	err := w.chain(first, 8, 24, func(at uint64, head words) error {
+		if head[18] == end {
+			return errDone
+		}
+		if at%pageSize != 0 || head.u64(0) != slab {
+			return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
+		}
+		if err := w.page(at, c, slab, head.u16(16), object); err != nil || !one {
+			return err
+		}
+		return errDone
+	})
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	return err
+}
+
+// islab counts the objects of a slab that numbers them (islab_memsize,
+// lib/islab.c, since 3.3).
+func (w *walker) islab(c *class, addr uint64) (size, error) {
+	buf := make(words, 80)
+	if err := w.read(addr, buf); err != nil {
+		return size{}, err
+	}
+	object, objects, pages := buf.u32(32), buf.u32(56), buf.u32(60)
+	eff := objects * object
+	if root := buf.u64(64); root != 0 {
+		before := len(w.t.pages)
+		if err := w.islabPages(c, addr, root, 0, object, buf.u32(40), buf.u32(44), buf.u16(52)); err != nil {
+			return size{}, err
+		}
+		if n := uint64(len(w.t.pages) - before); n != pages {
+			return size{}, fmt.Errorf("%d pages, not %d: %w", n, pages, ErrTorn)
+		}
+	}
+	if eff > pages*pageSize {
+		return size{}, fmt.Errorf("%d objects of %d bytes in %d pages: %w", objects, object, pages, ErrTorn)
+	}
+	return size{eff, allocOverhead + c.Size + pages*pageSize - eff}, nil
+}
+
+// islabPages keeps the pages of an islab, a tree: objects in the leaves, and
+// above them pages of pointers. struct islab_head: level, an index, free
+// children, partial children (16 bits each), a number, the parent (at 16), a
+// bitmap, and pointers, the first offset words behind its head.
+func (w *walker) islabPages(c *class, slab, at, parent, object, objects, pointers, offset uint64) error {
+	const head, deepest = 24, 8
+	var buf [pageSize]byte
+	s := words(buf[:])
+	if at%pageSize != 0 {
+		return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
+	}
+	if err := w.read(at, s); err != nil {
+		return err
+	}
+	level := s.u16(0)
+	if level > deepest || s.u64(16) != parent || head+8*(offset+pointers) > pageSize {
+		return fmt.Errorf("page at 0x%x is not linked where it should be: %w", at, ErrTorn)
+	}
+	if level == 0 {
+		return w.page(at, c, slab, objects-min(objects, s.u16(4)), object)
+	}
+	if err := w.page(at, c, slab, 0, 0); err != nil {
+		return err
+	}
+	for i := range pointers {
+		child := s.u64(head + 8*(offset+i))
+		if child == 0 {
+			continue
+		}
+		if below, err := w.word(child); err != nil || below&0xffff >= level {
+			return fmt.Errorf("page at 0x%x is not below 0x%x: %w", child, at, ErrTorn)
+		}
+		if err := w.islabPages(c, slab, child, at, object, objects, pointers, offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
