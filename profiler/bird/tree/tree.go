@@ -59,7 +59,12 @@ type ClassSum struct {
 
 // Path returns the names of the pools from the root to the node, as in
 // "Root/Protocols/bmp1".
-func (n *Node) Path() string { return n.path }
+func (n *Node) Path() string {
+	if n.path == "" && n.Parent != nil {
+		return n.Parent.Path() + "/" + n.Name
+	}
+	return cmp.Or(n.path, n.Name)
+}
 
 // Child returns the child with BIRD's name for it, or nil.
 func (n *Node) Child(poolName string) *Node {
