@@ -3,6 +3,8 @@
 package profiler_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -139,6 +141,29 @@ func TestTargetDies(t *testing.T) {
 		if st, ok := s.Stacks[b.Stack]; !ok || st.End != bpf.StackComplete {
 			t.Fatalf("block 0x%x: stack ends %q", b.Address, st.End)
 		}
+	}
+}
+
+// TestDeletedProgram probes a program whose file was replaced by an update.
+func TestDeletedProgram(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(fixture.Build(t, "gcc", plainBuild))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := fixture.Start(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	prof := attach(t, p, profiler.Options{MaxMemory: smallMemory})
+	p.Do(t, "mb")
+	s := expect(t, prof, p, map[bpf.Counter]uint64{bpf.MBMismatch: 1})
+	if n := s.Hits["mb_alloc"].Entered; n != 3 {
+		t.Errorf("%d hits of mb_alloc, want 3", n)
 	}
 }
 
