@@ -33,6 +33,7 @@ type Machine struct {
 	// expect is how many routes the flood brings, 0 if unknown.
 	expect      int64
 	wantsRoutes bool
+	confirmed   bool // by BIRD's count, in this phase
 	looked      bool
 	why         string
 }
@@ -74,7 +75,7 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 
 func (m *Machine) enter(p Phase, now time.Time) {
 	m.phase, m.since, m.looked = p, now, false
-	m.quiet, m.wantsRoutes = newQuiet(m.o.Settle), false
+	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle), false, false
 	m.why = "watching"
 }
 
@@ -143,14 +144,15 @@ func (m *Machine) WantsRoutes() bool { return m.wantsRoutes }
 // confirm makes sure by BIRD's own count that the routes are where the phase
 // wants them. Where they are not, things have to become quiet anew.
 func (m *Machine) confirm(o Observation) bool {
-	if o.Routes < 0 || m.phase == Baseline {
-		return true // nobody counts, or there is nothing to wait for
+	if o.Routes < 0 || m.phase == Baseline || m.confirmed {
+		return true // nobody counts, there is nothing to wait for, or it is done
 	}
 	if !o.RoutesCounted {
 		m.wantsRoutes, m.why = true, "the route count"
 		return false
 	}
 	m.wantsRoutes = false
+	settle := m.o.Settle
 	switch {
 	case m.phase == Flooding && o.Routes < m.expect:
 		m.why = fmt.Sprintf("%d of %d routes in", o.Routes, m.expect)
@@ -158,9 +160,12 @@ func (m *Machine) confirm(o Observation) bool {
 	case m.phase == Dropping && o.PeersUp == 0 && o.Routes > max(m.base, 0):
 		m.why = fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
 	default:
-		return true
+		// Counting leaves traces in BIRD's memory for a while: what is to be
+		// looked at is a BIRD that nobody asks.
+		m.confirmed, m.why = true, "quiet after the route count"
+		settle /= 2
 	}
-	m.quiet = newQuiet(m.o.Settle)
+	m.quiet = newQuiet(settle)
 	return false
 }
 

@@ -3,7 +3,6 @@
 package experiment
 
 import (
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,14 +58,13 @@ func (f *floodClock) stop() *report.FloodCPU {
 	f.running = false
 	c := &report.FloodCPU{Wall: wall, BIRD: f.until.bird - f.begin.bird, Lab: f.until.own - f.begin.own}
 	bird, own := float64(c.BIRD)/float64(wall), float64(c.Lab)/float64(wall)
-	shares := fmt.Sprintf("bird used %.0f %% of a cpu, speakers and station %.0f %%", 100*bird, 100*own)
 	switch {
 	case bird >= limitShare && bird > own:
-		c.Limit = "limited by bird: " + shares
+		c.Limit = "bird"
 	case own >= limitShare:
-		c.Limit = "limited by speakers and station: " + shares
+		c.Limit = "speakers and station"
 	default:
-		c.Limit = "limited by neither: " + shares
+		c.Limit = "neither"
 	}
 	return c
 }

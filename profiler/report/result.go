@@ -134,6 +134,7 @@ type StackQuality struct {
 // FloodCPU is CPU time spent while routes came in.
 type FloodCPU struct {
 	Wall, BIRD, Lab time.Duration
-	// Limit says in words who was the slower one.
+	// Limit says who had no idle time: "bird", "speakers and station" or
+	// "neither".
 	Limit string
 }

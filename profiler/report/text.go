@@ -52,8 +52,9 @@ func (d *Document) WriteText(w io.Writer, o TextOptions) error {
 
 type text struct {
 	bytes.Buffer
-	d *Document
-	o TextOptions
+	d    *Document
+	o    TextOptions
+	root string // of the program's source files, left out of their paths
 }
 
 func (t *text) line(format string, args ...any) {
@@ -110,15 +111,16 @@ func (p *DocumentPhase) title() string {
 }
 
 func (t *text) stacks() {
-	all := t.d.Stacks
-	if len(all) == 0 {
+	if len(t.d.Stacks) == 0 {
 		return
 	}
+	all := mergeShown(t.d.Stacks)
+	t.root = sourceRoot(t.d.Stacks, filepath.Base(t.d.Target.Exe))
 	var total int64
 	for i := range all {
 		total += all[i].Bytes
 	}
-	t.line("\nRetained by %s, innermost function first:", plural(len(all), "call stack"))
+	t.line("\nRetained by %s, innermost function first:", plural(len(t.d.Stacks), "call stack"))
 	rest := total
 	shown := 0
 	for shown < min(len(all), t.o.Top) && (shown == 0 || float64(rest) >= negligible*float64(total)) {
@@ -126,17 +128,24 @@ func (t *text) stacks() {
 		rest -= all[shown].Bytes
 		shown++
 	}
-	if n := len(all) - shown; n > 0 {
+	n := 0
+	for i := range all[shown:] {
+		n += all[shown+i].stacks
+	}
+	if n > 0 {
 		t.line("\n  and %s with %s", plural(n, "more call stack"), Size(rest))
 	}
 }
 
-func (t *text) stack(number int, s *DocumentStack, total int64) {
+func (t *text) stack(number int, s *shownStack, total int64) {
 	what := printable(s.Allocator)
 	if s.Resource != "" {
 		what += " (" + printable(s.Resource) + ")"
 	}
 	head := fmt.Sprintf("%s in %s", Size(s.Bytes), plural(s.Objects, "block"))
+	if s.stacks > 1 {
+		what += ", " + plural(s.stacks, "call stack")
+	}
 	if s.Class != classUnknown {
 		what += ", " + s.Class
 	}
@@ -160,9 +169,9 @@ func (t *text) stack(number int, s *DocumentStack, total int64) {
 			where = "" // the name is the place
 		}
 		if f.File != "" {
-			where = f.File
+			where = strings.TrimPrefix(f.File, t.root)
 			if f.Line > 0 {
-				where = fmt.Sprintf("%s:%d", f.File, f.Line)
+				where = fmt.Sprintf("%s:%d", where, f.Line)
 			}
 		}
 		if f.Inlined {
@@ -183,10 +192,11 @@ func (t *text) quality() {
 	if c := t.d.FloodCPU; c != nil {
 		s := fmt.Sprintf("%.1f s", c.WallSeconds)
 		if c.WallSeconds > 0 {
-			s += fmt.Sprintf(": BIRD busy for %.1f s, the lab for %.1f s", c.BIRDSeconds, c.LabSeconds)
+			s += fmt.Sprintf("; cpu time: bird %.1f s (%.0f%%), speakers and station %.1f s (%.0f%%)",
+				c.BIRDSeconds, 100*c.BIRDSeconds/c.WallSeconds, c.LabSeconds, 100*c.LabSeconds/c.WallSeconds)
 		}
 		if c.Limit != "" {
-			s += "; " + c.Limit
+			s += "; limited by " + c.Limit
 		}
 		t.paragraph("Flood", s)
 	}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// shownStack is what one entry of the text stands for: stacks that differ
+// only in frames that are not shown are one to the reader.
+type shownStack struct {
+	DocumentStack
+	stacks int
+}
+
+// mergeShown puts stacks together that look alike in the text, and sorts the
+// result by bytes, largest first.
+func mergeShown(all []DocumentStack) []shownStack {
+	index := make(map[string]int)
+	var merged []shownStack
+	for _, s := range all {
+		key := appearance(&s)
+		i, known := index[key]
+		if !known {
+			index[key] = len(merged)
+			merged = append(merged, shownStack{s, 1})
+			continue
+		}
+		m := &merged[i]
+		m.Bytes += s.Bytes
+		m.Objects += s.Objects
+		m.SlackBytes += s.SlackBytes
+		m.stacks++
+	}
+	slices.SortStableFunc(merged, func(a, b shownStack) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return merged
+}
+
+// appearance is all that the text shows of a stack but its numbers.
+func appearance(s *DocumentStack) string {
+	var b strings.Builder
+	allocator, frames := splitAllocator(s.Frames)
+	fmt.Fprintln(&b, s.Allocator, s.Resource, s.Class, s.Complete, s.End, allocator)
+	for _, f := range frames[:min(len(frames), shownFrames)] {
+		fmt.Fprintln(&b, f.Function, f.File, f.Line, f.Inlined, f.Module)
+	}
+	return b.String()
+}
+
+// sourceRoot is the directory that all source files of the program have in
+// common, with a slash behind it, or "": what can be left out of their paths.
+func sourceRoot(stacks []DocumentStack, program string) string {
+	root, files := "", 0
+	for i := range stacks {
+		for _, f := range stacks[i].Frames {
+			if f.Module != program || !filepath.IsAbs(f.File) {
+				continue
+			}
+			dir := filepath.Dir(f.File) + "/"
+			if files == 0 {
+				root = dir
+			}
+			files++
+			for !strings.HasPrefix(dir, root) {
+				root = filepath.Dir(strings.TrimSuffix(root, "/"))
+				if root != "/" {
+					root += "/"
+				}
+			}
+		}
+	}
+	if root == "/" {
+		return ""
+	}
+	return root
+}
