@@ -14,7 +14,7 @@ import (
 // is compared.
 var commands = []string{
 	"mallocs", "reallocs", "aligned",
-	"shapes", "tail-calls", "long-jumps",
+	"shapes", "assembled", "tail-calls", "long-jumps",
 	"recurse 200", "recurse 400", "recurse-alloca 100", "recurse-alloca 300", "recurse-and-keep 60",
 	"signals 5", "signals-on-altstack 5", "signals-anywhere 30", "signals-raised 5",
 	"forks", "vforks", "contexts", "unreadable",
