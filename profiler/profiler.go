@@ -46,6 +46,8 @@ type Profiler struct {
 	unwinder *unwinder
 	stop     chan struct{}
 	done     sync.WaitGroup
+
+	refreshing sync.Mutex // held while unwinder's areas go to programs
 }
 
 // Attach probes the process. Until it returns, events may be lost without a
@@ -112,7 +114,11 @@ func (p *Profiler) followLibraries() {
 	}
 }
 
+// refresh gives the programs the rows of what is mapped. When it returns they
+// have them, whoever found the change.
 func (p *Profiler) refresh() error {
+	p.refreshing.Lock()
+	defer p.refreshing.Unlock()
 	changed, err := p.unwinder.refresh()
 	if err != nil || !changed {
 		return err
