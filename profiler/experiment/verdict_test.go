@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"leakprof/collector/session"
+	"leakprof/profiler"
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/report"
+	"leakprof/profiler/target"
+)
+
+// held is what a stack holds at the end of a phase: by stack key, bytes.
+type held map[uint64]uint64
+
+// stacksOf keeps one Stack per key, as an attributor does.
+type stacksOf map[uint64]*attribution.Stack
+
+func (s stacksOf) heap(h held, empty uint64) *attribution.Heap {
+	out := &attribution.Heap{}
+	for key, bytes := range h {
+		if s[key] == nil {
+			s[key] = &attribution.Stack{Key: key, Complete: true}
+		}
+		out.Samples = append(out.Samples, attribution.Sample{Stack: s[key], Allocator: attribution.AllocatorMB, Objects: 1, Bytes: bytes, Empty: min(empty, bytes)})
+	}
+	return out
+}
+
+func TestVerdict(t *testing.T) {
+	const mb, threshold = 1 << 20, 64 << 10
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	for _, c := range []struct {
+		name     string
+		base     held
+		settled  []held
+		empty    uint64 // of every block
+		notQuiet string
+		health   []report.Health
+		noProbes bool
+		want     report.VerdictKind
+		says     string
+	}{
+		{name: "healthy", base: held{1: mb}, settled: []held{{1: mb}, {1: mb}, {1: mb}}, want: report.Clean, says: "0 B retained after 3 cycles"},
+		{name: "below the threshold", base: held{}, settled: []held{{1: 1000}, {1: 2000}, {1: 3000}}, want: report.Clean, says: "3000 B retained"},
+		{name: "leak", base: held{1: mb}, settled: []held{{1: mb, 2: 10 * mb}, {1: mb, 2: 20 * mb}, {1: mb, 2: 30 * mb}}, want: report.Leak, says: "+10.0 MB in each of the cycles after the first, 30.0 MB now, 7 routes left; 100.0 % in 1 call stack"},
+		{name: "small leak among noise", base: held{1: 90 * mb, 3: 0}, settled: []held{{1: 90 * mb}, {1: 80 * mb, 3: mb}, {1: 70 * mb, 3: 2 * mb}}, want: report.Leak, says: "+1024.0 kB"},
+		{name: "grew once", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, want: report.Held, says: "held: 5120.0 kB since the first of 2 cycles, not growing"},
+		{name: "grew in one later cycle only", base: held{}, settled: []held{{2: 5 * mb}, {2: 9 * mb}, {2: 9 * mb}}, want: report.Held, says: "not growing"},
+		{name: "one cycle", base: held{}, settled: []held{{2: 5 * mb}}, want: report.Held, says: "cannot show whether it grows"},
+		{name: "only free room", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, empty: 5 * mb, want: report.Clean, says: "besides 5120.0 kB of empty room"},
+		{name: "free room that grows", base: held{}, settled: []held{{2: 5 * mb}, {2: 10 * mb}}, empty: 10 * mb, want: report.Leak, says: "+5120.0 kB"},
+		{name: "never settled", base: held{}, settled: []held{{}, {}}, notQuiet: "not at rest after 10m0s: bird uses 99 % of a cpu", want: report.Incomplete, says: "cycle 1 never settled (not at rest"},
+		{name: "losses that matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Incomplete, says: "3 returns lost"},
+		{name: "losses without a bound", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "events lost", Count: 1, Unbounded: true}}, want: report.Incomplete, says: "1 events lost"},
+		{name: "losses too small to matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: 100}}, want: report.Clean},
+		{name: "harmless losses", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "frees of blocks never seen", Count: 9, Unbounded: true, Harmless: true}}, want: report.Clean},
+		{name: "a leak in spite of losses", base: held{}, settled: []held{{2: mb}, {2: 2 * mb}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Leak},
+		{name: "no cycle", base: held{1: mb}, want: report.Incomplete, says: "no session went up and down"},
+		{name: "no probes", base: held{}, settled: []held{{}}, noProbes: true, want: report.Incomplete, says: "no probes were attached"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stacks := make(stacksOf)
+			res := &report.Result{Health: c.health, Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(c.base, 0), Routes: 7}}}
+			for i, h := range c.settled {
+				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: stacks.heap(h, c.empty), Incomplete: c.notQuiet, Routes: 7})
+			}
+			r := &run{Config: Config{Process: self, Threshold: threshold}}
+			if !c.noProbes {
+				r.Profiler = new(profiler.Profiler)
+			}
+			r.judge(res)
+			if res.Verdict.Kind != c.want {
+				t.Errorf("%s, want %s: %s", res.Verdict.Kind, c.want, res.Verdict.Sentence)
+			}
+			if !strings.HasPrefix(res.Verdict.Sentence, string(c.want)+": ") || !strings.Contains(res.Verdict.Sentence, c.says) {
+				t.Errorf("sentence %q does not say %q", res.Verdict.Sentence, c.says)
+			}
+			for _, s := range res.Retained {
+				if s.Bytes <= 0 {
+					t.Errorf("retained %d bytes: only positive numbers are asked for", s.Bytes)
+				}
+			}
+		})
+	}
+}
