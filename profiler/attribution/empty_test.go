@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"leakprof/profiler/live"
 	"leakprof/profiler/target"
 )
@@ -59,6 +61,18 @@ func TestEmptyBytes(t *testing.T) {
 				t.Errorf("%d bytes of %d, want %d", got[0], len(c.block), c.want)
 			}
 		})
+	}
+	// A large block whose end goes away while it is read.
+	const half = 2 << 20
+	area, err := unix.MmapPtr(-1, 0, nil, 2*half, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.MunmapPtr(unsafe.Add(area, half), half); err != nil {
+		t.Fatal(err)
+	}
+	if got := emptyBytes(self, []live.Block{{Address: uint64(uintptr(area)), Size: 2 * half}}); got[0] != 0 {
+		t.Errorf("a block that is freed meanwhile has %d empty bytes", got[0])
 	}
 	gone := live.Block{Address: 1 << 46, Size: 1 << 20}
 	if got := emptyBytes(self, []live.Block{gone}); got[0] != 0 {
