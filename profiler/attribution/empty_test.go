@@ -64,10 +64,11 @@ func TestEmptyBytes(t *testing.T) {
 	}
 	// A large block whose end goes away while it is read.
 	const half = 2 << 20
-	area, err := unix.MmapPtr(-1, 0, nil, 2*half, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	area, err := unix.MmapPtr(-1, 0, nil, 2*half, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		t.Fatal(err)
 	}
+	*(*uint64)(unsafe.Add(area, half/4)) = 1 // ends a run that counts already
 	if err := unix.MunmapPtr(unsafe.Add(area, half), half); err != nil {
 		t.Fatal(err)
 	}
