@@ -16,7 +16,12 @@
 /* Allocation functions that may be inside one another on one thread. */
 #define MAX_PENDING 8
 
-/* The probed functions; a probe's cookie holds one. */
+/*
+ * The probed functions. A probe's cookie holds one in its lowest byte, in the
+ * next one the DWARF number of the register with the argument where that is
+ * not the first of the calling convention, and above these the address of the
+ * function's entry.
+ */
 enum function {
 	FUNCTION_NONE,
 	FUNCTION_MALLOC,
@@ -32,6 +37,8 @@ enum function {
 	FUNCTION_MB_ALLOCZ,
 	FUNCTION_MB_REALLOC,
 	FUNCTION_MB_FREE,
+	FUNCTION_ALLOC_PAGE,
+	FUNCTION_FREE_PAGE,
 	FUNCTION_COUNT,
 };
 
@@ -76,6 +83,7 @@ enum counter {
 	COUNTER_RETURN_LOST_BYTES,
 	COUNTER_RETURN_UNMATCHED,   /* a return without its entry */
 	COUNTER_RESULT_READ_FAILED, /* posix_memalign's result was unreadable */
+	COUNTER_PAGE_RETURN_UNKNOWN,/* a page came back that was not live */
 	COUNTER_MB_MISMATCH,	    /* mb_* was entered, but no block of its size followed */
 	COUNTER_COUNT,
 };

@@ -31,6 +31,9 @@ const volatile __u64 pidns_dev, pidns_inode;
  * 48 in BIRD 3; 0 if user space does not know and any of them will do. */
 const volatile __u64 mblock_header;
 
+/* Bytes in one of alloc_page's pages. */
+const volatile __u64 page_size;
+
 /* Index of the current mark (phase and cycle), set by user space. */
 volatile __u32 current_mark;
 
@@ -131,6 +134,21 @@ static __always_inline int is_target(void)
 	return !bpf_get_ns_current_pid_tgid(pidns_dev, pidns_inode, &id, sizeof(id)) && id.tgid == target_pid;
 }
 
+static __always_inline __u32 cookie_function(__u64 cookie)
+{
+	return cookie & 0xff;
+}
+
+static __always_inline __u32 cookie_register(__u64 cookie)
+{
+	return cookie >> 8 & 0xff;
+}
+
+static __always_inline __u64 cookie_entry(__u64 cookie)
+{
+	return cookie >> 16;
+}
+
 static __always_inline struct thread *this_thread(__u64 flags)
 {
 	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, flags);
@@ -190,7 +208,8 @@ static __always_inline void drop_dead(struct thread *t, __u64 sp)
 
 static __always_inline struct pending *push(struct pt_regs *ctx, struct thread **thread)
 {
-	__u32 function = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie_function(cookie);
 
 	if (!is_target())
 		return NULL;
@@ -209,7 +228,7 @@ static __always_inline struct pending *push(struct pt_regs *ctx, struct thread *
 	p->nested = t->depth > 0;
 	t->depth++;
 	p->sp = ctx->sp;
-	p->ip = ctx->ip;
+	p->ip = cookie_entry(cookie);
 	p->function = function;
 	p->old = 0;
 	p->old_live = 0;
@@ -339,7 +358,8 @@ int enter_free(struct pt_regs *ctx) /* free(block) */
 SEC("uprobe.multi")
 int enter_mb_alloc(struct pt_regs *ctx) /* mb_alloc, mb_allocz (pool, size), mb_realloc(old, size) */
 {
-	__u32 function = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie_function(cookie);
 
 	if (!is_target())
 		return 0;
@@ -395,9 +415,9 @@ static __always_inline __u64 walk_stack(struct pt_regs *ctx, struct thread *t, _
 
 /* Notes the stack of an allocation and returns its key, 0 if there is no
  * room for another one. */
-static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t, struct pending *p)
+static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t, __u64 ip, __u64 size)
 {
-	__u64 key = walk_stack(ctx, t, p->ip);
+	__u64 key = walk_stack(ctx, t, ip);
 	struct stack *s = bpf_map_lookup_elem(&stacks, &key);
 
 	if (!s) {
@@ -411,7 +431,7 @@ static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t,
 		}
 	}
 	__sync_fetch_and_add(&s->allocated_objects, 1);
-	__sync_fetch_and_add(&s->allocated_bytes, p->size);
+	__sync_fetch_and_add(&s->allocated_bytes, size);
 	return key;
 }
 
@@ -460,7 +480,8 @@ static __always_inline struct pending *pop(struct thread *t, __u64 sp)
 
 static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_memalign)
 {
-	__u32 function = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 function = cookie_function(cookie);
 
 	if (!is_target())
 		return 0;
@@ -499,7 +520,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	}
 	struct block *b = &p->block;
 	b->size = p->size;
-	b->stack = record_stack(ctx, t, p);
+	b->stack = record_stack(ctx, t, p->ip, p->size);
 	b->mark = current_mark;
 	b->function = p->function;
 	count(COUNTER_ALLOCATED_OBJECTS, 1);
@@ -518,4 +539,75 @@ SEC("uretprobe.multi")
 int leave_posix_memalign(struct pt_regs *ctx)
 {
 	return leave(ctx, (__u32)ctx->ax, 1);
+}
+
+/*
+ * BIRD's pages. alloc_page has no argument and is never entered while it
+ * runs, so its return is all there is to see.
+ */
+SEC("uretprobe.multi")
+int leave_alloc_page(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
+	__u32 function = cookie_function(cookie);
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_COUNT + function, 1);
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	struct block b = {
+		.size = page_size,
+		.stack = record_stack(ctx, t, cookie_entry(cookie), page_size),
+		.mark = current_mark,
+		.function = function,
+	};
+	count(COUNTER_ALLOCATED_OBJECTS, 1);
+	count(COUNTER_ALLOCATED_BYTES, page_size);
+	insert(address, &b);
+	return 0;
+}
+
+#define AT(r) __builtin_offsetof(struct pt_regs, r)
+/* Where pt_regs has the general registers, by their DWARF numbers. */
+const __u8 register_offset[REG_COUNT] = {
+	AT(ax), AT(dx), AT(cx), AT(bx), AT(si), AT(di), AT(bp), AT(sp),
+	AT(r8), AT(r9), AT(r10), AT(r11), AT(r12), AT(r13), AT(r14), AT(r15),
+};
+#undef AT
+
+/* The value of a general register by its DWARF number. */
+static __always_inline __u64 argument(struct pt_regs *ctx, __u32 reg)
+{
+	__u64 value = 0;
+
+	/* The verifier refuses a context access at an offset that varies. */
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)ctx + register_offset[reg & (REG_COUNT - 1)]);
+	return value;
+}
+
+SEC("uprobe.multi")
+int enter_free_page(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 address = argument(ctx, cookie_register(cookie));
+
+	if (!is_target())
+		return 0;
+	add(&hits, cookie_function(cookie), 1);
+	struct block *b = bpf_map_lookup_elem(&live, &address);
+	/* BIRD fills its page cache by returning pages that nobody took. */
+	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
+		count(COUNTER_PAGE_RETURN_UNKNOWN, 1);
+		return 0;
+	}
+	__u64 size = b->size;
+	if (!bpf_map_delete_elem(&live, &address)) {
+		count(COUNTER_FREED_OBJECTS, 1);
+		count(COUNTER_FREED_BYTES, size);
+	}
+	return 0;
 }

@@ -57,8 +57,9 @@ const (
 	liveCounterCOUNTER_RETURN_LOST_BYTES    liveCounter = 17
 	liveCounterCOUNTER_RETURN_UNMATCHED     liveCounter = 18
 	liveCounterCOUNTER_RESULT_READ_FAILED   liveCounter = 19
-	liveCounterCOUNTER_MB_MISMATCH          liveCounter = 20
-	liveCounterCOUNTER_COUNT                liveCounter = 21
+	liveCounterCOUNTER_PAGE_RETURN_UNKNOWN  liveCounter = 20
+	liveCounterCOUNTER_MB_MISMATCH          liveCounter = 21
+	liveCounterCOUNTER_COUNT                liveCounter = 22
 )
 
 type liveFunction uint32
@@ -78,7 +79,9 @@ const (
 	liveFunctionFUNCTION_MB_ALLOCZ      liveFunction = 11
 	liveFunctionFUNCTION_MB_REALLOC     liveFunction = 12
 	liveFunctionFUNCTION_MB_FREE        liveFunction = 13
-	liveFunctionFUNCTION_COUNT          liveFunction = 14
+	liveFunctionFUNCTION_ALLOC_PAGE     liveFunction = 14
+	liveFunctionFUNCTION_FREE_PAGE      liveFunction = 15
+	liveFunctionFUNCTION_COUNT          liveFunction = 16
 )
 
 type liveSavedKind uint32
@@ -194,20 +197,24 @@ const (
 	liveMapThreads             = "threads"
 	liveProgEnterCalloc        = "enter_calloc"
 	liveProgEnterFree          = "enter_free"
+	liveProgEnterFreePage      = "enter_free_page"
 	liveProgEnterMalloc        = "enter_malloc"
 	liveProgEnterMbAlloc       = "enter_mb_alloc"
 	liveProgEnterMbFree        = "enter_mb_free"
 	liveProgEnterMemalign      = "enter_memalign"
 	liveProgEnterPosixMemalign = "enter_posix_memalign"
 	liveProgEnterRealloc       = "enter_realloc"
+	liveProgLeaveAllocPage     = "leave_alloc_page"
 	liveProgLeavePointer       = "leave_pointer"
 	liveProgLeavePosixMemalign = "leave_posix_memalign"
 	liveVarAbiEnums            = "abi_enums"
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
 	liveVarMblockHeader        = "mblock_header"
+	liveVarPageSize            = "page_size"
 	liveVarPidnsDev            = "pidns_dev"
 	liveVarPidnsInode          = "pidns_inode"
+	liveVarRegisterOffset      = "register_offset"
 	liveVarTargetPid           = "target_pid"
 )
 
@@ -255,12 +262,14 @@ type liveSpecs struct {
 type liveProgramSpecs struct {
 	EnterCalloc        *ebpf.ProgramSpec `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.ProgramSpec `ebpf:"enter_free"`
+	EnterFreePage      *ebpf.ProgramSpec `ebpf:"enter_free_page"`
 	EnterMalloc        *ebpf.ProgramSpec `ebpf:"enter_malloc"`
 	EnterMbAlloc       *ebpf.ProgramSpec `ebpf:"enter_mb_alloc"`
 	EnterMbFree        *ebpf.ProgramSpec `ebpf:"enter_mb_free"`
 	EnterMemalign      *ebpf.ProgramSpec `ebpf:"enter_memalign"`
 	EnterPosixMemalign *ebpf.ProgramSpec `ebpf:"enter_posix_memalign"`
 	EnterRealloc       *ebpf.ProgramSpec `ebpf:"enter_realloc"`
+	LeaveAllocPage     *ebpf.ProgramSpec `ebpf:"leave_alloc_page"`
 	LeavePointer       *ebpf.ProgramSpec `ebpf:"leave_pointer"`
 	LeavePosixMemalign *ebpf.ProgramSpec `ebpf:"leave_posix_memalign"`
 }
@@ -283,13 +292,15 @@ type liveMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveVariableSpecs struct {
-	AbiEnums     *ebpf.VariableSpec `ebpf:"abi_enums"`
-	AreasVersion *ebpf.VariableSpec `ebpf:"areas_version"`
-	CurrentMark  *ebpf.VariableSpec `ebpf:"current_mark"`
-	MblockHeader *ebpf.VariableSpec `ebpf:"mblock_header"`
-	PidnsDev     *ebpf.VariableSpec `ebpf:"pidns_dev"`
-	PidnsInode   *ebpf.VariableSpec `ebpf:"pidns_inode"`
-	TargetPid    *ebpf.VariableSpec `ebpf:"target_pid"`
+	AbiEnums       *ebpf.VariableSpec `ebpf:"abi_enums"`
+	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
+	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
+	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
+	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
+	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
+	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
+	RegisterOffset *ebpf.VariableSpec `ebpf:"register_offset"`
+	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
 // liveObjects contains all objects after they have been loaded into the kernel.
@@ -339,13 +350,15 @@ func (m *liveMaps) Close() error {
 //
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type liveVariables struct {
-	AbiEnums     *ebpf.Variable `ebpf:"abi_enums"`
-	AreasVersion *ebpf.Variable `ebpf:"areas_version"`
-	CurrentMark  *ebpf.Variable `ebpf:"current_mark"`
-	MblockHeader *ebpf.Variable `ebpf:"mblock_header"`
-	PidnsDev     *ebpf.Variable `ebpf:"pidns_dev"`
-	PidnsInode   *ebpf.Variable `ebpf:"pidns_inode"`
-	TargetPid    *ebpf.Variable `ebpf:"target_pid"`
+	AbiEnums       *ebpf.Variable `ebpf:"abi_enums"`
+	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
+	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
+	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
+	PageSize       *ebpf.Variable `ebpf:"page_size"`
+	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
+	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
+	RegisterOffset *ebpf.Variable `ebpf:"register_offset"`
+	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
 }
 
 // livePrograms contains all programs after they have been loaded into the kernel.
@@ -354,12 +367,14 @@ type liveVariables struct {
 type livePrograms struct {
 	EnterCalloc        *ebpf.Program `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.Program `ebpf:"enter_free"`
+	EnterFreePage      *ebpf.Program `ebpf:"enter_free_page"`
 	EnterMalloc        *ebpf.Program `ebpf:"enter_malloc"`
 	EnterMbAlloc       *ebpf.Program `ebpf:"enter_mb_alloc"`
 	EnterMbFree        *ebpf.Program `ebpf:"enter_mb_free"`
 	EnterMemalign      *ebpf.Program `ebpf:"enter_memalign"`
 	EnterPosixMemalign *ebpf.Program `ebpf:"enter_posix_memalign"`
 	EnterRealloc       *ebpf.Program `ebpf:"enter_realloc"`
+	LeaveAllocPage     *ebpf.Program `ebpf:"leave_alloc_page"`
 	LeavePointer       *ebpf.Program `ebpf:"leave_pointer"`
 	LeavePosixMemalign *ebpf.Program `ebpf:"leave_posix_memalign"`
 }
@@ -368,12 +383,14 @@ func (p *livePrograms) Close() error {
 	return _LiveClose(
 		p.EnterCalloc,
 		p.EnterFree,
+		p.EnterFreePage,
 		p.EnterMalloc,
 		p.EnterMbAlloc,
 		p.EnterMbFree,
 		p.EnterMemalign,
 		p.EnterPosixMemalign,
 		p.EnterRealloc,
+		p.LeaveAllocPage,
 		p.LeavePointer,
 		p.LeavePosixMemalign,
 	)

@@ -49,6 +49,9 @@ func (e liveStackEnd) String() string {
 // Function is a probed function.
 type Function = liveFunction
 
+// FunctionAllocPage stands in Block.Function for a page.
+const FunctionAllocPage = liveFunctionFUNCTION_ALLOC_PAGE
+
 // FunctionNone stands in Block.Mb for a block that is not known as BIRD's.
 const FunctionNone = liveFunctionFUNCTION_NONE
 
@@ -67,6 +70,8 @@ var functionNames = [...]string{
 	liveFunctionFUNCTION_MB_ALLOCZ:      "mb_allocz",
 	liveFunctionFUNCTION_MB_REALLOC:     "mb_realloc",
 	liveFunctionFUNCTION_MB_FREE:        "mb_free",
+	liveFunctionFUNCTION_ALLOC_PAGE:     "alloc_page",
+	liveFunctionFUNCTION_FREE_PAGE:      "free_page",
 }
 
 // String returns the function's name, "" for FunctionNone.
@@ -115,6 +120,7 @@ const (
 	ReturnLostBytes   = liveCounterCOUNTER_RETURN_LOST_BYTES
 	ReturnUnmatched   = liveCounterCOUNTER_RETURN_UNMATCHED
 	ResultReadFailed  = liveCounterCOUNTER_RESULT_READ_FAILED
+	PageReturnUnknown = liveCounterCOUNTER_PAGE_RETURN_UNKNOWN
 	MBMismatch        = liveCounterCOUNTER_MB_MISMATCH
 )
 
@@ -139,6 +145,7 @@ var counterNames = [...]string{
 	ReturnLostBytes:   "returns lost, bytes",
 	ReturnUnmatched:   "returns without entry",
 	ResultReadFailed:  "results unreadable",
+	PageReturnUnknown: "returned pages that were not live",
 	MBMismatch:        "mb_* calls without their block",
 }
 

@@ -84,6 +84,7 @@ func Load(c Config) (*Programs, error) {
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,
 		liveVarMblockHeader: c.MblockHeader,
+		liveVarPageSize:     uint64(os.Getpagesize()),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
@@ -172,6 +173,8 @@ var steps = map[string]step{
 	"mb_allocz":      {enterMBAlloc, nil},
 	"mb_realloc":     {enterMBAlloc, nil},
 	"mb_free":        {func(o *liveObjects) *ebpf.Program { return o.EnterMbFree }, nil},
+	"alloc_page":     {nil, func(o *liveObjects) *ebpf.Program { return o.LeaveAllocPage }},
+	"free_page":      {func(o *liveObjects) *ebpf.Program { return o.EnterFreePage }, nil},
 }
 
 func enterMalloc(o *liveObjects) *ebpf.Program   { return o.EnterMalloc }
@@ -219,12 +222,15 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 			return err
 		}
 		entry := &entries
-		if s.Event == plan.BlockFreed {
+		if s.Event == plan.BlockFreed || s.Event == plan.PageReturned {
 			entry = &frees
 		}
-		addTo(entry, path, st.enter(&p.objects), false, off, uint64(function))
+		cookie := cookie(function, s)
+		if st.enter != nil {
+			addTo(entry, path, st.enter(&p.objects), false, off, cookie)
+		}
 		if s.Return {
-			addTo(&returns, path, st.leave(&p.objects), true, off, uint64(function))
+			addTo(&returns, path, st.leave(&p.objects), true, off, cookie)
 		}
 	}
 	for _, groups := range [][]*group{frees, returns, entries} {
@@ -240,6 +246,11 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	}
 	p.base[ReturnUnmatched] = base[ReturnUnmatched]
 	return nil
+}
+
+// cookie is what a probe tells its program: see enum function in abi.h.
+func cookie(f Function, s plan.Site) uint64 {
+	return uint64(f) | uint64(s.ArgRegister)<<8 | (s.Module.Bias+s.Address)<<16
 }
 
 func addTo(groups *[]*group, path string, program *ebpf.Program, ret bool, offset, cookie uint64) {
@@ -350,7 +361,7 @@ func (p *Programs) Hits() (map[string]Hits, error) {
 func (p *Programs) Missed() (uint64, error) {
 	var missed uint64
 	o := &p.objects
-	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.LeavePointer, o.LeavePosixMemalign} {
+	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.EnterFreePage, o.LeaveAllocPage, o.LeavePointer, o.LeavePosixMemalign} {
 		stats, err := prog.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("read program statistics: %w", err)

@@ -96,7 +96,10 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 	kinds := make([]kind, len(blocks))
 	for i, b := range blocks {
 		kinds[i].allocator = AllocatorMalloc
-		if b.MB != bpf.FunctionNone {
+		switch {
+		case b.Function == bpf.FunctionAllocPage:
+			kinds[i].allocator = AllocatorPage
+		case b.MB != bpf.FunctionNone:
 			kinds[i] = kind{AllocatorMB, bird.MemoryClass}
 		}
 	}
@@ -115,6 +118,9 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 		return nil, fmt.Errorf("classify blocks: %w", err)
 	}
 	for i, h := range headers {
+		if kinds[i].allocator == AllocatorPage {
+			continue // a page has no header; what lies in it is no matter here
+		}
 		switch h.Class {
 		case "":
 		case bird.MemoryClass:

@@ -18,6 +18,9 @@ const (
 	AllocatorMB = "mb"
 	// AllocatorResource: the header of another resource (ralloc).
 	AllocatorResource = "resource"
+	// AllocatorPage: a page of alloc_page, with slabs, linpool chunks, or
+	// BMP's queue in it.
+	AllocatorPage = "page"
 	// AllocatorMalloc: any other block of the C library's heap.
 	AllocatorMalloc = "malloc"
 )

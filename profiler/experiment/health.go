@@ -20,6 +20,7 @@ var losses = []struct {
 	{counter: bpf.FreeUnknown, harmless: true, meaning: "they were allocated before we attached"},
 	{counter: bpf.ReallocUnknown, harmless: true, meaning: "they were allocated before we attached; live under the new stack now"},
 	{counter: bpf.AllocationFailed, harmless: true, meaning: "malloc returned NULL"},
+	{counter: bpf.PageReturnUnknown, harmless: true, meaning: "taken before we attached, or BIRD filling its cache of free pages"},
 	{counter: bpf.MBMismatch, harmless: true, meaning: "the blocks are told apart by their headers instead"},
 	{counter: bpf.MissedFree, bytes: bpf.MissedFreeBytes, bounded: true, harmless: true, meaning: "seen when the address came back, and corrected; others may still stand as live"},
 	{counter: bpf.LiveFull, bytes: bpf.LiveFullBytes, bounded: true, meaning: "not in the live set; raise --max-memory"},

@@ -29,7 +29,7 @@ func (r *run) result() (*report.Result, error) {
 	}
 	res.Health = append(res.Health, r.stationHealth()...)
 	if r.Profiler != nil {
-		res.Coverage = []string{"blocks of the C library's heap: mb_alloc blocks, resource headers, large linpool chunks, socket buffers, libraries"}
+		res.Coverage = r.Profiler.Plan.Covered
 		res.NotCovered = r.Profiler.Plan.NotCovered
 		res.Stacks = r.stackQuality()
 		exe := r.Profiler.Modules()[0]

@@ -3,10 +3,11 @@
 // Package plan decides which event of the allocators is probed where. A plan
 // is made from the process's ELF files alone and changes nothing.
 //
-// In this version the plan covers one layer: blocks of the C library's heap
-// (malloc and its kin), in which BIRD's mb_* blocks, resource headers, large
-// linpool chunks and socket buffers live. Pages, and the slabs and linpool
-// chunks in them, are not covered; Plan.NotCovered says so.
+// The plan covers two layers. Blocks of the C library's heap (malloc and its
+// kin): in them BIRD's mb_* blocks, resource headers, large linpool chunks and
+// socket buffers live. And BIRD's own pages (alloc_page), with slabs, linpool
+// chunks and BMP's queue in them, where every place that takes or gives back a
+// page can be probed; Plan.NotCovered says where not.
 package plan
 
 import (
@@ -23,6 +24,8 @@ const (
 	BlockAllocated Event = "block allocated"
 	BlockResized   Event = "block resized"
 	BlockFreed     Event = "block freed"
+	PageTaken      Event = "page taken"
+	PageReturned   Event = "page returned"
 )
 
 // FoundBy is how a function was found in its file.
@@ -31,6 +34,8 @@ type FoundBy string
 const (
 	// BySymbol: .symtab or .dynsym of the BIRD binary.
 	BySymbol FoundBy = "symbol"
+	// ByInline: a copy that the compiler put into another function, by DWARF.
+	ByInline FoundBy = "DWARF inline instance"
 	// ByLibc: exported by the C library.
 	ByLibc FoundBy = "libc"
 )
@@ -45,6 +50,12 @@ type Site struct {
 	// Up to there the function has touched neither its arguments nor rsp.
 	Offset  uint64
 	FoundBy FoundBy
+	// ArgRegister is the DWARF number of the register that holds the argument
+	// at the site: rdi for a function's first, or wherever the compiler put it
+	// in an inlined copy.
+	ArgRegister uint8
+	// Into is the function that holds an inlined copy, "" otherwise.
+	Into string
 	// Return asks for a probe on the function's return as well.
 	Return bool
 	// Emulated says that the kernel emulates the probed instruction on
@@ -55,9 +66,12 @@ type Site struct {
 // Plan is all that is probed in one process.
 type Plan struct {
 	Sites      []Site
+	Covered    []string // what they follow, in words
 	NotCovered []string // what the probes cannot see, in words
 	Notes      []string // what a reader should know of the choice
 }
+
+const blocksCovered = "blocks of the C library's heap: mb_alloc blocks, resource headers, large linpool chunks, socket buffers, libraries"
 
 // libcFunctions are the allocation functions of glibc and musl, and the event
 // each one tells. Functions built on them (strdup, getline, reallocarray,
@@ -101,9 +115,7 @@ func New(p *target.Process, modules []*target.Module) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{
-		NotCovered: []string{"pages of alloc_page, and the slabs and linpool chunks in them"},
-	}
+	plan := &Plan{Covered: []string{blocksCovered}}
 	seen := make(map[uint64]string)
 	for _, f := range libcFunctions {
 		sym, ok := findSymbol(libc, f.name)
@@ -131,6 +143,12 @@ func New(p *target.Process, modules []*target.Module) (*Plan, error) {
 	}
 	if !bound {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%s has no mb_* symbols; its blocks are told apart by their headers", modules[0].Name))
+	}
+	if why := plan.addPages(modules[0]); why != "" {
+		plan.NotCovered = append(plan.NotCovered, pagesNotCovered+": "+why)
+	} else {
+		plan.Covered = append(plan.Covered, pagesCovered)
+		plan.NotCovered = append(plan.NotCovered, objectsNotCovered)
 	}
 	return plan, nil
 }

@@ -25,8 +25,11 @@ func findSymbol(m *target.Module, name string) (elf.Symbol, bool) {
 	return elf.Symbol{}, false
 }
 
+// dwarfRDI is rdi's DWARF number (System V ABI, figure 3.36).
+const dwarfRDI = 5
+
 func newSite(m *target.Module, sym elf.Symbol, function string, event Event, by FoundBy, returns bool) Site {
-	s := Site{Event: event, Function: function, Module: m, Address: sym.Value, FoundBy: by, Return: returns}
+	s := Site{Event: event, Function: function, Module: m, Address: sym.Value, FoundBy: by, Return: returns, ArgRegister: dwarfRDI}
 	// Without the whole function's code nobody can say that nothing jumps in
 	// behind the entry; then the entry itself is probed, which is always right.
 	if code, ok := functionCode(m, sym); ok {

@@ -46,7 +46,7 @@ func (t *text) memory() {
 	for _, name := range names {
 		m.row(name, columns, func(p *DocumentPhase) string { return m.cell(p.memoryLine(name)) })
 	}
-	m.row("live blocks", columns, func(p *DocumentPhase) string { return m.single(p.live()) })
+	m.row("live memory", columns, func(p *DocumentPhase) string { return m.single(p.live()) })
 	m.row("  number", columns, func(p *DocumentPhase) string {
 		if p.LiveObjects == nil {
 			return m.single("-")
@@ -75,7 +75,7 @@ func (t *text) afterDrop() {
 	if len(settled) < 2 {
 		return
 	}
-	const protocols, total, live = "Protocols", "Total", "live blocks"
+	const protocols, total, live = "Protocols", "Total", "live memory"
 	m := newTable(t, []string{"after drop"}, 3)
 	t.line("")
 	m.titles("after drop", []string{protocols, total, live})
@@ -138,7 +138,7 @@ type table struct {
 }
 
 func newTable(t *text, names []string, cells int) table {
-	m := table{t: t, name: len("live blocks")}
+	m := table{t: t, name: len("live memory")}
 	for _, n := range names {
 		m.name = max(m.name, len(printable(n)))
 	}

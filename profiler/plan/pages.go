@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+
+	"leakprof/profiler/bird/inline"
+	"leakprof/profiler/target"
+)
+
+const (
+	pagesCovered      = "pages of alloc_page, by who took the page"
+	pagesNotCovered   = "pages of alloc_page, and the slabs and linpool chunks in them"
+	objectsNotCovered = "objects inside pages, one by one: the slab or linpool object that keeps a page"
+)
+
+const (
+	allocPage = "alloc_page"
+	freePage  = "free_page"
+)
+
+// addPages plans the page layer: the return of alloc_page, and every place at
+// which a page is given back. A place that is missed would leave pages live
+// until BIRD takes them again, so the layer is planned whole or not at all;
+// why says why not.
+func (p *Plan) addPages(exe *target.Module) (why string) {
+	sites, err := pageSites(exe)
+	if err != nil {
+		return err.Error()
+	}
+	p.Sites = append(p.Sites, sites...)
+	return ""
+}
+
+func pageSites(exe *target.Module) ([]Site, error) {
+	bodies := inline.OutOfLine(exe.ELF, allocPage, freePage)
+	var sites []Site
+	for _, f := range []struct {
+		name    string
+		event   Event
+		returns bool
+	}{{allocPage, PageTaken, true}, {freePage, PageReturned, false}} {
+		found := make(map[uint64]bool)
+		for _, b := range bodies[f.name] {
+			switch {
+			case b.Has(inline.Cold) || found[b.Address]:
+			case b.Has(inline.Part) || b.Has(inline.ISRA) || b.Has(inline.ConstProp):
+				return nil, fmt.Errorf("%s has %s, of which the arguments cannot be told", exe.Name, b.Symbol)
+			default:
+				found[b.Address] = true
+				sites = append(sites, newSite(exe, elf.Symbol{Value: b.Address, Size: b.Size}, f.name, f.event, BySymbol, f.returns))
+			}
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("%s has no symbol %s", exe.Name, f.name)
+		}
+	}
+	// Link-time optimisation puts copies of free_page into its callers: in
+	// BIRD 2.16 to 2.19 into bmp_close_socket, which gives back the whole BMP
+	// queue.
+	instances, err := inline.Find(exe.ELF, allocPage, freePage)
+	if errors.Is(err, inline.ErrNoDWARF) {
+		return nil, fmt.Errorf("%s has no debug information that would tell where %s is inlined", exe.Name, freePage)
+	} else if err != nil {
+		return nil, fmt.Errorf("find inlined copies in %s: %w", exe.Name, err)
+	}
+	for _, i := range instances[allocPage] {
+		if !i.Self {
+			return nil, fmt.Errorf("%s is inlined into %s, where its result cannot be told", allocPage, i.Into)
+		}
+	}
+	for _, i := range instances[freePage] {
+		// A copy within a copy is the same call.
+		if i.Self || i.Nested {
+			continue
+		}
+		if !i.Decoded || i.Problem != "" || len(i.Args) == 0 || i.Args[0].Kind != inline.Register || i.Args[0].Register < 0 || i.Args[0].Register > 15 {
+			return nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, i.Into)
+		}
+		sites = append(sites, Site{
+			Event: PageReturned, Function: freePage, Module: exe, Address: i.Entry, FoundBy: ByInline,
+			ArgRegister: uint8(i.Args[0].Register), Into: i.Into,
+		})
+	}
+	return sites, nil
+}
