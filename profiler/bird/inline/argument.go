@@ -137,7 +137,13 @@ func (d *finder) argument(ev *evaluator, p *dwarf.Entry, entry point) (Arg, erro
 	if len(expressions) == 0 {
 		return Arg{}, errors.New("not known at the entry")
 	}
-	return ev.evaluate(expressions[0])
+	arg, err := ev.evaluate(expressions[0])
+	for _, later := range expressions[1:] {
+		if other, _ := ev.evaluate(later); err == nil && other != arg {
+			return Arg{}, errors.New("the value changes at the entry")
+		}
+	}
+	return arg, err
 }
 
 // expressions returns the location expressions of an attribute that hold at the

@@ -295,9 +295,10 @@ func (d *finder) entryPoint(e *dwarf.Entry, in *Instance) (point, bool) {
 	switch pc := e.AttrField(dwarf.AttrEntrypc); {
 	case pc != nil && pc.Class == dwarf.ClassAddress:
 		entry.pc, _ = pc.Val.(uint64)
-		view, _ := e.Val(attrGNUEntryView).(int64)
-		entry.view = uint64(max(view, 0))
 		in.By = EntryPC
+		if view, ok := e.Val(attrGNUEntryView).(int64); ok && view >= 0 {
+			entry.view, in.By = uint64(view), EntryView
+		}
 	case pc != nil && pc.Class == dwarf.ClassConstant && len(in.Ranges) > 0:
 		// DWARF 5 §2.18: from the lowest, or else first, address.
 		offset, _ := pc.Val.(int64)

@@ -41,8 +41,9 @@ type Instance struct {
 	// begins, or without a symbol where the contiguous code of Into does.
 	Symbol string
 	Start  uint64
-	// Entry is the address of the copy's first instruction. By says how far
-	// that can be trusted.
+	// Entry is where the call begins: the address of the copy's first
+	// instruction, or of one of the caller's that the compiler mixed with it,
+	// so it can lie before Ranges. By says how far that can be trusted.
 	Entry uint64
 	By    EntrySource
 	// Decoded: decoding the code from Start leads to Entry, so it is where an
@@ -69,11 +70,17 @@ type Instance struct {
 type EntrySource uint8
 
 const (
-	// EntryPC: the compiler says so (DW_AT_entry_pc).
-	EntryPC EntrySource = iota + 1
-	// EntryLow: the copy is contiguous and this is its lowest address. The
-	// calls may enter it elsewhere: gcc leaves DW_AT_entry_pc out where
-	// optimisation removed the place.
+	// EntryView: gcc marked where the call begins (DW_AT_entry_pc together with
+	// DW_AT_GNU_entry_view; gcc 8 and later, with -g and optimisation). A call
+	// comes by there once, unless the code around was copied: of an unrolled
+	// loop only one iteration's copy has the mark.
+	EntryView EntrySource = iota + 1
+	// EntryPC: DW_AT_entry_pc alone. gcc without location views so names where
+	// one of the pieces begins, and calls need not come by.
+	EntryPC
+	// EntryLow: the copy is contiguous and this is its lowest address. clang
+	// says no more; gcc does where optimisation removed the mark. Calls may
+	// begin elsewhere.
 	EntryLow
 	// EntryRange: the copy is in pieces, and this is where the first of
 	// DW_AT_ranges begins (DWARF 5 §2.17). The least certain.
@@ -82,6 +89,8 @@ const (
 
 func (s EntrySource) String() string {
 	switch s {
+	case EntryView:
+		return "entry_view"
 	case EntryPC:
 		return "entry_pc"
 	case EntryLow:
@@ -123,7 +132,8 @@ const (
 )
 
 // Arg is where a parameter's value is when the instruction at Entry is about to
-// be executed.
+// be executed. It is the value that the function is called with as far as the
+// call begins there, which EntrySource is about.
 type Arg struct {
 	Name string
 	// Size is the bytes of the parameter's type, 0 if unknown. Only so many of

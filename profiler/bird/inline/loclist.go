@@ -192,8 +192,8 @@ func (u *unit) listOffset(s *sections, index uint64) (int64, error) {
 // at returns the expressions that hold when the instruction at entry.pc is
 // about to be executed, from the steps made there: the registers and memory are
 // the same at all of them, the parameter need not be. Steps before entry.view
-// are the caller's. The earliest comes first: a parameter is bound to its value
-// when the call begins, which can be a step or more behind the entry's view.
+// are the caller's, unless their value still holds then. The earliest comes
+// first; a parameter can be bound to its value some steps behind the entry.
 func at(list []location, entry point) [][]byte {
 	type bound struct {
 		from       uint64

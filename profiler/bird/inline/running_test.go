@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inline
+
+import "testing"
+
+// shapes are ways to compile the fixture that make different debug information.
+var shapes = []struct {
+	name, compiler, flags string
+	marked                bool // the compiler marks where calls begin
+}{
+	{"gcc-O1", "gcc", "-g -O1", true},
+	{"gcc-O2", "gcc", "-g -O2", true},
+	{"gcc-O3", "gcc", "-g -O3", true},
+	{"gcc-Os", "gcc", "-g -Os", true},
+	{"gcc-unrolled", "gcc", "-g -O3 -funroll-all-loops", true},
+	{"gcc-dwarf4", "gcc", "-gdwarf-4 -O2", true},
+	{"gcc-dwarf64", "gcc", "-g -gdwarf64 -O2", true},
+	{"gcc-LTO", "gcc", "-g -O2 -flto", true},
+	{"gcc-LTO-dwarf4", "gcc", "-gdwarf-4 -O3 -flto -flto-partition=max", true},
+	{"gcc-no-views", "gcc", "-g -O2 -gno-variable-location-views", false},
+	{"gcc-view-pairs", "gcc", "-g -O2 -gvariable-location-views=incompat5", true},
+	{"gcc-frame-pointer", "gcc", "-g -O2 -fno-omit-frame-pointer -no-pie", true},
+	{"gcc-endbr", "gcc", "-g -O2 -fcf-protection", true},
+	{"clang-O1", "clang", "-g -O1", false},
+	{"clang-O2", "clang", "-g -O2", false},
+	{"clang-O3-dwarf4", "clang", "-gdwarf-4 -O3", false},
+	{"clang-Os", "clang", "-g -Os -fno-pie -no-pie", false},
+	{"clang-LTO", "clang", "-g -O2 -flto", false},
+}
+
+// TestRunning stops the program wherever an instance begins, takes the
+// arguments from where they are said to be, and compares them with those that
+// the function then tells record.
+func TestRunning(t *testing.T) {
+	for _, shape := range shapes {
+		t.Run(shape.name, func(t *testing.T) {
+			path := build(t, shape.compiler, shape.flags)
+			r := &run{t: t, found: find(t, path, names...), stops: make(map[uint64][]*Instance), begun: make(map[string]*call)}
+			for _, list := range r.found {
+				for i := range list {
+					in := &list[i]
+					if in.Problem != "" || in.Self || in.Nested || !in.Decoded {
+						t.Errorf("%+v", in)
+					}
+					r.stops[in.Entry] = append(r.stops[in.Entry], in)
+				}
+			}
+			r.record = OutOfLine(open(t, path), "record")["record"][0].Address
+			r.tracer = trace(t, path)
+			r.stop(r.record)
+			for addr := range r.stops {
+				r.stop(addr)
+			}
+			r.compare()
+			for by, c := range r.counts {
+				t.Logf("%v: %d calls seen at the entry, %d not, %d entries without a call; %d arguments right, %d wrong, %d unknown",
+					EntrySource(by), c.seen, c.missed, c.void, c.right, c.wrong, c.unknown)
+			}
+			c := r.counts[EntryView]
+			if shape.name == "gcc-unrolled" {
+				if c.missed == 0 {
+					t.Error("no call was missed: EntryView promises too little")
+				}
+				c.missed = 0
+			}
+			if c.missed+c.void+c.wrong > 0 || (c.right > 100) != shape.marked {
+				t.Errorf("with DW_AT_GNU_entry_view: %+v", c)
+			}
+		})
+	}
+}
+
+// counts are of the instances with an EntrySource.
+type counts struct{ seen, missed, void, right, wrong, unknown int }
+
+// run compares entries with the calls of record that follow.
+type run struct {
+	t *testing.T
+	*tracer
+	found  map[string][]Instance
+	stops  map[uint64][]*Instance
+	record uint64
+	begun  map[string]*call // by function, the entry passed last
+	counts [EntryRange + 1]counts
+}
+
+// argument is a parameter's value at an entry.
+type argument struct {
+	Arg
+	value, mask uint64
+	known       bool
+}
+
+// call is an entry that was passed and has not been recorded.
+type call struct {
+	in   *Instance
+	args []argument
+}
+
+func (r *run) compare() {
+	r.t.Helper()
+	for {
+		addr, ok := r.next()
+		if !ok {
+			return
+		}
+		for _, in := range r.stops[addr] {
+			r.enter(in)
+		}
+		if addr == r.record {
+			r.recorded()
+		}
+	}
+}
+
+func (r *run) enter(in *Instance) {
+	if old := r.begun[in.Function]; old != nil {
+		r.counts[old.in.By].void++
+	}
+	now := &call{in: in}
+	for _, a := range in.Args {
+		v := argument{Arg: a}
+		v.value, v.mask, v.known = r.value(a)
+		now.args = append(now.args, v)
+	}
+	r.begun[in.Function] = now
+}
+
+// recorded compares what record is called with.
+func (r *run) recorded() {
+	function, asked := functions[r.regs.Rdi]
+	if !asked {
+		return
+	}
+	in, now := r.caller(function), r.begun[function]
+	if in == nil && now != nil {
+		in = now.in // gcc shares equal code, and says it is another call's
+	}
+	if in == nil {
+		r.t.Errorf("%s called record from outside of its instances", function)
+		return
+	}
+	c := &r.counts[in.By]
+	if now == nil || now.in != in {
+		c.missed++
+		return
+	}
+	c.seen++
+	delete(r.begun, function)
+	for i, want := range []uint64{r.regs.Rsi, r.regs.Rdx, r.regs.Rcx}[:len(now.args)] {
+		a := now.args[i]
+		switch {
+		case !a.known:
+			c.unknown++
+		case (a.value^want)&a.mask == 0:
+			c.right++
+		default:
+			c.wrong++
+			r.t.Logf("%s at %#x in %s: %s is %#x, not %#x: %+v", function, in.Entry, in.Symbol, a.Name, want, a.value, a.Arg)
+		}
+	}
+}
+
+// caller returns the instance of the function that is around record's call.
+func (r *run) caller(function string) *Instance {
+	pc := r.word(r.regs.Rsp) - r.bias - 1
+	for i := range r.found[function] {
+		for _, span := range r.found[function][i].Ranges {
+			if span[0] <= pc && pc < span[1] {
+				return &r.found[function][i]
+			}
+		}
+	}
+	return nil
+}
