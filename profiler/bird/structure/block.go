@@ -57,12 +57,15 @@ func (f *finder) findHeap() {
 		args int
 	}{{"malloc", f.mallocs, 1}, {"realloc", f.reallocs, 2}, {"free", f.freers, 1}} {
 		for _, c := range f.callersOfImport(h.name) {
-			if f.forwards(f.behavior(c), h.name, h.args) {
+			if f.length[c] <= largestForwarder && f.forwards(f.behavior(c), h.name, h.args) {
 				h.set[c] = true
 			}
 		}
 	}
 }
+
+// largestForwarder bounds the code of a function that only forwards, bytes.
+const largestForwarder = 256
 
 func (f *finder) forwards(b behavior, name string, args int) bool {
 	return b.complete && b.all(func(p path) bool {
@@ -81,6 +84,13 @@ func (f *finder) forwards(b behavior, name string, args int) bool {
 
 // allocates returns the size that a call asks malloc for.
 func (f *finder) allocates(e *event) (size value, ok bool) {
+	if e.kind == eventCall && e.call.name == "calloc" {
+		// Compilers make calloc of malloc and memset.
+		if e.call.args[0] == constant(1) {
+			return e.call.args[1], true
+		}
+		return e.call.args[0], e.call.args[1] == constant(1)
+	}
 	return e.call.args[0], e.kind == eventCall && (e.call.name == "malloc" || f.direct(e, f.mallocs))
 }
 
@@ -231,13 +241,14 @@ func (f *finder) findBlockHeader() error {
 // findBlocks finds the functions of lib/resource.c.
 func (f *finder) findBlocks() {
 	f.search("ralloc", false, f.callersOfHeap("malloc", f.mallocs), f.isRalloc)
+	f.search("rp_new", false, f.referencing(classPool), f.isRpNew)
 	memory := f.referencing(classMemory)
 	f.search("mb_alloc", false, memory, f.isMbAlloc)
 	f.search("mb_allocz", false, append(f.callersOf(f.addresses("mb_alloc")...), memory...), f.isMbAllocz)
 	f.search("mb_realloc", false, f.callersOfHeap("realloc", f.reallocs), f.isMbRealloc)
 	f.findRfree()
 	freeing := append(f.callersOfHeap("free", f.freers), f.callersOf(f.addresses("rfree")...)...)
-	f.search("mb_free", false, unique(freeing), f.isMbFree)
+	f.search("mb_free", false, f.nearOrPopular(unique(freeing)), f.isMbFree)
 	f.search("rmove", false, f.rmoveCandidates(), f.isRmove)
 }
 
@@ -256,6 +267,9 @@ func unique(list []uint64) []uint64 {
 // callersOfHeap returns the functions that call an import or its forwarders.
 func (f *finder) callersOfHeap(name string, forwarders map[uint64]bool) []uint64 {
 	all := f.callersOfImport(name)
+	if name == "malloc" {
+		all = append(all, f.callersOfImport("calloc")...)
+	}
 	for at := range forwarders {
 		all = append(all, f.callersOf(at)...)
 	}
@@ -347,7 +361,7 @@ func (f *finder) findRfree() {
 	if !ok {
 		return
 	}
-	f.search("rfree", false, f.callersOf(part), func(b behavior) ([]string, bool) {
+	f.search("rfree", false, f.nearOrPopular(f.callersOf(part)), func(b behavior) ([]string, bool) {
 		return []string{"does nothing with NULL", "otherwise passes its argument to rfree's part and does nothing else"},
 			b.all(func(p path) bool { return p.quiet() || f.onlyCalls(p, part) }) &&
 				b.some(func(p path) bool { return p.null(0) && p.quiet() }) && b.branchesOnlyOn(0)
@@ -427,14 +441,29 @@ func (f *finder) rmoveCandidates() (candidates []uint64) {
 // a file without link time optimization they are together.
 func (f *finder) nearResource(at uint64) bool {
 	const span = 0x1000
-	for _, name := range []string{"ralloc", "rfree", "mb_realloc"} {
+	for _, name := range []string{"ralloc", "rfree", "mb_realloc", "mb_alloc", "rp_new", "pool_free", "mbl_free"} {
 		for _, a := range f.addresses(name) {
-			if at+span > a && a+span > at {
+			if at != a && at+span > a && a+span > at {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// nearOrPopular keeps those of the candidates that lie among the functions of
+// lib/resource.c or are called from many places. Where the compiler inlined a
+// small function everywhere, a callback that does nothing else is left, with
+// the same code: rt_feeding_request_default_done for mb_free,
+// birdloop_transfer_dummy_event for rfree.
+func (f *finder) nearOrPopular(candidates []uint64) (kept []uint64) {
+	const many = 12
+	for _, c := range candidates {
+		if f.nearResource(c) || len(f.callers[c]) >= many {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // isRmove: the resource is taken out of its list and becomes the last of the
@@ -447,9 +476,11 @@ func (f *finder) isRmove(b behavior) ([]string, bool) {
 			return p.null(0)
 		}
 		last, ok := p.stored(p.first(1).plus(f.poolLast()))
-		return ok && last.argument(0) && len(p.calls()) == 0
+		return ok && last.argument(0) && len(p.calls()) <= 3 && !p.some(func(e *event) bool {
+			return e.kind == eventCall && (e.call.name != "" || !e.call.target.isConstant())
+		})
 	})
-	return []string{"makes its first argument the last resource of the pool its second is", "calls nothing; lies among the functions of lib/resource.c"}, ok
+	return []string{"makes its first argument the last resource of the pool its second is", "calls nothing of the C library; lies among the functions of lib/resource.c"}, ok
 }
 
 // isEquality says whether a branch is one on x == y.

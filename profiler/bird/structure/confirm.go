@@ -23,8 +23,12 @@ func (f *finder) findHooks() {
 		{classMslab, "mslab_free", "calls functions", func(b behavior) bool {
 			return b.some(func(p path) bool { return len(p.calls()) > 0 })
 		}},
-		{classIslab, "islab_free", "calls functions", func(b behavior) bool {
-			return b.some(func(p path) bool { return len(p.calls()) > 0 })
+		{classIslab, "islab_free", "looks at the pages stored or the root of its argument", func(b behavior) bool {
+			return b.some(func(p path) bool {
+				return p.some(func(e *event) bool {
+					return f.isField(e.x, f.islabRoot()) || f.isField(e.x, f.islabStored()) || f.isField(e.x, f.islabStored()+4)
+				})
+			})
 		}},
 	} {
 		c, ok := f.class[h.class]

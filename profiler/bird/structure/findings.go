@@ -103,7 +103,7 @@ func find(r io.ReaderAt) (*Findings, error) {
 	f.findPages()
 	f.findSlabs()
 	f.findLinpools()
-	f.findPools()
+	f.findRootPool()
 	f.findMultislabs()
 	f.findInlined()
 	return f.findings(), nil
@@ -185,11 +185,18 @@ func (f *finder) nameAt(address uint64) string {
 // and by what.
 type predicate func(b behavior) (signals []string, ok bool)
 
+// largestFunction bounds the code that is explored, bytes: the largest function
+// sought, msl_alloc with all that it calls inlined, has half of it.
+const largestFunction = 4096
+
 // search applies a predicate to candidates. Exactly one that fulfils it is
 // found; of several one that stands out, with low confidence.
 func (f *finder) search(name string, part bool, candidates []uint64, holds predicate) (address uint64, ok bool) {
 	var matches []Function
 	for _, c := range candidates {
+		if f.length[c] > largestFunction || len(f.callers[c]) == 0 {
+			continue // all that are sought are called by name
+		}
 		if at := f.nameAt(c); at != "" {
 			continue // is something else already
 		}

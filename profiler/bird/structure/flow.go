@@ -28,6 +28,16 @@ type flow struct {
 	complete bool
 }
 
+// some says whether something holds at one of the function's events.
+func (f flow) some(holds func(*event) bool) bool {
+	for _, e := range f.events {
+		if holds(e) {
+			return true
+		}
+	}
+	return false
+}
+
 type flowState struct {
 	m     machine
 	frame map[int64]value // 8-byte slots by offset from rsp at entry

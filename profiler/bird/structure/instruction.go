@@ -220,7 +220,7 @@ func (in *interpreter) arithmetic() {
 		v = in.ts.sum(a, in.signed(b))
 	case x86asm.SUB:
 		v = in.ts.sum(a, in.ts.negative(in.signed(b)))
-		in.compared(a, b)
+		in.m.flags = flags{known: true, x: a, y: b, difference: true}
 		setFlags = false
 	case x86asm.AND:
 		v = in.ts.and(a, in.signed(b))
@@ -342,8 +342,9 @@ func (in *interpreter) clobber(result value) {
 	for _, r := range []int{regCX, regDX, regSI, regDI, 8, 9, 10, 11} {
 		in.m.regs[r] = in.ts.unknown(int64(in.pc)<<8 | int64(r))
 	}
-	for i := range in.m.xmm {
-		in.m.xmm[i] = [2]value{in.env.fresh(in.pc), in.env.fresh(in.pc)}
+	lost := in.ts.unknown(int64(in.pc)<<8 | 0x40)
+	for i := range in.m.xmm { // nothing is read from them before it is written
+		in.m.xmm[i] = [2]value{lost, lost}
 	}
 	in.m.regs[regAX] = result
 	in.m.flags = flags{}

@@ -34,7 +34,7 @@ func (f *finder) findLinpools() {
 		f.search("lp_alloc_slow", false, f.callersOf(f.addresses("alloc_page")...), f.isLpAllocSlow)
 	}
 	slow := append(f.addresses("lp_alloc"), f.addresses("lp_alloc_slow")...)
-	callers := f.callersOf(slow...)
+	callers := unique(append(f.callersOf(slow...), aligning...))
 	f.search("lp_allocz", false, callers, f.isLpAllocz)
 	f.search("lp_allocu", false, callers, f.isLpAllocu)
 	f.search("lp_save", false, f.saveCandidates(), f.isLpSave)
@@ -48,7 +48,7 @@ func (f *finder) findLinpools() {
 	}
 }
 
-// aligning returns the functions that round up to 16.
+// aligning returns the functions that round up to 8 or 16.
 func (f *finder) aligning() (list []uint64) {
 	for _, e := range f.extents {
 		if e.Called && f.aligns[e.Start] {
@@ -92,12 +92,17 @@ func difference(a, b value) (value, bool) {
 	return value{}, false
 }
 
-// alignedPointer says whether p is (m->ptr + 15) & ~15, of a linpool m.
+// alignedPointer says whether p is m->ptr rounded up, (m->ptr + 15) & ~15, of a
+// linpool m.
 func alignedPointer(f *finder, p value) (m value, ok bool) {
-	if !p.is(opAnd) || p.t.y != constant(-16) || p.t.x.c != 15 {
+	if !p.is(opAnd) || !p.t.y.isConstant() {
 		return value{}, false
 	}
-	at, ok := p.t.x.plus(-15).load()
+	align := -p.t.y.c // 16; 8 in 3.0.0
+	if align != 8 && align != 16 || p.t.x.c != align-1 {
+		return value{}, false
+	}
+	at, ok := p.t.x.plus(1 - align).load()
 	return at.plus(-f.lpPtr()), ok
 }
 
@@ -118,7 +123,7 @@ func (f *finder) isLpAlloc(b behavior) ([]string, bool) {
 	return []string{
 		"returns the pointer at K+8 of its first argument, rounded up to 16",
 		"stores the sum of that and its second argument there",
-	}, b.some(bumps) && !b.some(func(p path) bool { return bumps(p) && p.clears(p.result) })
+	}, b.some(bumps) && !b.some(func(p path) bool { return bumps(p) && p.clears(p.result) || f.bumps(p, isBarePointer) })
 }
 
 // isLpAllocu: lp_alloc without rounding up.
@@ -127,7 +132,7 @@ func (f *finder) isLpAllocu(b behavior) ([]string, bool) {
 			"returns the pointer at K+8 of its first argument as it is, and stores the sum of that and its second argument there",
 			"otherwise returns what lp_alloc or lp_alloc_slow gives for its arguments",
 		}, b.some(func(p path) bool { return f.bumps(p, isBarePointer) }) &&
-			b.some(func(p path) bool { return f.callsLpAlloc(p, p.result) })
+			b.some(func(p path) bool { return f.callsLpAlloc(p, p.result) || f.bumps(p, isAlignedPointer) })
 }
 
 // callsLpAlloc says whether a path gets the block from lp_alloc or
@@ -143,9 +148,8 @@ func (f *finder) callsLpAlloc(p path, block value) bool {
 func (f *finder) isLpAllocz(b behavior) ([]string, bool) {
 	return []string{"returns what lp_alloc gives for its arguments", "clears as many bytes of it as its second argument says"},
 		b.all(func(p path) bool {
-			return p.clearsExactly(p.result, func(size value) bool { return size.argument(1) }) &&
-				(f.callsLpAlloc(p, p.result) || f.bumps(p, isAlignedPointer))
-		})
+			return p.clearsExactly(p.result, func(size value) bool { return size.argument(1) })
+		}) && b.some(func(p path) bool { return f.callsLpAlloc(p, p.result) || f.bumps(p, isAlignedPointer) })
 }
 
 // isLpAllocSlow (BIRD 3): a new chunk. Arguments: linpool, size.
@@ -156,7 +160,7 @@ func (f *finder) isLpAllocSlow(b behavior) ([]string, bool) {
 			return ok && p.some(func(e *event) bool { return f.calls(e, "alloc_page") && e.result == current })
 		}) && b.some(func(p path) bool {
 			return p.some(func(e *event) bool { size, ok := f.allocates(e); return ok && size.plus(-size.c).argument(1) })
-		})
+		}) && !b.some(func(p path) bool { return f.bumps(p, isAlignedPointer) || f.bumps(p, isBarePointer) })
 }
 
 // saveCandidates are functions near the other linpool functions, which are
@@ -191,7 +195,8 @@ func (f *finder) isLpSave(b behavior) ([]string, bool) {
 			}
 			total, ok1 := p.stored(state.plus(stateTotalLarge))
 			first, ok2 := p.stored(state.plus(large))
-			return ok1 && ok2 && f.isField(total, f.lpTotalLarge()) && f.isField(first, f.lpLarge())
+			_, flushed := p.stored(p.first(0).plus(f.lpInitial()))
+			return ok1 && ok2 && !(flushed && f.third()) && f.isField(total, f.lpTotalLarge()) && f.isField(first, f.lpLarge())
 		})
 }
 

@@ -24,6 +24,8 @@ var arguments = [6]int{regDI, regSI, regDX, regCX, 8, 9}
 type flags struct {
 	known bool
 	x, y  value // x against y, as cmp does
+	// difference says that x - y is used further, as sub does.
+	difference bool
 }
 
 // machine is the state of the processor in terms of the function's entry.
@@ -42,8 +44,9 @@ func entryMachine(ts *terms) machine {
 		m.regs[r] = ts.argument(int64(n))
 	}
 	m.regs[regSP] = ts.intern(opFrame, 0, value{}, value{})
+	vector := ts.intern(opEntry, 16, value{}, value{})
 	for i := range m.xmm {
-		m.xmm[i] = [2]value{ts.intern(opEntry, int64(16+2*i), value{}, value{}), ts.intern(opEntry, int64(17+2*i), value{}, value{})}
+		m.xmm[i] = [2]value{vector, vector}
 	}
 	return m
 }

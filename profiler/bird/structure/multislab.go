@@ -23,16 +23,15 @@ func (f *finder) findMultislabs() {
 // isSthAlloc: from the slab of the stonehenge for the size, made if need be;
 // from mb_alloc where none is large enough. Arguments: stonehenge, size.
 func (f *finder) isSthAlloc(b behavior) ([]string, bool) {
+	// A loop over the sizes has more rounds than paths go.
+	fl := f.flow(b.start)
 	pool := func(v value) bool { at, ok := v.load(); return ok && at.argument(0) }
 	return []string{"mb_allocs its second argument in the pool that its first begins with", "otherwise makes slabs in it and calls sl_alloc"},
-		b.some(func(p path) bool {
-			return p.some(func(e *event) bool {
-				return f.calls(e, "mb_alloc") && pool(e.call.args[0]) && e.call.args[1].argument(1)
-			})
-		}) && b.some(func(p path) bool {
-			return p.some(func(e *event) bool { return f.calls(e, "sl_new") && pool(e.call.args[0]) }) &&
-				p.some(func(e *event) bool { return f.calls(e, "sl_alloc") })
-		})
+		fl.some(func(e *event) bool {
+			return f.calls(e, "mb_alloc") && pool(e.call.args[0]) && e.call.args[1].argument(1)
+		}) &&
+			fl.some(func(e *event) bool { return f.calls(e, "sl_new") && pool(e.call.args[0]) }) &&
+			fl.some(func(e *event) bool { return f.calls(e, "sl_alloc") })
 }
 
 // isSthFree: mb_free or sl_free, by the second word of the block. Arguments: the
@@ -168,7 +167,10 @@ func (f *finder) counts(p path, delta int64) bool {
 // Argument: the islab.
 func (f *finder) isIslAlloc(b behavior) ([]string, bool) {
 	return []string{"counts one object more in its argument, an islab", "looks at its last page and its root, and takes no second argument"},
-		b.some(func(p path) bool { return f.counts(p, 1) }) &&
+		b.some(func(p path) bool {
+			last, ok := p.stored(p.first(0).plus(f.islabLast()))
+			return ok && !last.isConstant() && f.counts(p, 1)
+		}) &&
 			!b.some(func(p path) bool { return p.usesArgument(1) }) &&
 			b.some(func(p path) bool {
 				return p.some(func(e *event) bool {

@@ -55,7 +55,7 @@ func (f *finder) memalignFlag(p path) (flag uint64, ok bool) {
 		if e.kind == eventCall && e.call.name == "posix_memalign" {
 			break
 		}
-		if at, isLoad := e.x.load(); e.kind == eventBranch && isLoad && at.isConstant() && e.y == constant(0) {
+		if at, isLoad := e.x.load(); e.kind == eventBranch && isLoad && at.isConstant() && isEquality(e.cond) && e.y.isConstant() {
 			flag, ok = uint64(at.c), true
 			break
 		}
@@ -68,8 +68,15 @@ func (f *finder) memalignFlag(p path) (flag uint64, ok bool) {
 func (p path) tests(flag uint64, set bool) bool {
 	for _, e := range p.events {
 		at, ok := e.x.load()
-		if e.kind == eventBranch && ok && at == constant(int64(flag)) && e.y == constant(0) && isEquality(e.cond) {
-			return set != ((e.cond == x86asm.JE) == e.taken)
+		if e.kind != eventBranch || !ok || at != constant(int64(flag)) || !isEquality(e.cond) {
+			continue
+		}
+		equal := (e.cond == x86asm.JE) == e.taken
+		switch e.y { // gcc compares a bool with 0, clang with 1
+		case constant(0):
+			return set != equal
+		case constant(1):
+			return set == equal
 		}
 	}
 	return false

@@ -8,8 +8,8 @@ import "golang.org/x/arch/x86/x86asm"
 // that take a branch in a direction not taken before, so every direction is
 // seen long before the bounds are reached.
 const (
-	maxPaths     = 192   // finished
-	maxSteps     = 60000 // instructions, all ways
+	maxPaths     = 96    // finished
+	maxSteps     = 12000 // instructions, all ways
 	maxPathSteps = 1500  // instructions, one way
 	maxEdge      = 2     // how often one way takes a branch in one direction
 )
@@ -247,7 +247,7 @@ func (x *explorer) branch(in interpreter, next, target uint64) {
 	f := s.m.flags
 	ways := [2]bool{true, true} // not taken, taken
 	if f.known {
-		if taken, ok := decided(in.inst.Op, f.x, f.y); ok {
+		if taken, ok := decided(in.inst.Op, f); ok {
 			ways[0], ways[1] = !taken, taken
 		} else if taken, ok := x.decidedBefore(in.inst.Op, f); ok {
 			ways[0], ways[1] = !taken, taken
@@ -332,7 +332,7 @@ func (x *explorer) choose(in interpreter, next uint64) {
 	cond := conditionalMove(in.inst.Op)
 	taken, known := false, false
 	if f.known {
-		if taken, known = decided(cond, f.x, f.y); !known {
+		if taken, known = decided(cond, f); !known {
 			taken, known = x.decidedBefore(cond, f)
 		}
 	}

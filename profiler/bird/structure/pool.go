@@ -24,12 +24,6 @@ func (f *finder) constructs(b behavior, class string) bool {
 	})
 }
 
-// findPools finds rp_new and the root pool.
-func (f *finder) findPools() {
-	f.search("rp_new", false, f.referencing(classPool), f.isRpNew)
-	f.findRootPool()
-}
-
 // isRpNew: ralloc(parent, &pool_class), then its name is set. Arguments: parent,
 // name; BIRD 3: parent, lock's domain, name.
 func (f *finder) isRpNew(b behavior) ([]string, bool) {
@@ -48,8 +42,14 @@ func (f *finder) isRpNew(b behavior) ([]string, bool) {
 		})
 }
 
+func (f *finder) isText(v value, text string) bool {
+	s, ok := f.text(uint64(v.c))
+	return v.isConstant() && ok && s == text
+}
+
 // findRootPool finds the one pool that is not allocated: a constant address at
-// K of which &pool_class is stored, and "Root" at the name.
+// K of which &pool_class is stored, and that is named "Root", there or by
+// rp_init.
 func (f *finder) findRootPool() {
 	class, votes := f.classConstant(classPool), make(map[uint64]bool)
 	for _, fn := range f.referencing(classPool) {
@@ -60,10 +60,10 @@ func (f *finder) findRootPool() {
 			}
 			pool := e.address.plus(-f.k)
 			for _, o := range events {
-				if o.kind == eventStore && o.address == pool.plus(f.poolName()) && o.value.isConstant() {
-					if name, _ := f.text(uint64(o.value.c)); name == "Root" {
-						votes[uint64(pool.c)] = true
-					}
+				named := o.kind == eventStore && o.address == pool.plus(f.poolName()) && f.isText(o.value, "Root")
+				passed := o.kind == eventCall && o.call.args[0] == pool && (f.isText(o.call.args[1], "Root") || f.isText(o.call.args[2], "Root"))
+				if named || passed {
+					votes[uint64(pool.c)] = true
 				}
 			}
 		}

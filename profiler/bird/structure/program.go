@@ -46,6 +46,7 @@ type program struct {
 	// extent's start; starts are the functions.
 	owner  map[uint64]uint64
 	starts map[uint64]bool
+	length map[uint64]uint64 // of functions, without parts elsewhere, bytes
 
 	transfers  []transfer // sorted by pc
 	references []reference
@@ -53,7 +54,7 @@ type program struct {
 	callers    map[uint64][]uint64 // call and tail call sites by direct target
 	pointedAt  map[uint64]int      // how many words hold a function's address
 	noReturn   map[uint64]bool     // functions
-	// aligns are functions that round up to 16, as linpools do; divides those
+	// aligns are functions that round up to 8 or 16, as linpools do; divides those
 	// that divide, as slabs do.
 	aligns  map[uint64]bool
 	divides map[uint64]bool
@@ -72,7 +73,7 @@ func newProgram(im *image) (*program, error) {
 	}
 	p := &program{
 		image: im, extents: extents,
-		owner: make(map[uint64]uint64), starts: make(map[uint64]bool),
+		owner: make(map[uint64]uint64), starts: make(map[uint64]bool), length: make(map[uint64]uint64),
 		jumpTarget: make(map[uint64]bool), callers: make(map[uint64][]uint64), pointedAt: make(map[uint64]int),
 		noReturn: make(map[uint64]bool), aligns: make(map[uint64]bool), divides: make(map[uint64]bool),
 		decoded: make(map[uint64]*x86asm.Inst), stubs: make(map[uint64]string),
@@ -85,6 +86,7 @@ func newProgram(im *image) (*program, error) {
 		left -= e.End - e.Start
 		if e.Called {
 			p.starts[e.Start] = true
+			p.length[e.Start] = e.End - e.Start
 		}
 		p.decodeExtent(e)
 	}
@@ -217,7 +219,7 @@ func (p *program) addReferences(e unwind.Extent, pc, next uint64, in *x86asm.Ins
 			if p.fixed && a > 0x1000 {
 				p.references = append(p.references, reference{pc, uint64(a)})
 			}
-			if in.Op == x86asm.AND && int32(a) == -16 && in.Args[0] != x86asm.RSP {
+			if in.Op == x86asm.AND && (int32(a) == -16 || int32(a) == -8) && in.Args[0] != x86asm.RSP {
 				p.aligns[e.Start] = true
 			}
 		}

@@ -51,9 +51,11 @@ func (p *program) leaves(start, target uint64, m machine) bool {
 	return !inside || p.stubAt(target) != ""
 }
 
-// decided says whether a conditional branch on the comparison of x with y is
-// taken, where that is certain.
-func decided(op x86asm.Op, x, y value) (taken, ok bool) {
+// decided says whether a conditional branch on a comparison is taken, where that
+// is certain. It takes for certain that a pointer less the size of a header is
+// not NULL.
+func decided(op x86asm.Op, f flags) (taken, ok bool) {
+	x, y := f.x, f.y
 	switch {
 	case x == y:
 		switch op {
@@ -69,7 +71,8 @@ func decided(op x86asm.Op, x, y value) (taken, ok bool) {
 		case x86asm.JNE:
 			return true, true
 		}
-	case x.t != nil && x.t.op == opFrame && y.isConstant(): // the stack is not at 0
+	case f.difference && x.is(opArgument) && y.isConstant(),
+		x.t != nil && x.t.op == opFrame && y.isConstant(): // the stack is not at 0
 		switch op {
 		case x86asm.JE:
 			return false, true
