@@ -66,16 +66,12 @@ func (w *walker) instance(addr uint64, pools map[uint64]*Node) (name, protocol s
 	if !w.variable(kind) {
 		return "", "", nil
 	}
-	// struct protocol: a node, the protocol's name, a template such as "bmp%d".
-	head := make(words, 32)
-	if w.read(kind, head) != nil {
+	// struct protocol: a node, the protocol's name.
+	label, err := w.word(kind + 16)
+	if err != nil {
 		return "", "", nil
 	}
-	template, err := w.text(head.u64(24), maxName)
-	if err != nil || !strings.Contains(template, "%d") {
-		return "", "", nil
-	}
-	if protocol, err = w.text(head.u64(16), maxName); err != nil {
+	if protocol, err = w.text(label, maxName); err != nil || protocol == "" {
 		return "", "", nil
 	}
 	for i := at + 8; i+8 <= protoLength; i += 8 {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,26 +114,31 @@ func start(t *testing.T, c lab.Config) *running {
 	return r
 }
 
-// open finds BIRD in a process.
+// open finds BIRD in a process, until the test ends.
 func open(t *testing.T, pid int) (*target.Process, *bird.Bird) {
 	t.Helper()
-	p, err := target.Open(pid)
+	p, b, err := find(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
+	return p, b
+}
+
+func find(pid int) (*target.Process, *bird.Bird, error) {
+	p, err := target.Open(pid)
+	if err != nil {
+		return nil, nil, err
+	}
 	modules, err := p.Modules()
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	for _, m := range modules {
 		defer m.Close()
 	}
 	b, err := bird.Find(p, modules[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, b
+	return p, b, err
 }
 
 // settled returns the tree, and what BIRD says of its memory, of one time: what
@@ -263,7 +269,8 @@ func TestShowMemory(t *testing.T) {
 			b.waitRoutes(t, peers*routes)
 			tree = check("stalled")
 			t.Logf("%d pages wait to be sent", pending(tree))
-			if hasClass(tree, "BMP TX buffers") && pending(tree) == 0 {
+			// BIRD 3.0 sends the station no routes.
+			if hasClass(tree, "BMP TX buffers") && pending(tree) == 0 && !strings.HasPrefix(binary.Version, "3.0.") {
 				t.Error("no page waits to be sent to a station that does not read")
 			}
 			close(station.read)

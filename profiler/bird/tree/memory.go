@@ -33,7 +33,8 @@ type memory struct {
 	source   io.ReaderAt
 	deadline time.Time
 	stop     atomic.Bool // the reading is over, whatever it lacks
-	reads    int
+	reads    int         // of the source
+	calls    uint        // of read
 	windows  [windowCount]window
 }
 
@@ -55,6 +56,9 @@ func (m *memory) read(addr uint64, b []byte) error {
 	if addr >= highest || uint64(len(b)) > highest-addr {
 		return fmt.Errorf("address 0x%x is none: %w", addr, ErrTorn)
 	}
+	if m.calls++; m.calls%(1<<16) == 0 && m.over() {
+		return errTimeout
+	}
 	for len(b) > 0 {
 		w, err := m.window(addr)
 		if err != nil {
@@ -66,13 +70,15 @@ func (m *memory) read(addr uint64, b []byte) error {
 	return nil
 }
 
+func (m *memory) over() bool { return m.stop.Load() || time.Now().After(m.deadline) }
+
 // window returns the window that holds addr.
 func (m *memory) window(addr uint64) (*window, error) {
 	w := &m.windows[addr/windowSize%windowCount]
 	if addr >= w.start && addr < w.end {
 		return w, nil
 	}
-	if m.stop.Load() || time.Now().After(m.deadline) {
+	if m.over() {
 		return nil, errTimeout
 	}
 	if w.data == nil {

@@ -100,7 +100,7 @@ func (w *walker) islab(c *class, addr uint64) (size, error) {
 	eff := objects * object
 	if root := buf.u64(64); root != 0 {
 		before := len(w.t.pages)
-		if err := w.islabPages(c, addr, root, 0, object, buf.u32(40), buf.u32(44), buf.u16(52)); err != nil {
+		if err := w.islabPages(islab{c, addr, object, buf.u32(40), buf.u32(44), buf.u16(52), make(map[uint64]bool)}, root, 0); err != nil {
 			return size{}, err
 		}
 		if n := uint64(len(w.t.pages) - before); n != pages {
@@ -113,39 +113,50 @@ func (w *walker) islab(c *class, addr uint64) (size, error) {
 	return size{eff, allocOverhead + c.Size + pages*pageSize - eff}, nil
 }
 
+// islab is what the pages of an islab have in common.
+type islab struct {
+	class    *class
+	addr     uint64
+	object   uint64 // bytes of an object
+	objects  uint64 // that fit into a page
+	pointers uint64 // that fit into a page
+	offset   uint64 // of the first pointer, words behind the head
+	seen     map[uint64]bool
+}
+
 // islabPages keeps the pages of an islab, a tree: objects in the leaves, and
 // above them pages of pointers. struct islab_head: level, an index, free
 // children, partial children (16 bits each), a number, the parent (at 16), a
-// bitmap, and pointers, the first offset words behind its head.
-func (w *walker) islabPages(c *class, slab, at, parent, object, objects, pointers, offset uint64) error {
+// bitmap, and the pointers.
+func (w *walker) islabPages(l islab, at, parent uint64) error {
 	const head, deepest = 24, 8
-	var buf [pageSize]byte
-	s := words(buf[:])
-	if at%pageSize != 0 {
+	if !isPage(at) || l.seen[at] {
 		return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
 	}
+	l.seen[at] = true
+	s := make(words, pageSize)
 	if err := w.read(at, s); err != nil {
 		return err
 	}
 	level := s.u16(0)
-	if level > deepest || s.u64(16) != parent || head+8*(offset+pointers) > pageSize {
+	if level > deepest || s.u64(16) != parent || head+8*(l.offset+l.pointers) > pageSize {
 		return fmt.Errorf("page at 0x%x is not linked where it should be: %w", at, ErrTorn)
 	}
 	if level == 0 {
-		return w.page(at, c, slab, objects-min(objects, s.u16(4)), object)
+		return w.page(at, l.class, l.addr, l.objects-min(l.objects, s.u16(4)), l.object)
 	}
-	if err := w.page(at, c, slab, 0, 0); err != nil {
+	if err := w.page(at, l.class, l.addr, 0, 0); err != nil {
 		return err
 	}
-	for i := range pointers {
-		child := s.u64(head + 8*(offset+i))
+	for i := range l.pointers {
+		child := s.u64(head + 8*(l.offset+i))
 		if child == 0 {
 			continue
 		}
 		if below, err := w.word(child); err != nil || below&0xffff >= level {
 			return fmt.Errorf("page at 0x%x is not below 0x%x: %w", child, at, ErrTorn)
 		}
-		if err := w.islabPages(c, slab, child, at, object, objects, pointers, offset); err != nil {
+		if err := w.islabPages(l, child, at); err != nil {
 			return err
 		}
 	}

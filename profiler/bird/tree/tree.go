@@ -129,7 +129,7 @@ func Read(p *target.Process, b *bird.Bird, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read resource tree: %w", err)
 	}
-	r := &reader{bird: b, root: root}
+	r := &reader{bird: b, root: root, variable: b.Variable}
 	r.source, r.deadline = p, start.Add(o.Timeout)
 	var t *Tree
 	if o.Freeze > 0 {

@@ -53,11 +53,14 @@ var errShape = errors.New("unknown shape")
 type reader struct {
 	bird *bird.Bird
 	root uint64
+	// variable says whether an address is in the program's data.
+	variable func(addr uint64) bool
 	memory
 
 	walks, torn int
 	lastTorn    error
 	fingerprint uint64 // of the last walk's tree
+	resources   int    // that the last walk came to
 }
 
 // walker is one walk through the tree.
@@ -87,7 +90,7 @@ func (r *reader) walk() (*Tree, error) {
 	r.forget()
 	w := &walker{
 		memory:    &r.memory,
-		variable:  r.bird.Variable,
+		variable:  r.variable,
 		t:         &Tree{},
 		l:         layoutOf(r.bird.Generation),
 		classes:   make(map[uint64]*class, len(r.bird.Classes)),
@@ -107,7 +110,9 @@ func (r *reader) walk() (*Tree, error) {
 		}
 	}
 	w.sums = make([]ClassSum, len(w.list))
-	if err := w.run(r.root); err != nil {
+	err := w.run(r.root)
+	r.resources = w.count
+	if err != nil {
 		r.torn++
 		return nil, err
 	}
