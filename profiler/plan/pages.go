@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"leakprof/profiler/bird/inline"
+	"leakprof/profiler/bird/structure"
 	"leakprof/profiler/target"
 )
 
@@ -35,7 +36,24 @@ func (p *Plan) addPages(exe *target.Module) (why string) {
 	return ""
 }
 
+// pageSites finds the places by symbols and DWARF, and in a file without them
+// by the structure of the code.
 func pageSites(exe *target.Module) ([]Site, error) {
+	sites, err := pagesBySymbol(exe)
+	if errors.Is(err, errNoNames) {
+		if found, errStructure := pagesByStructure(exe); errStructure == nil {
+			return found, nil
+		} else {
+			return nil, fmt.Errorf("%w, and by its structure: %w", err, errStructure)
+		}
+	}
+	return sites, err
+}
+
+// errNoNames says that a file has no symbols or no DWARF.
+var errNoNames = errors.New("no symbols or debug information")
+
+func pagesBySymbol(exe *target.Module) ([]Site, error) {
 	bodies := inline.OutOfLine(exe.ELF, allocPage, freePage)
 	var sites []Site
 	for _, f := range []struct {
@@ -55,7 +73,7 @@ func pageSites(exe *target.Module) ([]Site, error) {
 			}
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("%s has no symbol %s", exe.Name, f.name)
+			return nil, fmt.Errorf("%s has no symbol %s: %w", exe.Name, f.name, errNoNames)
 		}
 	}
 	// Link-time optimisation puts copies of free_page into its callers: in
@@ -63,7 +81,7 @@ func pageSites(exe *target.Module) ([]Site, error) {
 	// queue.
 	instances, err := inline.Find(exe.ELF, allocPage, freePage)
 	if errors.Is(err, inline.ErrNoDWARF) {
-		return nil, fmt.Errorf("%s has no debug information that would tell where %s is inlined", exe.Name, freePage)
+		return nil, fmt.Errorf("%s does not tell where %s is inlined: %w", exe.Name, freePage, errNoNames)
 	} else if err != nil {
 		return nil, fmt.Errorf("find inlined copies in %s: %w", exe.Name, err)
 	}
@@ -86,4 +104,49 @@ func pageSites(exe *target.Module) ([]Site, error) {
 		})
 	}
 	return sites, nil
+}
+
+// pagesByStructure finds alloc_page and free_page in a stripped file. The
+// registers at an inlined copy cannot be told without DWARF, so there must be
+// none.
+func pagesByStructure(exe *target.Module) ([]Site, error) {
+	found, err := structure.Find(exe.Reader)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range found.Inlined {
+		if i.Function == allocPage || i.Function == freePage {
+			return nil, fmt.Errorf("%s is inlined at 0x%x", i.Function, i.Address)
+		}
+	}
+	var sites []Site
+	for _, want := range []struct {
+		name    string
+		event   Event
+		returns bool
+	}{{allocPage, PageTaken, true}, {freePage, PageReturned, false}} {
+		f := only(found.Functions, want.name)
+		if f == nil {
+			return nil, fmt.Errorf("%s is not found for certain", want.name)
+		}
+		sites = append(sites, newSite(exe, elf.Symbol{Value: f.Address}, want.name, want.event, ByStructure, want.returns))
+	}
+	return sites, nil
+}
+
+// only returns the function of that name if there is one body of it, found
+// with more than low confidence.
+func only(all []structure.Function, name string) *structure.Function {
+	var found *structure.Function
+	for i := range all {
+		f := &all[i]
+		if f.Name != name {
+			continue
+		}
+		if found != nil || f.Part || f.Confidence == structure.Low {
+			return nil
+		}
+		found = f
+	}
+	return found
 }

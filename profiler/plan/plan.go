@@ -36,6 +36,8 @@ const (
 	BySymbol FoundBy = "symbol"
 	// ByInline: a copy that the compiler put into another function, by DWARF.
 	ByInline FoundBy = "DWARF inline instance"
+	// ByStructure: by what the code does, in a stripped file.
+	ByStructure FoundBy = "structure"
 	// ByLibc: exported by the C library.
 	ByLibc FoundBy = "libc"
 )
