@@ -66,24 +66,26 @@ const maxCode = 1 << 20
 
 // check decodes the functions that the instances are in, and notes which
 // entries are where an instruction begins.
-func (c *code) check(list []Instance) {
+func (c *code) check(found map[string][]Instance) {
 	type group struct {
 		last    uint64
 		members []*Instance
 	}
 	groups := make(map[uint64]*group)
-	for i := range list {
-		in := &list[i]
-		if in.Problem != "" || in.Entry < in.Start || in.Entry-in.Start > maxCode {
-			continue
+	for _, list := range found {
+		for i := range list {
+			in := &list[i]
+			if in.Problem != "" || in.Entry < in.Start || in.Entry-in.Start > maxCode {
+				continue
+			}
+			g := groups[in.Start]
+			if g == nil {
+				g = new(group)
+				groups[in.Start] = g
+			}
+			g.last = max(g.last, in.Entry)
+			g.members = append(g.members, in)
 		}
-		g := groups[in.Start]
-		if g == nil {
-			g = new(group)
-			groups[in.Start] = g
-		}
-		g.last = max(g.last, in.Entry)
-		g.members = append(g.members, in)
 	}
 	for start, g := range groups {
 		begins, end := c.decode(start, g.last)

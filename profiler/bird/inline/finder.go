@@ -123,8 +123,8 @@ func (d *finder) find() (map[string][]Instance, error) {
 			found[fn.name] = append(found[fn.name], in)
 		}
 	}
+	d.code.check(found)
 	for _, list := range found {
-		d.code.check(list)
 		slices.SortStableFunc(list, func(a, b Instance) int { return cmp.Compare(a.Entry, b.Entry) })
 	}
 	return found, d.problem

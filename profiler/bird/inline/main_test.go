@@ -32,13 +32,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build compiles testdata once for each set of flags, which are split at
-// spaces, and returns the program's path.
+// build compiles calls.c and other.c once for each set of flags, which are
+// split at spaces, and returns the program's path.
 func build(t testing.TB, compiler, flags string) string {
+	t.Helper()
+	return compile(t, compiler, flags, "calls.c", "other.c")
+}
+
+func compile(t testing.TB, compiler, flags string, sources ...string) string {
 	t.Helper()
 	programs.Lock()
 	defer programs.Unlock()
-	key := compiler + " " + flags
+	key := fmt.Sprint(compiler, flags, sources)
 	if path, ok := programs.path[key]; ok {
 		return path
 	}
@@ -50,7 +55,8 @@ func build(t testing.TB, compiler, flags string) string {
 		programs.path = make(map[string]string)
 	}
 	path := filepath.Join(programs.dir, fmt.Sprint(len(programs.path)))
-	args := append([]string{"-Wall", "-Wextra", "-Werror", "-fno-optimize-sibling-calls", "-o", path, "calls.c", "other.c"}, strings.Fields(flags)...)
+	args := append([]string{"-Wall", "-Wextra", "-Werror", "-fno-optimize-sibling-calls", "-o", path}, strings.Fields(flags)...)
+	args = append(args, sources...)
 	cmd := exec.Command(compiler, args...)
 	cmd.Dir = "testdata"
 	if msg, err := cmd.CombinedOutput(); err != nil {

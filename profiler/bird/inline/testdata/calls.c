@@ -11,6 +11,12 @@ APART void record(long id, unsigned long a, unsigned long b, unsigned long c)
 	__asm__ volatile("" : : "r"(id), "r"(a), "r"(b), "r"(c) : "memory");
 }
 
+// Another file has another function of the name.
+static APART void twice(unsigned n)
+{
+	work += n;
+}
+
 static APART void constants(void)
 {
 	take(&root, 100);
@@ -80,6 +86,7 @@ int main(void)
 	for (int i = 0; i < 8; i++)
 		root.blocks[i] = &root.blocks[7 - i];
 	constants();
+	twice(3);
 	loop(&root, 9);
 	unrolled(&root, 7, 0);
 	unrolled(&child, 6, 1);
