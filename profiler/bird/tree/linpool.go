@@ -79,7 +79,7 @@ func (w *walker) chain(first, next uint64, length int, f func(at uint64, element
 		if lap > maxPages {
 			return fmt.Errorf("list of more than %d: %w", maxPages, ErrTorn)
 		}
-		if err := w.read(at, buf); err != nil {
+		if err := w.readHead(at, buf); err != nil {
 			return err
 		}
 		if err := f(at, buf); err != nil {

@@ -35,6 +35,7 @@ type memory struct {
 	stop     atomic.Bool // the reading is over, whatever it lacks
 	reads    int         // of the source
 	calls    uint        // of read
+	head     uint64      // address of the last page's head that was read
 	windows  [windowCount]window
 }
 
@@ -71,6 +72,25 @@ func (m *memory) read(addr uint64, b []byte) error {
 }
 
 func (m *memory) over() bool { return m.stop.Load() || time.Now().After(m.deadline) }
+
+// readHead fills b from addr, the head of a page. Of pages that lie apart
+// nothing but their heads is wanted.
+func (m *memory) readHead(addr uint64, b []byte) error {
+	w := &m.windows[addr/windowSize%windowCount]
+	near := addr-m.head+windowSize <= 2*windowSize
+	m.head = addr
+	if near || addr >= w.start && addr < w.end || addr >= highest {
+		return m.read(addr, b)
+	}
+	if m.calls++; m.calls%(1<<8) == 0 && m.over() {
+		return errTimeout
+	}
+	m.reads++
+	if n, _ := m.source.ReadAt(b, int64(addr)); n < len(b) {
+		return fmt.Errorf("memory at 0x%x %w: %w", addr, errUnmapped, ErrTorn)
+	}
+	return nil
+}
 
 // window returns the window that holds addr.
 func (m *memory) window(addr uint64) (*window, error) {

@@ -59,7 +59,7 @@ func (w *walker) slabPages(slab, list, first, last uint64, f func(at, used uint6
 		if at%pageSize != 0 {
 			return 0, fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
 		}
-		if err := w.read(at, head); err != nil {
+		if err := w.readHead(at, head); err != nil {
 			return 0, err
 		}
 		if head.u64(0) != slab || head.u64(16) != prev {
