@@ -476,7 +476,11 @@ func (f *finder) isRmove(b behavior) ([]string, bool) {
 			return p.null(0)
 		}
 		last, ok := p.stored(p.first(1).plus(f.poolLast()))
-		return ok && last.argument(0) && len(p.calls()) <= 3 && !p.some(func(e *event) bool {
+		added := p.some(func(e *event) bool {
+			a := e.call.args
+			return e.kind == eventCall && a[0].plus(-f.poolList()).argument(1) && a[1].argument(0)
+		})
+		return (ok && last.argument(0) || added) && len(p.calls()) <= 4 && !p.some(func(e *event) bool {
 			return e.kind == eventCall && (e.call.name != "" || !e.call.target.isConstant())
 		})
 	})

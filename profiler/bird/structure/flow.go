@@ -3,7 +3,9 @@
 package structure
 
 import (
+	"container/heap"
 	"encoding/binary"
+	"slices"
 	"sort"
 
 	"golang.org/x/arch/x86/x86asm"
@@ -38,28 +40,51 @@ func (f flow) some(holds func(*event) bool) bool {
 	return false
 }
 
+// slot is 8 bytes of the stack frame, at an offset from rsp at entry.
+type slot struct {
+	offset int64
+	v      value
+}
+
 type flowState struct {
 	m     machine
-	frame map[int64]value // 8-byte slots by offset from rsp at entry
+	frame []slot // sorted by offset
 }
 
 func (s *flowState) clone() *flowState {
-	c := &flowState{m: s.m, frame: make(map[int64]value, len(s.frame))}
-	for k, v := range s.frame {
-		c.frame[k] = v
-	}
-	return c
+	return &flowState{m: s.m, frame: append([]slot(nil), s.frame...)}
+}
+
+// find returns the index of a slot, or where it would be.
+func (s *flowState) find(offset int64) (i int, ok bool) {
+	i = sort.Search(len(s.frame), func(i int) bool { return s.frame[i].offset >= offset })
+	return i, i < len(s.frame) && s.frame[i].offset == offset
+}
+
+// leader is an instruction to which ways lead from several places.
+type leader struct {
+	at     uint64
+	from   []arrival // sorted by pc
+	state  *flowState
+	rounds int
+	queued bool
+}
+
+// arrival is the state in which a jump or the instruction before comes here.
+type arrival struct {
+	pc uint64
+	s  *flowState
 }
 
 // flower computes a flow. It is the environment of its instructions.
 type flower struct {
-	p     *program
-	ts    *terms
-	start uint64
-	in    map[uint64]*flowState // at leaders
-	todo  []uint64
-	steps int
-	cut   bool
+	p       *program
+	ts      *terms
+	start   uint64
+	leaders map[uint64]*leader
+	todo    queue
+	steps   int
+	cut     bool
 
 	s      *flowState
 	record bool
@@ -67,75 +92,113 @@ type flower struct {
 	salt   int64
 }
 
+// queue gives the leader with the lowest address first: mostly what is above
+// has then been done.
+type queue []*leader
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].at < q[j].at }
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)        { *q = append(*q, x.(*leader)) }
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
 // follow computes the flow of the function at start.
 func (p *program) follow(start uint64) flow {
-	f := &flower{p: p, ts: newTerms(), start: start, in: make(map[uint64]*flowState)}
-	f.reach(start, &flowState{m: entryMachine(f.ts), frame: make(map[int64]value)})
+	f := &flower{p: p, ts: newTerms(), start: start, leaders: make(map[uint64]*leader)}
+	f.reach(start, 0, &flowState{m: entryMachine(f.ts)})
 	for len(f.todo) > 0 && f.steps < maxFlowSteps {
-		at := f.todo[len(f.todo)-1]
-		f.todo = f.todo[:len(f.todo)-1]
-		f.s = f.in[at].clone()
-		f.block(at)
+		l := heap.Pop(&f.todo).(*leader)
+		l.queued = false
+		f.s = l.state.clone()
+		f.block(l.at)
 	}
 	f.cut = f.cut || len(f.todo) > 0
 	f.record = true
-	for at, s := range f.in {
-		f.s = s.clone()
+	for at, l := range f.leaders {
+		f.s = l.state.clone()
 		f.block(at)
 	}
 	sort.SliceStable(f.events, func(i, j int) bool { return f.events[i].pc < f.events[j].pc })
 	return flow{start: start, events: f.events, complete: !f.cut}
 }
 
-// reach joins a state into that at a leader.
-func (f *flower) reach(at uint64, s *flowState) {
+// maxRounds is how often the state at a leader is computed from what arrives
+// alone. After that it keeps what was once lost, so that it comes to an end.
+const maxRounds = 12
+
+// reach brings the state on the way from pc to a leader.
+func (f *flower) reach(at, pc uint64, s *flowState) {
 	if f.record {
 		return
 	}
-	old := f.in[at]
-	if old == nil {
-		f.in[at] = s.clone()
-		f.todo = append(f.todo, at)
+	l := f.leaders[at]
+	if l == nil {
+		l = &leader{at: at}
+		f.leaders[at] = l
+	}
+	i := sort.Search(len(l.from), func(i int) bool { return l.from[i].pc >= pc })
+	if i == len(l.from) || l.from[i].pc != pc {
+		l.from = append(l.from, arrival{})
+		copy(l.from[i+1:], l.from[i:])
+		l.from[i] = arrival{pc: pc}
+	}
+	l.from[i].s = s.clone()
+	next := l.from[0].s.clone()
+	for _, a := range l.from[1:] {
+		f.merge(at, next, a.s)
+	}
+	if l.rounds++; l.rounds > maxRounds {
+		f.merge(at, next, l.state)
+	}
+	if l.state != nil && l.state.m == next.m && slices.Equal(l.state.frame, next.frame) {
 		return
 	}
-	changed := false
-	merge := func(a *value, b value, slot int64) {
+	l.state = next
+	if !l.queued {
+		l.queued = true
+		heap.Push(&f.todo, l)
+	}
+}
+
+// merge keeps in s what is the same in o; the rest becomes terms of the place.
+func (f *flower) merge(at uint64, s, o *flowState) {
+	one := func(a *value, b value, where int64) {
 		if *a != b {
-			v := f.ts.intern(opMerge, int64(at), constant(slot), value{})
-			changed = changed || *a != v
-			*a = v
+			*a = f.ts.intern(opMerge, int64(at), constant(where), value{})
 		}
 	}
-	for r := range old.m.regs {
-		merge(&old.m.regs[r], s.m.regs[r], int64(r))
+	for r := range s.m.regs {
+		one(&s.m.regs[r], o.m.regs[r], int64(r))
 	}
-	for x := range old.m.xmm {
-		merge(&old.m.xmm[x][0], s.m.xmm[x][0], int64(16+2*x))
-		merge(&old.m.xmm[x][1], s.m.xmm[x][1], int64(17+2*x))
-	}
-	for k, v := range old.frame {
-		w, ok := s.frame[k]
-		if !ok {
-			delete(old.frame, k)
-			changed = true
-			continue
+	if s.m.xmm != o.m.xmm {
+		for x := range s.m.xmm {
+			one(&s.m.xmm[x][0], o.m.xmm[x][0], int64(16+2*x))
+			one(&s.m.xmm[x][1], o.m.xmm[x][1], int64(17+2*x))
 		}
-		merge(&v, w, 1<<20+k)
-		old.frame[k] = v
 	}
-	if old.m.flags != s.m.flags {
-		old.m.flags = flags{}
+	kept := s.frame[:0]
+	for _, k := range s.frame {
+		if i, ok := o.find(k.offset); ok {
+			one(&k.v, o.frame[i].v, 1<<20+k.offset)
+			kept = append(kept, k)
+		}
 	}
-	if changed {
-		f.todo = append(f.todo, at)
+	s.frame = kept
+	if s.m.flags != o.m.flags {
+		s.m.flags = flags{}
 	}
 }
 
 // block executes from a leader to where control leaves the sequence.
 func (f *flower) block(at uint64) {
+	before := at // the last instruction executed
 	for pc := at; f.steps < maxFlowSteps || f.record; {
 		if pc != at && f.p.jumpTarget[pc] {
-			f.reach(pc, f.s)
+			f.reach(pc, before, f.s)
 			return
 		}
 		f.steps++
@@ -158,12 +221,12 @@ func (f *flower) block(at uint64) {
 			if f.p.never(c) {
 				return
 			}
-			in.clobber(result)
+			in.clobber(result, f.p.clobbersOf(c))
 		case inst.Op == x86asm.JMP && direct:
 			if f.p.leaves(f.start, target, f.s.m) {
 				f.tail(&in, next)
 			} else {
-				f.reach(target, f.s)
+				f.reach(target, pc, f.s)
 			}
 			return
 		case inst.Op == x86asm.JMP:
@@ -173,14 +236,14 @@ func (f *flower) block(at uint64) {
 			if f.p.leaves(f.start, target, f.s.m) {
 				f.tail(&in, next)
 			} else {
-				f.reach(target, f.s)
+				f.reach(target, pc, f.s)
 			}
 		case conditionalMove(inst.Op) != 0:
 			in.write(inst.Args[0], f.ts.intern(opMerge, int64(pc), in.read(inst.Args[0]), in.read(inst.Args[1])))
 		default:
 			in.step()
 		}
-		pc = next
+		before, pc = pc, next
 	}
 }
 
@@ -195,7 +258,7 @@ func (f *flower) indirect(in *interpreter, next uint64) {
 	c := in.callee(next)
 	if targets := f.cases(c.target); targets != nil {
 		for _, t := range targets {
-			f.reach(t, f.s)
+			f.reach(t, in.pc, f.s)
 		}
 		return
 	}
@@ -257,16 +320,19 @@ func frameSlot(address value) (int64, bool) {
 
 func (f *flower) load(address value, size int) (value, bool) {
 	if slot, ok := frameSlot(address); ok {
-		v, ok := f.s.frame[slot]
-		return v, ok
+		if i, ok := f.s.find(slot); ok {
+			return f.s.frame[i].v, true
+		}
 	}
 	return value{}, false
 }
 
 func (f *flower) store(pc uint64, address value, size int, v value) {
-	if slot, ok := frameSlot(address); ok {
-		if _, known := f.s.frame[slot]; known || len(f.s.frame) < maxSlots {
-			f.s.frame[slot] = v
+	if offset, ok := frameSlot(address); ok {
+		if i, known := f.s.find(offset); known {
+			f.s.frame[i].v = v
+		} else if len(f.s.frame) < maxSlots {
+			f.s.frame = slices.Insert(f.s.frame, i, slot{offset, v})
 		}
 	}
 	f.add(event{kind: eventStore, pc: pc, address: address, size: size, value: v})
@@ -279,8 +345,8 @@ func (f *flower) call(pc uint64, c call) value {
 	}
 	for n, a := range c.args { // the callee may write what it is given the address of
 		if slot, ok := frameSlot(a); ok && !copies[c.name] {
-			if _, known := f.s.frame[slot]; known {
-				f.s.frame[slot] = f.ts.unknown(int64(pc)<<8 | 0x80 | int64(n))
+			if i, known := f.s.find(slot); known {
+				f.s.frame[i].v = f.ts.unknown(int64(pc)<<8 | 0x80 | int64(n))
 			}
 		}
 	}

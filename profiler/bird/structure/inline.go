@@ -61,13 +61,21 @@ func (f *finder) freed(fl flow, r value) bool {
 	return false
 }
 
-// inlinedRealloc finds copies of mb_realloc: realloc of something less H.
+// setsSize says whether an event stores in the header of a block how much of
+// what it was allocated with is not the header.
+func (f *finder) setsSize(e *event, block, size value) bool {
+	return e.kind == eventStore && e.size == 4 && e.address == block.plus(f.k+8) && e.value == size.plus(-f.h)
+}
+
+// inlinedRealloc finds copies of mb_realloc: realloc, then the size less H is
+// stored in the header.
 func (f *finder) inlinedRealloc() {
 	for _, fn := range f.callersOfHeap("realloc", f.reallocs) {
-		for _, e := range f.flow(fn).events {
-			block, size, ok := f.reallocates(e)
-			if ok && block.t != nil && block.c == -f.h && (size.c == f.h || size.isConstant()) {
-				f.site("mb_realloc", e, fn, "calls realloc with the block's data less its header")
+		fl := f.flow(fn)
+		for _, e := range fl.events {
+			_, size, ok := f.reallocates(e)
+			if ok && fl.some(func(o *event) bool { return f.setsSize(o, e.result, size) }) {
+				f.site("mb_realloc", e, fn, "calls realloc for a block and its header")
 			}
 		}
 	}

@@ -338,9 +338,11 @@ func (in *interpreter) arguments() (args [6]value) {
 	return args
 }
 
-func (in *interpreter) clobber(result value) {
+func (in *interpreter) clobber(result value, written registerSet) {
 	for _, r := range []int{regCX, regDX, regSI, regDI, 8, 9, 10, 11} {
-		in.m.regs[r] = in.ts.unknown(int64(in.pc)<<8 | int64(r))
+		if written.has(r) {
+			in.m.regs[r] = in.ts.unknown(int64(in.pc)<<8 | int64(r))
+		}
 	}
 	lost := in.ts.unknown(int64(in.pc)<<8 | 0x40)
 	for i := range in.m.xmm { // nothing is read from them before it is written

@@ -2,6 +2,8 @@
 
 package structure
 
+import "slices"
+
 // Fields of struct linpool, from K+8 on the same in both generations up to
 // first_large; then BIRD 3 has initial, and both total and total_large.
 func (f *finder) lpPtr() int64     { return f.k + 8 }
@@ -34,7 +36,7 @@ func (f *finder) findLinpools() {
 		f.search("lp_alloc_slow", false, f.callersOf(f.addresses("alloc_page")...), f.isLpAllocSlow)
 	}
 	slow := append(f.addresses("lp_alloc"), f.addresses("lp_alloc_slow")...)
-	callers := unique(append(f.callersOf(slow...), aligning...))
+	callers := unique(slices.Concat(f.callersOf(slow...), aligning, f.callersOf(f.addresses("alloc_page")...)))
 	f.search("lp_allocz", false, callers, f.isLpAllocz)
 	f.search("lp_allocu", false, callers, f.isLpAllocu)
 	f.search("lp_save", false, f.saveCandidates(), f.isLpSave)
@@ -130,9 +132,11 @@ func (f *finder) isLpAlloc(b behavior) ([]string, bool) {
 func (f *finder) isLpAllocu(b behavior) ([]string, bool) {
 	return []string{
 			"returns the pointer at K+8 of its first argument as it is, and stores the sum of that and its second argument there",
-			"otherwise returns what lp_alloc or lp_alloc_slow gives for its arguments",
+			"otherwise does what lp_alloc or lp_alloc_slow does with its arguments, or calls it",
 		}, b.some(func(p path) bool { return f.bumps(p, isBarePointer) }) &&
-			b.some(func(p path) bool { return f.callsLpAlloc(p, p.result) || f.bumps(p, isAlignedPointer) })
+			b.some(func(p path) bool {
+				return f.callsLpAlloc(p, p.result) || f.bumps(p, isAlignedPointer) || f.addsChunk(p)
+			})
 }
 
 // callsLpAlloc says whether a path gets the block from lp_alloc or
@@ -155,12 +159,15 @@ func (f *finder) isLpAllocz(b behavior) ([]string, bool) {
 // isLpAllocSlow (BIRD 3): a new chunk. Arguments: linpool, size.
 func (f *finder) isLpAllocSlow(b behavior) ([]string, bool) {
 	return []string{"makes a page from alloc_page the current chunk of its first argument", "mallocs a large chunk for its second argument"},
-		b.some(func(p path) bool {
-			current, ok := p.stored(p.first(0).plus(f.lpCurrent()))
-			return ok && p.some(func(e *event) bool { return f.calls(e, "alloc_page") && e.result == current })
-		}) && b.some(func(p path) bool {
+		b.some(f.addsChunk) && b.some(func(p path) bool {
 			return p.some(func(e *event) bool { size, ok := f.allocates(e); return ok && size.plus(-size.c).argument(1) })
 		}) && !b.some(func(p path) bool { return f.bumps(p, isAlignedPointer) || f.bumps(p, isBarePointer) })
+}
+
+// addsChunk says whether a page from alloc_page becomes the current chunk.
+func (f *finder) addsChunk(p path) bool {
+	current, ok := p.stored(p.first(0).plus(f.lpCurrent()))
+	return ok && p.some(func(e *event) bool { return f.calls(e, "alloc_page") && e.result == current })
 }
 
 // saveCandidates are functions near the other linpool functions, which are

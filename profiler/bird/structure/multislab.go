@@ -2,13 +2,15 @@
 
 package structure
 
+import "slices"
+
 // findMultislabs finds the allocators that only BIRD 3 has: stonehenges (3.1,
 // 3.2), mslabs and islabs (from 3.3).
 func (f *finder) findMultislabs() {
 	if !f.third() {
 		return
 	}
-	f.search("sth_alloc", false, f.callersOf(f.addresses("sl_new")...), f.isSthAlloc)
+	f.search("sth_alloc", false, unique(append(f.callersOf(f.addresses("sl_new")...), f.referencing(classSlab)...)), f.isSthAlloc)
 	if len(f.addresses("sth_alloc")) > 0 {
 		f.search("sth_free", false, f.callersOf(f.addresses("sl_free")...), f.isSthFree)
 	}
@@ -30,7 +32,10 @@ func (f *finder) isSthAlloc(b behavior) ([]string, bool) {
 		fl.some(func(e *event) bool {
 			return f.calls(e, "mb_alloc") && pool(e.call.args[0]) && e.call.args[1].argument(1)
 		}) &&
-			fl.some(func(e *event) bool { return f.calls(e, "sl_new") && pool(e.call.args[0]) }) &&
+			fl.some(func(e *event) bool {
+				made := f.calls(e, "sl_new") || f.calls(e, "ralloc") && e.call.args[1] == f.classConstant(classSlab)
+				return made && pool(e.call.args[0])
+			}) &&
 			fl.some(func(e *event) bool { return f.calls(e, "sl_alloc") })
 }
 
@@ -50,42 +55,44 @@ func (f *finder) isSthFree(b behavior) ([]string, bool) {
 
 // findMslab finds the functions of lib/mslab.c.
 func (f *finder) findMslab() {
-	at, ok := f.search("msl_alloc", false, f.callersOf(f.addresses("alloc_page")...), f.isMslAlloc)
-	if ok {
-		f.search("msl_alloc_from_page", false, f.calleesOf(at), func(b behavior) ([]string, bool) {
-			return []string{"msl_alloc returns its result, given the slab", "calls alloc_page nowhere and computes an object's address from fields of its first argument"},
-				f.returnsFrom(at, b.start) && b.some(func(p path) bool {
-					return p.result.find(func(t *term) bool { return t.op == opArgument && t.n == 1 }) != nil && p.usesFieldOf(0)
-				})
-		})
-	}
+	f.search("msl_alloc", false, f.callersOf(f.addresses("alloc_page")...), f.isMslAlloc)
+	candidates := append(f.nearFunction(f.class[classMslab].Free), f.calleesOf(f.addresses("msl_alloc"))...)
+	f.search("msl_alloc_from_page", false, unique(candidates), f.isMslAllocFromPage)
 	f.search("msl_free", false, f.dividing(), f.isMslFree)
 }
 
-func (p path) usesFieldOf(n int64) bool {
-	return p.result.find(func(t *term) bool { return value{t: t}.fieldOf(n) }) != nil
-}
-
-// returnsFrom says whether caller passes its argument 0 to callee as such and
-// returns the result.
-func (f *finder) returnsFrom(caller, callee uint64) bool {
-	return f.behavior(caller).some(func(p path) bool {
-		return p.some(func(e *event) bool {
-			return e.kind == eventCall && e.call.target == constant(int64(callee)) && e.call.args[0].argument(0) && e.result == p.result
-		})
-	})
-}
-
-// calleesOf returns the functions that a function calls.
-func (f *finder) calleesOf(caller uint64) (list []uint64) {
+// calleesOf returns the functions that some functions call.
+func (f *finder) calleesOf(callers []uint64) (list []uint64) {
 	for to, from := range f.callers {
 		for _, pc := range from {
-			if f.starts[to] && f.functionOf(pc) == caller {
+			if f.starts[to] && slices.Contains(callers, f.functionOf(pc)) {
 				list = append(list, to)
 			}
 		}
 	}
+	slices.Sort(list)
 	return unique(list)
+}
+
+// Fields of struct mslab behind the object size that was asked for.
+func (f *finder) mslabObjectSize() int64 { return f.k + 12 }
+func (f *finder) mslabHeadSize() int64   { return f.k + 16 }
+
+// isMslAllocFromPage: the next object of the page, head + head_size + n *
+// obj_size, or NULL; counts are atomic. Arguments: mslab, page.
+func (f *finder) isMslAllocFromPage(b behavior) ([]string, bool) {
+	object := func(p path) bool {
+		has := func(want func(v value) bool) bool {
+			return p.result.find(func(t *term) bool { return want(value{t: t}) }) != nil
+		}
+		return has(func(v value) bool { return v.argument(1) }) &&
+			has(func(v value) bool { return f.isField(v, f.mslabObjectSize()) }) &&
+			has(func(v value) bool { return f.isField(v, f.mslabHeadSize()) })
+	}
+	return []string{"returns its second argument plus the head's and a multiple of the objects' size of its first, an mslab", "returns NULL otherwise, and counts atomically"},
+		b.some(object) && b.some(func(p path) bool { return p.result == constant(0) }) &&
+			b.all(func(p path) bool { return object(p) || p.result == constant(0) }) &&
+			b.some(func(p path) bool { return p.some(func(e *event) bool { return e.kind == eventAtomic }) })
 }
 
 // isMslAlloc: a page from alloc_page gets the slab at its beginning, and its
@@ -122,7 +129,7 @@ func (f *finder) dividing() (list []uint64) {
 func (f *finder) isMslFree(b behavior) ([]string, bool) {
 	return []string{"divides by the second field of the mslab that the page of its argument begins with", "changes memory of that page atomically"},
 		b.some(func(p path) bool {
-			return f.dividesBySlab(p, f.k+12) && p.some(func(e *event) bool {
+			return f.dividesBySlab(p, f.mslabObjectSize()) && p.some(func(e *event) bool {
 				return e.kind == eventAtomic && e.address.find(func(t *term) bool { return value{t: t}.isPageOf(0) }) != nil
 			})
 		})
@@ -137,9 +144,10 @@ func (f *finder) islabLast() int64   { return int64(f.class[classIslab].Size) - 
 // findIslab finds the functions of lib/islab.c.
 func (f *finder) findIslab() {
 	near := f.nearFunction(f.class[classIslab].Free)
-	f.search("isl_alloc", false, near, f.isIslAlloc)
-	f.search("isl_free_ptr", false, near, f.isIslFreePtr)
-	f.search("isl_free_id", false, near, f.isIslFreeID)
+	pages := f.callersOf(f.callersOf(f.addresses("alloc_page")...)...)
+	f.search("isl_alloc", false, unique(append(pages, near...)), f.isIslAlloc)
+	f.search("isl_free_ptr", false, unique(append(f.dividing(), near...)), f.isIslFreePtr)
+	f.search("isl_free_id", false, unique(append(f.callersOf(f.calleesOf(f.addresses("isl_free_ptr"))...), near...)), f.isIslFreeID)
 }
 
 // nearFunction returns the functions around an address.
@@ -166,36 +174,39 @@ func (f *finder) counts(p path, delta int64) bool {
 // isIslAlloc: an object of the page last used, or of one found from the root.
 // Argument: the islab.
 func (f *finder) isIslAlloc(b behavior) ([]string, bool) {
-	return []string{"counts one object more in its argument, an islab", "looks at its last page and its root, and takes no second argument"},
-		b.some(func(p path) bool {
-			last, ok := p.stored(p.first(0).plus(f.islabLast()))
-			return ok && !last.isConstant() && f.counts(p, 1)
-		}) &&
+	takes := func(p path) bool {
+		last, ok := p.stored(p.first(0).plus(f.islabLast()))
+		return ok && !last.isConstant() && f.counts(p, 1)
+	}
+	return []string{"takes an object of its argument, an islab, and makes its page the last used", "looks at its last page and its root, and takes no second argument"},
+		b.some(func(p path) bool { return takes(p) || f.passesOn(p, takes) }) &&
 			!b.some(func(p path) bool { return p.usesArgument(1) }) &&
-			b.some(func(p path) bool {
-				return p.some(func(e *event) bool {
-					return e.kind == eventBranch && (f.isField(e.x, f.islabRoot()) || f.isField(e.x, f.islabLast()))
-				})
-			})
+			b.some(func(p path) bool { return f.branchesOnField(p, f.islabLast()) }) &&
+			b.some(func(p path) bool { return f.branchesOnField(p, f.islabRoot()) })
 }
 
-// isIslFreePtr: the page of the object is the object's address masked.
-// Arguments: islab, object.
+func (f *finder) branchesOnField(p path, offset int64) bool {
+	return p.some(func(e *event) bool { return e.kind == eventBranch && f.isField(e.x, offset) })
+}
+
+// drops says whether a path counts one object less.
+func (f *finder) drops(p path) bool { return f.counts(p, -1) }
+
+// isIslFreePtr: the page of the object is the object's address masked, by a
+// function of its own or not. Arguments: islab, object.
 func (f *finder) isIslFreePtr(b behavior) ([]string, bool) {
-	return []string{"finds the page of its second argument by masking it", "divides by the size of the objects of its first, an islab, and frees one"},
+	return []string{"divides by the size of the objects of its first argument, an islab, or calls what does", "masks its second argument to find the page, and frees one object"},
 		b.some(func(p path) bool {
-			divides := p.some(func(e *event) bool { return e.kind == eventDivide && e.value.fieldOf(0) })
-			masked := p.some(func(e *event) bool {
-				return e.x.find(func(t *term) bool { return value{t: t}.isPageOf(1) }) != nil
-			})
-			return divides && masked && (f.counts(p, -1) || f.passesOn(p))
+			here := p.some(func(e *event) bool { return e.kind == eventDivide && e.value.fieldOf(0) }) &&
+				p.some(func(e *event) bool { return e.x.find(func(t *term) bool { return value{t: t}.isPageOf(1) }) != nil })
+			return (here || f.looksUp(p, true)) && (f.drops(p) || f.passesOn(p, f.drops))
 		})
 }
 
-// isIslFreeID: the page of the object is found from the root by its number.
-// Arguments: islab, number.
+// isIslFreeID: the page of the object is found from the root by its number, by
+// a function of its own or not. Arguments: islab, number.
 func (f *finder) isIslFreeID(b behavior) ([]string, bool) {
-	return []string{"descends from the root of its first argument, an islab", "frees the object of the number that its second argument is"},
+	return []string{"finds the object of the number that its second argument is from the root of its first, an islab", "frees that object"},
 		b.some(func(p path) bool {
 			number := p.some(func(e *event) bool {
 				return e.kind == eventBranch && e.x.argument(1) && e.y == constant(0)
@@ -203,18 +214,30 @@ func (f *finder) isIslFreeID(b behavior) ([]string, bool) {
 			root := p.some(func(e *event) bool {
 				return e.x.find(func(t *term) bool { return f.isField(value{t: t}, f.islabRoot()) }) != nil
 			})
-			return number && root && (f.counts(p, -1) || f.passesOn(p))
+			return (number && root || f.looksUp(p, false)) && (f.drops(p) || f.passesOn(p, f.drops))
 		})
 }
 
-// passesOn says whether the path passes the islab on to a function that frees
-// an object of it.
-func (f *finder) passesOn(p path) bool {
+// looksUp says whether a path passes the islab and its second argument on to a
+// function that fills a struct in the frame, and that divides or does not.
+func (f *finder) looksUp(p path, divides bool) bool {
+	return p.some(func(e *event) bool {
+		if e.kind != eventCall || !e.call.target.isConstant() {
+			return false
+		}
+		a := e.call.args
+		return onFrame(a[0]) && a[1].argument(0) && a[2].argument(1) && f.divides[uint64(e.call.target.c)] == divides
+	})
+}
+
+// passesOn says whether the path passes the islab on to a function of which
+// something holds.
+func (f *finder) passesOn(p path, holds func(path) bool) bool {
 	return p.some(func(e *event) bool {
 		if e.kind != eventCall || !e.call.target.isConstant() || !e.call.args[0].argument(0) {
 			return false
 		}
 		to := uint64(e.call.target.c)
-		return f.starts[to] && f.behavior(to).some(func(q path) bool { return f.counts(q, -1) })
+		return f.starts[to] && f.length[to] <= largestFunction && f.behavior(to).some(holds)
 	})
 }

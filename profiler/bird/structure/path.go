@@ -4,9 +4,9 @@ package structure
 
 import "golang.org/x/arch/x86/x86asm"
 
-// Bounds on the ways through one function. The first ones explored are those
-// that take a branch in a direction not taken before, so every direction is
-// seen long before the bounds are reached.
+// Bounds on the ways through one function. Explored first are those that take a
+// branch in the direction taken least often before, so every direction is seen
+// long before the bounds are reached.
 const (
 	maxPaths     = 96    // finished
 	maxSteps     = 12000 // instructions, all ways
@@ -64,20 +64,20 @@ type pathState struct {
 	pc    uint64
 	last  *event
 	steps int
+	edge  edge // by which it begins
 }
 
 // explorer explores one function. It is the environment of its instructions.
 type explorer struct {
-	p      *program
-	ts     *terms
-	start  uint64
-	s      *pathState
-	taken  map[edge]bool
-	unseen []*pathState // next in a direction not taken before
-	stale  []*pathState
-	steps  int
-	cut    bool
-	out    []path
+	p     *program
+	ts    *terms
+	start uint64
+	s     *pathState
+	taken map[edge]int // how often, by all ways
+	later []*pathState
+	steps int
+	cut   bool
+	out   []path
 }
 
 type edge struct {
@@ -87,22 +87,30 @@ type edge struct {
 
 // explore runs the function at start on all ways, within bounds.
 func (p *program) explore(start uint64) behavior {
-	x := &explorer{p: p, ts: newTerms(), start: start, taken: make(map[edge]bool)}
-	x.unseen = []*pathState{{m: entryMachine(x.ts), pc: start}}
-	for len(x.out) < maxPaths && x.steps < maxSteps {
-		if n := len(x.unseen); n > 0 {
-			x.s, x.unseen = x.unseen[n-1], x.unseen[:n-1]
-		} else if n := len(x.stale); n > 0 {
-			x.s, x.stale = x.stale[n-1], x.stale[:n-1]
-		} else {
-			break
-		}
+	x := &explorer{p: p, ts: newTerms(), start: start, taken: make(map[edge]int)}
+	x.later = []*pathState{{m: entryMachine(x.ts), pc: start}}
+	for len(x.later) > 0 && len(x.out) < maxPaths && x.steps < maxSteps {
+		x.next()
 		for x.s != nil && x.steps < maxSteps {
 			x.step()
 		}
 	}
-	x.cut = x.cut || len(x.unseen)+len(x.stale) > 0 || x.s != nil
+	x.cut = x.cut || len(x.later) > 0 || x.s != nil
 	return behavior{start: start, paths: x.out, complete: !x.cut}
+}
+
+// next goes on with the way that begins in the direction taken least often, of
+// several the last put off.
+func (x *explorer) next() {
+	best := len(x.later) - 1
+	for i := best - 1; i >= 0 && x.taken[x.later[best].edge] > 0; i-- {
+		if x.taken[x.later[i].edge] < x.taken[x.later[best].edge] {
+			best = i
+		}
+	}
+	x.s = x.later[best]
+	x.taken[x.s.edge]++
+	x.later = append(x.later[:best], x.later[best+1:]...)
 }
 
 func (x *explorer) add(e event) *event {
@@ -193,7 +201,7 @@ func (x *explorer) step() {
 			x.s = nil
 			return
 		}
-		in.clobber(x.call(s.pc, c))
+		in.clobber(x.call(s.pc, c), x.p.clobbersOf(c))
 		s.pc = next
 	case inst.Op == x86asm.JMP:
 		if !direct || x.p.leaves(x.start, next+uint64(int64(rel)), s.m) {
@@ -259,7 +267,7 @@ func (x *explorer) branch(in interpreter, next, target uint64) {
 		}
 	}
 	first := 1
-	if x.taken[edge{in.pc, true}] && !x.taken[edge{in.pc, false}] || !ways[1] {
+	if x.taken[edge{in.pc, true}] > x.taken[edge{in.pc, false}] || !ways[1] {
 		first = 0
 	}
 	if !ways[first] {
@@ -271,15 +279,12 @@ func (x *explorer) branch(in interpreter, next, target uint64) {
 		x.s = &other
 		x.take(in, 1-first == 1, next, target)
 		if x.s != nil {
-			if x.taken[edge{in.pc, 1-first == 1}] {
-				x.stale = append(x.stale, &other)
-			} else {
-				x.unseen = append(x.unseen, &other)
-			}
+			other.edge = edge{in.pc, 1-first == 1}
+			x.later = append(x.later, &other)
 		}
 		x.s = s
 	}
-	x.taken[edge{in.pc, first == 1}] = true
+	x.taken[edge{in.pc, first == 1}]++
 	x.take(in, first == 1, next, target)
 }
 
@@ -344,7 +349,8 @@ func (x *explorer) choose(in interpreter, next uint64) {
 		oin.m = &other.m
 		oin.write(in.inst.Args[0], old)
 		other.pc = next
-		x.unseen = append(x.unseen, &other)
+		other.edge = edge{in.pc, false}
+		x.later = append(x.later, &other)
 		x.s, taken = s, true
 	}
 	x.addChoice(in, cond, f, taken)

@@ -54,6 +54,8 @@ type program struct {
 	callers    map[uint64][]uint64 // call and tail call sites by direct target
 	pointedAt  map[uint64]int      // how many words hold a function's address
 	noReturn   map[uint64]bool     // functions
+	clobbers   map[uint64]registerSet
+	written    map[uint64]registerSet // by the extent's own code
 	// aligns are functions that round up to 8 or 16, as linpools do; divides those
 	// that divide, as slabs do.
 	aligns  map[uint64]bool
@@ -75,7 +77,7 @@ func newProgram(im *image) (*program, error) {
 		image: im, extents: extents,
 		owner: make(map[uint64]uint64), starts: make(map[uint64]bool), length: make(map[uint64]uint64),
 		jumpTarget: make(map[uint64]bool), callers: make(map[uint64][]uint64), pointedAt: make(map[uint64]int),
-		noReturn: make(map[uint64]bool), aligns: make(map[uint64]bool), divides: make(map[uint64]bool),
+		noReturn: make(map[uint64]bool), clobbers: make(map[uint64]registerSet), written: make(map[uint64]registerSet), aligns: make(map[uint64]bool), divides: make(map[uint64]bool),
 		decoded: make(map[uint64]*x86asm.Inst), stubs: make(map[uint64]string),
 	}
 	left := uint64(maxCode)
@@ -111,6 +113,10 @@ func newProgram(im *image) (*program, error) {
 		return p.references[i].pc < p.references[j].pc
 	})
 	p.findNoReturn()
+	for start, written := range p.written {
+		p.clobbers[p.functionOf(start)] |= written
+	}
+	p.findClobbers()
 	return p, nil
 }
 
@@ -165,6 +171,7 @@ func (p *program) decodeExtent(e unwind.Extent) {
 		if mem, ok := in.Args[0].(x86asm.Mem); ok && mem.Disp == classFree && (in.Op == x86asm.CALL || in.Op == x86asm.JMP) {
 			p.hookCalls = append(p.hookCalls, pc)
 		}
+		p.written[e.Start] |= written(in)
 		if in.Op == x86asm.DIV {
 			p.divides[e.Start] = true
 		}

@@ -88,6 +88,7 @@ func strip(t *testing.T, path string) string {
 type truth struct {
 	functions map[string]map[uint64]bool // addresses by base name; true: a part
 	objects   map[string]uint64
+	sizes     map[uint64]uint64
 	inlined   map[string][]span // inlined copies by name
 }
 
@@ -112,7 +113,7 @@ func readTruth(path string) (*truth, error) {
 	if err != nil {
 		return nil, err
 	}
-	tr := &truth{functions: make(map[string]map[uint64]bool), objects: make(map[string]uint64), inlined: make(map[string][]span)}
+	tr := &truth{functions: make(map[string]map[uint64]bool), objects: make(map[string]uint64), sizes: make(map[uint64]uint64), inlined: make(map[string][]span)}
 	for _, s := range symbols {
 		base, suffix, _ := strings.Cut(s.Name, ".")
 		switch elf.ST_TYPE(s.Info) {
@@ -123,6 +124,7 @@ func readTruth(path string) (*truth, error) {
 			if tr.functions[base] == nil {
 				tr.functions[base] = make(map[uint64]bool)
 			}
+			tr.sizes[s.Value] = s.Size
 			tr.functions[base][s.Value] = strings.Contains(suffix, "part.")
 		case elf.STT_OBJECT:
 			tr.objects[base] = s.Value
@@ -179,7 +181,7 @@ func readInlined(data *dwarf.Data, tr *truth) {
 		}
 		own := false
 		for at := range tr.functions[name] {
-			own = own || at <= ranges[0][0] && ranges[0][0] < at+0x40
+			own = own || at <= ranges[0][0] && ranges[0][0] < at+tr.sizes[at]
 		}
 		if !own {
 			tr.inlined[name] = append(tr.inlined[name], span(ranges))
@@ -225,11 +227,13 @@ func compare(found *Findings, tr *truth) score {
 		}
 	}
 	s.right -= len(s.wrong)
+	if root, ok := tr.objects["root_pool"]; found.RootPool == 0 {
+		s.missed = append(s.missed, "root_pool")
+	} else if !ok || root != found.RootPool {
+		s.wrong = append(s.wrong, fmt.Sprintf("root_pool %#x, is %#x", found.RootPool, root))
+	}
 	if len(s.missed) > 0 {
 		s.notes = append(s.notes, "missed "+strings.Join(s.missed, " "))
-	}
-	if root, ok := tr.objects["root_pool"]; !ok || root != found.RootPool {
-		s.wrong = append(s.wrong, fmt.Sprintf("root_pool %#x, is %#x", found.RootPool, root))
 	}
 	s.notes = append(s.notes, sitesAgainst(found, tr)...)
 	return s
@@ -259,6 +263,11 @@ func sitesAgainst(found *Findings, tr *truth) (notes []string) {
 			}
 			if !inside {
 				outside++
+			}
+		}
+		for i, c := range tr.inlined[name] {
+			if !hit[i] && testing.Verbose() {
+				fmt.Printf("  no site in copy of %s at %#x\n", name, c)
 			}
 		}
 		notes = append(notes, fmt.Sprintf("%s copies %d/%d, sites elsewhere %d/%d", name, len(hit), len(tr.inlined[name]), outside, sites))
