@@ -10,49 +10,52 @@ import (
 
 // Operations of location expressions: DWARF 5 §7.7.1, and GNU's of before.
 const (
-	opAddr              = 0x03
-	opDeref             = 0x06
-	opConst1u           = 0x08
-	opConst1s           = 0x09
-	opConst2u           = 0x0a
-	opConst2s           = 0x0b
-	opConst4u           = 0x0c
-	opConst4s           = 0x0d
-	opConst8u           = 0x0e
-	opConst8s           = 0x0f
-	opConstu            = 0x10
-	opConsts            = 0x11
-	opMinus             = 0x1c
-	opPlus              = 0x22
-	opPlusUconst        = 0x23
-	opLit0              = 0x30
-	opLit31             = 0x4f
-	opReg0              = 0x50
-	opReg31             = 0x6f
-	opBreg0             = 0x70
-	opBreg31            = 0x8f
-	opRegx              = 0x90
-	opFbreg             = 0x91
-	opBregx             = 0x92
-	opPiece             = 0x93
-	opNop               = 0x96
-	opCallFrameCFA      = 0x9c
-	opBitPiece          = 0x9d
-	opImplicitValue     = 0x9e
-	opStackValue        = 0x9f
-	opImplicitPointer   = 0xa0
-	opAddrx             = 0xa1
-	opConstx            = 0xa2
-	opEntryValue        = 0xa3
-	opGNUImplicitPtr    = 0xf2
-	opGNUEntryValue     = 0xf3
-	opGNUParameterRef   = 0xfa
-	opGNUVariableValue  = 0xfd
-	opGNUUninit         = 0xf0
-	maxExpressionBytes  = 4096
-	maxExpressionDepth  = 64
-	maxRegister         = 32 // 0 to 16 are general registers and rip, to 32 xmm
-	lastGeneralRegister = 15 // r15
+	opAddr            = 0x03
+	opDeref           = 0x06
+	opConst1u         = 0x08
+	opConst1s         = 0x09
+	opConst2u         = 0x0a
+	opConst2s         = 0x0b
+	opConst4u         = 0x0c
+	opConst4s         = 0x0d
+	opConst8u         = 0x0e
+	opConst8s         = 0x0f
+	opConstu          = 0x10
+	opConsts          = 0x11
+	opMinus           = 0x1c
+	opPlus            = 0x22
+	opPlusUconst      = 0x23
+	opLit0            = 0x30
+	opLit31           = 0x4f
+	opReg0            = 0x50
+	opReg31           = 0x6f
+	opBreg0           = 0x70
+	opBreg31          = 0x8f
+	opRegx            = 0x90
+	opFbreg           = 0x91
+	opBregx           = 0x92
+	opPiece           = 0x93
+	opNop             = 0x96
+	opCallFrameCFA    = 0x9c
+	opBitPiece        = 0x9d
+	opImplicitValue   = 0x9e
+	opStackValue      = 0x9f
+	opImplicitPointer = 0xa0
+	opAddrx           = 0xa1
+	opConstx          = 0xa2
+	opEntryValue      = 0xa3
+	opGNUImplicitPtr  = 0xf2
+	opGNUEntryValue   = 0xf3
+	opGNUParameterRef = 0xfa
+)
+
+const (
+	// maxExpressionBytes and maxExpressionDepth bound an expression and its
+	// stack; compilers need a few dozen bytes and three terms.
+	maxExpressionBytes = 4096
+	maxExpressionDepth = 64
+	// lastGeneralRegister is r15; rip and the vector registers follow.
+	lastGeneralRegister = 15
 )
 
 var (
