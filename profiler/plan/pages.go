@@ -95,7 +95,8 @@ func pagesBySymbol(exe *target.Module) ([]Site, error) {
 		if i.Self || i.Nested {
 			continue
 		}
-		if !i.Decoded || i.Problem != "" || len(i.Args) == 0 || i.Args[0].Kind != inline.Register || i.Args[0].Register < 0 || i.Args[0].Register > 15 {
+		// Only gcc's entry view marks an instruction that every call passes.
+		if i.By != inline.EntryView || !i.Decoded || i.Problem != "" || len(i.Args) == 0 || i.Args[0].Kind != inline.Register || i.Args[0].Register < 0 || i.Args[0].Register > 15 {
 			return nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, i.Into)
 		}
 		sites = append(sites, Site{
