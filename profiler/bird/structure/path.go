@@ -267,7 +267,7 @@ func (x *explorer) branch(in interpreter, next, target uint64) {
 		}
 	}
 	first := 1
-	if x.taken[edge{in.pc, true}] > x.taken[edge{in.pc, false}] || !ways[1] {
+	if !ways[1] || ways[0] && x.taken[edge{in.pc, true}] > x.taken[edge{in.pc, false}] {
 		first = 0
 	}
 	if !ways[first] {
