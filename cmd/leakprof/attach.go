@@ -17,7 +17,6 @@ import (
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/profiler"
-	"leakprof/profiler/bird"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/target"
 )
@@ -77,10 +76,8 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		c.Station = station
 	}
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
-	if errors.Is(err, bird.ErrNotBIRD) {
-		return fmt.Errorf("%w; give the pid of BIRD, as in --pid $(pidof bird)", err)
-	} else if err != nil {
-		return err
+	if err != nil {
+		return withPIDHint(err)
 	}
 	defer p.Close()
 	c.Profiler, c.Process = p, p.Process

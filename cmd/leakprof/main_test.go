@@ -162,7 +162,7 @@ func TestWrongUsage(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"attach", "lab", "version"} {
+	for _, command := range []string{"attach", "lab", "plan", "tree", "version"} {
 		got := start(t, command, "--help").wait()
 		if got.status != exitDone || !strings.Contains(got.stdout, "Examples:\n  leakprof "+command) {
 			t.Errorf("%s --help: exit status %d, no example in\n%s", command, got.status, got.stdout)

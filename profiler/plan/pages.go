@@ -3,13 +3,16 @@
 package plan
 
 import (
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
+	"slices"
 
 	"leakprof/profiler/bird/inline"
 	"leakprof/profiler/bird/structure"
 	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
 )
 
 const (
@@ -120,6 +123,10 @@ func pagesByStructure(exe *target.Module) ([]Site, error) {
 			return nil, fmt.Errorf("%s is inlined at 0x%x", i.Function, i.Address)
 		}
 	}
+	extents, err := unwind.Extents(exe.ELF)
+	if err != nil {
+		return nil, err
+	}
 	var sites []Site
 	for _, want := range []struct {
 		name    string
@@ -130,7 +137,11 @@ func pagesByStructure(exe *target.Module) ([]Site, error) {
 		if f == nil {
 			return nil, fmt.Errorf("%s is not found for certain", want.name)
 		}
-		sites = append(sites, newSite(exe, elf.Symbol{Value: f.Address}, want.name, want.event, ByStructure, want.returns))
+		size := uint64(0)
+		if i, ok := slices.BinarySearchFunc(extents, f.Address, func(e unwind.Extent, a uint64) int { return cmp.Compare(e.Start, a) }); ok {
+			size = extents[i].End - extents[i].Start
+		}
+		sites = append(sites, newSite(exe, elf.Symbol{Value: f.Address, Size: size}, want.name, want.event, ByStructure, want.returns))
 	}
 	return sites, nil
 }

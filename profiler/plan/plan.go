@@ -136,21 +136,33 @@ func New(p *target.Process, modules []*target.Module) (*Plan, error) {
 		seen[sym.Value] = f.name
 		plan.Sites = append(plan.Sites, newSite(libc, sym, f.name, f.event, ByLibc, f.returns))
 	}
+	plan.addProgram(modules[0])
+	return plan, nil
+}
+
+// NewForFile plans what lies in a program itself, without a process.
+func NewForFile(exe *target.Module) (*Plan, error) {
+	plan := &Plan{NotCovered: []string{"blocks of the C library's heap: which library that is, only the process tells"}}
+	plan.addProgram(exe)
+	return plan, nil
+}
+
+// addProgram plans the probes in BIRD's own code.
+func (p *Plan) addProgram(exe *target.Module) {
 	bound := false
 	for _, f := range birdFunctions {
-		if sym, ok := findSymbol(modules[0], f.name); ok {
-			plan.Sites = append(plan.Sites, newSite(modules[0], sym, f.name, f.event, BySymbol, false))
+		if sym, ok := findSymbol(exe, f.name); ok {
+			p.Sites = append(p.Sites, newSite(exe, sym, f.name, f.event, BySymbol, false))
 			bound = true
 		}
 	}
 	if !bound {
-		plan.Notes = append(plan.Notes, fmt.Sprintf("%s has no mb_* symbols; its blocks are told apart by their headers", modules[0].Name))
+		p.Notes = append(p.Notes, fmt.Sprintf("%s has no mb_* symbols; its blocks are told apart by their headers", exe.Name))
 	}
-	if why := plan.addPages(modules[0]); why != "" {
-		plan.NotCovered = append(plan.NotCovered, pagesNotCovered+": "+why)
+	if why := p.addPages(exe); why != "" {
+		p.NotCovered = append(p.NotCovered, pagesNotCovered+": "+why)
 	} else {
-		plan.Covered = append(plan.Covered, pagesCovered)
-		plan.NotCovered = append(plan.NotCovered, objectsNotCovered)
+		p.Covered = append(p.Covered, pagesCovered)
+		p.NotCovered = append(p.NotCovered, objectsNotCovered)
 	}
-	return plan, nil
 }

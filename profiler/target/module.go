@@ -102,6 +102,21 @@ func (p *Process) openModule(a Mapping) (*Module, error) {
 	return m, nil
 }
 
+// OpenModule opens an ELF file that no process has mapped; it has no Areas, and
+// a Bias of 0. Close it after use.
+func OpenModule(name string) (*Module, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	m := &Module{Path: name, Name: path.Base(name), Reader: f, file: f}
+	if m.ELF, err = newELF(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return m, nil
+}
+
 // openMapped opens the very file behind a mapping. /proc/PID/map_files holds
 // it even when it is deleted, but needs CAP_SYS_ADMIN or
 // CAP_CHECKPOINT_RESTORE; otherwise the path is taken inside the target's
