@@ -62,6 +62,7 @@ func (f *finder) findHeap() {
 			}
 		}
 	}
+	f.allocating = f.callersOfHeap("malloc", f.mallocs)
 }
 
 // largestForwarder bounds the code of a function that only forwards, bytes.
@@ -192,7 +193,7 @@ type classStore struct {
 // classStores finds them in all functions that name the class.
 func (f *finder) classStores(class string) (all []classStore) {
 	want := f.classConstant(class)
-	for _, fn := range f.referencing(class) {
+	for _, fn := range both(f.referencing(class), f.allocating) {
 		events := f.flow(fn).events
 		for _, e := range events {
 			if e.kind != eventStore || e.value != want || e.address.t == nil || e.size != 8 {
@@ -240,28 +241,16 @@ func (f *finder) findBlockHeader() error {
 
 // findBlocks finds the functions of lib/resource.c.
 func (f *finder) findBlocks() {
-	f.search("ralloc", false, f.callersOfHeap("malloc", f.mallocs), f.isRalloc)
+	f.search("ralloc", false, f.allocating, f.isRalloc)
 	f.search("rp_new", false, f.referencing(classPool), f.isRpNew)
 	memory := f.referencing(classMemory)
 	f.search("mb_alloc", false, memory, f.isMbAlloc)
 	f.search("mb_allocz", false, append(f.callersOf(f.addresses("mb_alloc")...), memory...), f.isMbAllocz)
 	f.search("mb_realloc", false, f.callersOfHeap("realloc", f.reallocs), f.isMbRealloc)
 	f.findRfree()
-	freeing := append(f.callersOfHeap("free", f.freers), f.callersOf(f.addresses("rfree")...)...)
+	freeing := append(f.using(f.callersOfHeap("free", f.freers), 1024, classFree), f.callersOf(f.addresses("rfree")...)...)
 	f.search("mb_free", false, f.nearOrPopular(unique(freeing)), f.isMbFree)
 	f.search("rmove", false, f.rmoveCandidates(), f.isRmove)
-}
-
-func unique(list []uint64) []uint64 {
-	seen := make(map[uint64]bool)
-	out := list[:0:0]
-	for _, x := range list {
-		if !seen[x] {
-			seen[x] = true
-			out = append(out, x)
-		}
-	}
-	return out
 }
 
 // callersOfHeap returns the functions that call an import or its forwarders.
@@ -353,7 +342,7 @@ func (f *finder) isMbRealloc(b behavior) ([]string, bool) {
 
 // findRfree finds rfree, which is one function or a test for NULL and a part.
 func (f *finder) findRfree() {
-	candidates := f.callersOfHeap("free", f.freers)
+	candidates := f.using(f.callersOfHeap("free", f.freers), 1024, classFree, f.k)
 	if _, ok := f.search("rfree", false, candidates, func(b behavior) ([]string, bool) { return f.isRfree(b, false) }); ok {
 		return
 	}

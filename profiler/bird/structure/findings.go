@@ -120,6 +120,7 @@ type finder struct {
 
 	// functions that only call malloc, realloc or free
 	mallocs, reallocs, freers map[uint64]bool
+	allocating                []uint64 // functions that call malloc or such a one
 
 	useFake  uint64 // address of the flag by which pages come from posix_memalign
 	rootPool uint64

@@ -68,6 +68,7 @@ type leader struct {
 	state  *flowState
 	rounds int
 	queued bool
+	merged [48]value // the terms of the place, by register
 }
 
 // arrival is the state in which a jump or the instruction before comes here.
@@ -149,10 +150,10 @@ func (f *flower) reach(at, pc uint64, s *flowState) {
 	l.from[i].s = s.clone()
 	next := l.from[0].s.clone()
 	for _, a := range l.from[1:] {
-		f.merge(at, next, a.s)
+		f.merge(l, next, a.s)
 	}
 	if l.rounds++; l.rounds > maxRounds {
-		f.merge(at, next, l.state)
+		f.merge(l, next, l.state)
 	}
 	if l.state != nil && l.state.m == next.m && slices.Equal(l.state.frame, next.frame) {
 		return
@@ -165,11 +166,19 @@ func (f *flower) reach(at, pc uint64, s *flowState) {
 }
 
 // merge keeps in s what is the same in o; the rest becomes terms of the place.
-func (f *flower) merge(at uint64, s, o *flowState) {
+func (f *flower) merge(l *leader, s, o *flowState) {
 	one := func(a *value, b value, where int64) {
-		if *a != b {
-			*a = f.ts.intern(opMerge, int64(at), constant(where), value{})
+		if *a == b {
+			return
 		}
+		if where >= int64(len(l.merged)) {
+			*a = f.ts.intern(opMerge, int64(l.at), constant(where), value{})
+			return
+		}
+		if l.merged[where].t == nil {
+			l.merged[where] = f.ts.intern(opMerge, int64(l.at), constant(where), value{})
+		}
+		*a = l.merged[where]
 	}
 	for r := range s.m.regs {
 		one(&s.m.regs[r], o.m.regs[r], int64(r))
@@ -309,6 +318,9 @@ func (f *flower) cases(target value) (targets []uint64) {
 
 func (f *flower) add(e event) *event {
 	if f.record {
+		if e.call == nil {
+			e.call = &noCall
+		}
 		f.events = append(f.events, &e)
 	}
 	return &e
@@ -350,7 +362,7 @@ func (f *flower) call(pc uint64, c call) value {
 			}
 		}
 	}
-	f.add(event{kind: eventCall, pc: pc, call: c, result: result})
+	f.add(event{kind: eventCall, pc: pc, call: &c, result: result})
 	return result
 }
 

@@ -150,16 +150,22 @@ func (f *finder) inlinedAllocPage() {
 	}
 }
 
-// inlinedLinpool finds copies of lp_alloc's quick way: a linpool's pointer is
-// rounded up and moved on.
+// inlinedLinpool finds copies of lp_alloc. In BIRD 3 each calls lp_alloc_slow
+// once. In BIRD 2 each holds all of it: it calls alloc_page, and moves a
+// linpool's pointer on.
 func (f *finder) inlinedLinpool() {
-	for _, fn := range f.aligning() {
-		for _, e := range f.flow(fn).events {
-			if e.kind != eventStore || e.address.t == nil {
+	for _, slow := range f.addresses("lp_alloc_slow") {
+		for _, pc := range f.callers[slow] {
+			fn := f.functionOf(pc)
+			if name := f.nameAt(fn); name == "lp_alloc" || name == "lp_allocu" {
 				continue
 			}
-			m := e.address.plus(-f.lpPtr())
-			if f.bumped(e.value, m) {
+			f.site("lp_alloc", &event{pc: pc}, fn, "calls lp_alloc_slow; reached only when the linpool's chunk is full")
+		}
+	}
+	for _, fn := range both(f.aligning(), f.callersOf(f.addresses("alloc_page")...)) {
+		for _, e := range f.flow(fn).events {
+			if e.kind == eventStore && e.address.t != nil && f.bumped(e.value, e.address.plus(-f.lpPtr())) {
 				f.site("lp_alloc", e, fn, "moves a linpool's pointer on")
 			}
 		}

@@ -344,9 +344,8 @@ func (in *interpreter) clobber(result value, written registerSet) {
 			in.m.regs[r] = in.ts.unknown(int64(in.pc)<<8 | int64(r))
 		}
 	}
-	lost := in.ts.unknown(int64(in.pc)<<8 | 0x40)
 	for i := range in.m.xmm { // nothing is read from them before it is written
-		in.m.xmm[i] = [2]value{lost, lost}
+		in.m.xmm[i] = [2]value{in.ts.lost, in.ts.lost}
 	}
 	in.m.regs[regAX] = result
 	in.m.flags = flags{}

@@ -30,17 +30,17 @@ func (f *finder) findLinpools() {
 		return []string{"makes a resource of class LinPool in its first argument and returns it", "uses no second argument"},
 			f.constructs(b, classLinpool) && !b.some(func(p path) bool { return p.usesArgument(1) })
 	})
-	aligning := f.aligning()
+	aligning := f.using(f.aligning(), 1024, f.lpPtr())
 	f.search("lp_alloc", false, aligning, f.isLpAlloc)
 	if f.third() {
 		f.search("lp_alloc_slow", false, f.callersOf(f.addresses("alloc_page")...), f.isLpAllocSlow)
 	}
 	slow := append(f.addresses("lp_alloc"), f.addresses("lp_alloc_slow")...)
-	callers := unique(slices.Concat(f.callersOf(slow...), aligning, f.callersOf(f.addresses("alloc_page")...)))
+	callers := f.using(unique(slices.Concat(f.callersOf(slow...), aligning, f.callersOf(f.addresses("alloc_page")...))), 512)
 	f.search("lp_allocz", false, callers, f.isLpAllocz)
 	f.search("lp_allocu", false, callers, f.isLpAllocu)
-	f.search("lp_save", false, f.saveCandidates(), f.isLpSave)
-	freeing := f.callersOfHeap("free", f.freers)
+	f.search("lp_save", false, f.using(f.saveCandidates(), 512, f.lpTotalLarge(), f.lpLarge()), f.isLpSave)
+	freeing := f.using(f.callersOfHeap("free", f.freers), 1024, f.lpLarge(), f.lpTotalLarge())
 	f.search("lp_restore", false, freeing, f.isLpRestore)
 	if f.third() {
 		freeing = append(freeing, f.callersOf(f.addresses("lp_restore")...)...)

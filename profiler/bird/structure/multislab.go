@@ -58,7 +58,7 @@ func (f *finder) findMslab() {
 	f.search("msl_alloc", false, f.callersOf(f.addresses("alloc_page")...), f.isMslAlloc)
 	candidates := append(f.nearFunction(f.class[classMslab].Free), f.calleesOf(f.addresses("msl_alloc"))...)
 	f.search("msl_alloc_from_page", false, unique(candidates), f.isMslAllocFromPage)
-	f.search("msl_free", false, f.dividing(), f.isMslFree)
+	f.search("msl_free", false, f.using(f.dividing(), 1024), f.isMslFree)
 }
 
 // calleesOf returns the functions that some functions call.
@@ -145,9 +145,10 @@ func (f *finder) islabLast() int64   { return int64(f.class[classIslab].Size) - 
 func (f *finder) findIslab() {
 	near := f.nearFunction(f.class[classIslab].Free)
 	pages := f.callersOf(f.callersOf(f.addresses("alloc_page")...)...)
-	f.search("isl_alloc", false, unique(append(pages, near...)), f.isIslAlloc)
-	f.search("isl_free_ptr", false, unique(append(f.dividing(), near...)), f.isIslFreePtr)
-	f.search("isl_free_id", false, unique(append(f.callersOf(f.calleesOf(f.addresses("isl_free_ptr"))...), near...)), f.isIslFreeID)
+	f.search("isl_alloc", false, f.using(unique(append(pages, near...)), 1024, f.islabRoot(), f.islabLast()), f.isIslAlloc)
+	f.search("isl_free_ptr", false, f.using(unique(append(f.dividing(), near...)), 512), f.isIslFreePtr)
+	freers := f.calleesOf(f.addresses("isl_free_ptr"))
+	f.search("isl_free_id", false, f.using(unique(append(f.callersOf(freers...), near...)), 512), f.isIslFreeID)
 }
 
 // nearFunction returns the functions around an address.

@@ -29,7 +29,7 @@ type event struct {
 	kind eventKind
 	pc   uint64
 
-	call   call  // eventCall
+	call   *call // eventCall; never nil
 	result value // eventCall
 
 	address value // eventStore, eventAtomic
@@ -73,8 +73,8 @@ type explorer struct {
 	ts    *terms
 	start uint64
 	s     *pathState
-	taken map[edge]int // how often, by all ways
-	later []*pathState
+	taken map[edge]int                // how often, by all ways
+	later [maxBucket + 1][]*pathState // by how often their edge was taken
 	steps int
 	cut   bool
 	out   []path
@@ -88,33 +88,53 @@ type edge struct {
 // explore runs the function at start on all ways, within bounds.
 func (p *program) explore(start uint64) behavior {
 	x := &explorer{p: p, ts: newTerms(), start: start, taken: make(map[edge]int)}
-	x.later = []*pathState{{m: entryMachine(x.ts), pc: start}}
-	for len(x.later) > 0 && len(x.out) < maxPaths && x.steps < maxSteps {
-		x.next()
+	x.put(&pathState{m: entryMachine(x.ts), pc: start})
+	for len(x.out) < maxPaths && x.steps < maxSteps && x.next() {
 		for x.s != nil && x.steps < maxSteps {
 			x.step()
 		}
 	}
-	x.cut = x.cut || len(x.later) > 0 || x.s != nil
+	x.cut = x.cut || x.s != nil || x.next()
 	return behavior{start: start, paths: x.out, complete: !x.cut}
 }
 
+// maxBucket is from where on the times that an edge was taken are not told
+// apart.
+const maxBucket = 15
+
+// put keeps a way for later.
+func (x *explorer) put(s *pathState) {
+	n := min(x.taken[s.edge], maxBucket)
+	x.later[n] = append(x.later[n], s)
+}
+
 // next goes on with the way that begins in the direction taken least often, of
-// several the last put off.
-func (x *explorer) next() {
-	best := len(x.later) - 1
-	for i := best - 1; i >= 0 && x.taken[x.later[best].edge] > 0; i-- {
-		if x.taken[x.later[i].edge] < x.taken[x.later[best].edge] {
-			best = i
+// several the last put off, and says whether there is one.
+func (x *explorer) next() bool {
+	for n := range x.later {
+		for k := len(x.later[n]); k > 0; k = len(x.later[n]) {
+			s := x.later[n][k-1]
+			x.later[n] = x.later[n][:k-1]
+			if n < maxBucket && x.taken[s.edge] > n {
+				x.put(s) // was taken since
+				continue
+			}
+			x.s = s
+			x.taken[s.edge]++
+			return true
 		}
 	}
-	x.s = x.later[best]
-	x.taken[x.s.edge]++
-	x.later = append(x.later[:best], x.later[best+1:]...)
+	return false
 }
+
+// noCall is the call of events that are none.
+var noCall call
 
 func (x *explorer) add(e event) *event {
 	e.before = x.s.last
+	if e.call == nil {
+		e.call = &noCall
+	}
 	if e.before != nil {
 		e.n = e.before.n + 1
 	}
@@ -141,7 +161,7 @@ var copies = map[string]bool{
 }
 
 func (x *explorer) call(pc uint64, c call) value {
-	e := x.add(event{kind: eventCall, pc: pc, call: c})
+	e := x.add(event{kind: eventCall, pc: pc, call: &c})
 	for _, a := range c.args { // the callee may write what it is given the address of
 		if _, ok := frameSlot(a); ok && !copies[c.name] {
 			x.store(pc, a, 8, x.fresh(pc))
@@ -280,7 +300,7 @@ func (x *explorer) branch(in interpreter, next, target uint64) {
 		x.take(in, 1-first == 1, next, target)
 		if x.s != nil {
 			other.edge = edge{in.pc, 1-first == 1}
-			x.later = append(x.later, &other)
+			x.put(&other)
 		}
 		x.s = s
 	}
@@ -350,7 +370,7 @@ func (x *explorer) choose(in interpreter, next uint64) {
 		oin.write(in.inst.Args[0], old)
 		other.pc = next
 		other.edge = edge{in.pc, false}
-		x.later = append(x.later, &other)
+		x.put(&other)
 		x.s, taken = s, true
 	}
 	x.addChoice(in, cond, f, taken)

@@ -56,6 +56,9 @@ type program struct {
 	noReturn   map[uint64]bool     // functions
 	clobbers   map[uint64]registerSet
 	written    map[uint64]registerSet // by the extent's own code
+	// fields are the offsets from a register that an extent uses, a bit for each
+	// 8 bytes up to 512.
+	fields map[uint64]uint64
 	// aligns are functions that round up to 8 or 16, as linpools do; divides those
 	// that divide, as slabs do.
 	aligns  map[uint64]bool
@@ -77,7 +80,7 @@ func newProgram(im *image) (*program, error) {
 		image: im, extents: extents,
 		owner: make(map[uint64]uint64), starts: make(map[uint64]bool), length: make(map[uint64]uint64),
 		jumpTarget: make(map[uint64]bool), callers: make(map[uint64][]uint64), pointedAt: make(map[uint64]int),
-		noReturn: make(map[uint64]bool), clobbers: make(map[uint64]registerSet), written: make(map[uint64]registerSet), aligns: make(map[uint64]bool), divides: make(map[uint64]bool),
+		noReturn: make(map[uint64]bool), clobbers: make(map[uint64]registerSet), written: make(map[uint64]registerSet), fields: make(map[uint64]uint64), aligns: make(map[uint64]bool), divides: make(map[uint64]bool),
 		decoded: make(map[uint64]*x86asm.Inst), stubs: make(map[uint64]string),
 	}
 	left := uint64(maxCode)
@@ -217,6 +220,9 @@ func (p *program) addReferences(e unwind.Extent, pc, next uint64, in *x86asm.Ins
 		case nil:
 			return
 		case x86asm.Mem:
+			if a.Disp >= 0 && a.Disp < 512 {
+				p.fields[e.Start] |= 1 << (a.Disp / 8)
+			}
 			if a.Base == x86asm.RIP {
 				p.references = append(p.references, reference{pc, next + uint64(a.Disp)})
 			} else if p.fixed && a.Disp > 0x1000 && a.Segment == 0 {

@@ -12,9 +12,9 @@ func (f *finder) findSlabs() {
 	})
 	f.findSlAlloc()
 	f.search("sl_allocz", false, f.callersOf(f.addresses("sl_alloc")...), f.isSlAllocz)
-	f.search("sl_free", false, f.callersOf(f.addresses("free_page")...), f.isSlFree)
+	f.search("sl_free", false, both(f.dividing(), f.callersOf(f.addresses("free_page")...)), f.isSlFree)
 	if len(f.addresses("sl_free")) == 0 {
-		f.search("sl_free", false, f.functionsAt(f.referencesTo(f.useFake)), f.isSlFree)
+		f.search("sl_free", false, both(f.dividing(), f.functionsAt(f.referencesTo(f.useFake))), f.isSlFree)
 	}
 }
 

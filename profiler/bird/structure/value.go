@@ -71,10 +71,13 @@ const maxDepth = 24
 type terms struct {
 	known map[term]*term
 	depth map[*term]int
+	lost  value // what vector registers hold behind a call
 }
 
 func newTerms() *terms {
-	return &terms{known: make(map[term]*term), depth: make(map[*term]int)}
+	ts := &terms{known: make(map[term]*term), depth: make(map[*term]int)}
+	ts.lost = ts.intern(opEntry, -1, value{}, value{})
+	return ts
 }
 
 func (ts *terms) intern(op operation, n int64, x, y value) value {
