@@ -85,6 +85,115 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestChunkHeaderBySlabs tells the length of a chunk's header where no linpool
+// is flushed.
+func TestChunkHeaderBySlabs(t *testing.T) {
+	for _, s := range shapes {
+		if s.version == "2.16.0" {
+			continue // told by flushed linpools only
+		}
+		m := newImage(s.generation, 32, s.mblock, s.chunk, s.slabHead)
+		m.memory(m.pool(m.root, "some", true), "x")
+		m.slab(m.root, 40, 100, 5)
+		m.linpool(m.root, 1, 1000)
+		if got := m.walk(t).Layout.ChunkHeader; got != s.chunk {
+			t.Errorf("%s: chunk header of %d bytes, want %d", s.version, got, s.chunk)
+		}
+	}
+}
+
+// TestWarnings counts what is not known by BIRD's default, and says so.
+func TestWarnings(t *testing.T) {
+	m := newImage(bird.BIRD3, 32, 48, 16, longSlabHead)
+	m.memory(m.pool(m.root, "some", true), "x")
+	m.resource(m.root, "Routing table", 512) // without journals
+	c := m.class("Event")
+	c.Memsize = 1
+	m.bird.Classes[c.Address] = c
+	m.resource(m.root, "Event", c.Size)
+	tree := m.walk(t)
+	if len(tree.Warnings) != 2 {
+		t.Errorf("warnings %q", tree.Warnings)
+	}
+	if got, want := *tree.Root.class("Event"), (ClassSum{"Event", 1, 64 - 32, 16 + 32}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestNotAPool follows a pool whose block became something else meanwhile.
+func TestNotAPool(t *testing.T) {
+	m := newImage(bird.BIRD2, 8, 32, 16, longSlabHead)
+	m.u64(m.root+m.l.class, m.class("Event").Address)
+	if _, err := m.reader().walk(); !errors.Is(err, ErrTorn) {
+		t.Errorf("error %v, want %v", err, ErrTorn)
+	}
+}
+
+// TestPoolOf asks for addresses at the edges of a block and of a page.
+func TestPoolOf(t *testing.T) {
+	m := newImage(bird.BIRD2, 32, 32, 16, longSlabHead)
+	pool := m.pool(m.root, "some", false)
+	block := m.memory(pool, "12345") - 32
+	m.next += 1024
+	m.slab(pool, 40, 100, 5)
+	tree := m.walk(t)
+	page := tree.pages[0].addr
+	if tree.Root.Count != 3 || tree.Root.Children[0].Count != 2 {
+		t.Errorf("%d resources, %d in the pool", tree.Root.Count, tree.Root.Children[0].Count)
+	}
+	for _, c := range []struct {
+		address uint64
+		class   string
+	}{
+		{0, ""}, {1 << 60, ""}, {block, "Memory"}, {block + 36, "Memory"}, {block + 37, ""},
+		{page, "Slab"}, {page + pageSize - 1, "Slab"}, {page + pageSize, ""}, {page - 1, ""}, {pool, "Pool"},
+	} {
+		path, class, ok := tree.PoolOf(c.address)
+		if class != c.class || ok != (c.class != "") || ok && path != "Root/some" {
+			t.Errorf("PoolOf(0x%x) = %q, %q, %v, want class %q", c.address, path, class, ok, c.class)
+		}
+	}
+}
+
+// TestMemoryEdges reads where what is mapped begins and ends within a window.
+func TestMemoryEdges(t *testing.T) {
+	m := &memory{source: hole{base + pageSize, base + 3*pageSize}, deadline: time.Now().Add(time.Minute)}
+	for _, c := range []struct {
+		at uint64
+		n  int
+		ok bool
+	}{
+		{base + pageSize, 8, true}, {base + pageSize - 4, 8, false}, {base + 2*pageSize - 4, 8, true},
+		{base + 3*pageSize - 8, 8, true}, {base + 3*pageSize - 4, 8, false}, {base, 8, false},
+		{base + pageSize, 2 * pageSize, true}, {1 << 63, 8, false}, {highest - 4, 8, false},
+	} {
+		for _, read := range []func(uint64, []byte) error{m.read, m.readHead} {
+			b := make([]byte, c.n)
+			if err := read(c.at, b); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrTorn) {
+				t.Errorf("read %d bytes at 0x%x: %v", c.n, c.at, err)
+			} else if c.ok && b[c.n-1] != byte((c.at+uint64(c.n)-1)>>3) {
+				t.Errorf("read %d bytes at 0x%x: wrong ones", c.n, c.at)
+			}
+		}
+	}
+}
+
+// hole is memory that is mapped from start to end. As the kernel does, it fails
+// where nothing is mapped and reads up to there otherwise.
+type hole struct{ start, end uint64 }
+
+func (h hole) ReadAt(b []byte, off int64) (int, error) {
+	at := uint64(off)
+	if at < h.start || at >= h.end {
+		return 0, errUnmapped
+	}
+	n := int(min(uint64(len(b)), h.end-at))
+	for i := range n {
+		b[i] = byte((at + uint64(i)) >> 3)
+	}
+	return n, nil
+}
+
 // TestNumberedNames gives pools that no instance explains a number.
 func TestNumberedNames(t *testing.T) {
 	m := newImage(bird.BIRD2, 8, 32, 16, longSlabHead)
@@ -121,6 +230,13 @@ func TestTorn(t *testing.T) {
 		}},
 		{"pool's name", func(m *image, pool, _, _, _ uint64) { m.u64(pool+m.l.poolName, nowhere) }},
 		{"chunk", func(m *image, _, _, linpool, _ uint64) { m.u64(m.get(linpool+m.l.first), nowhere) }},
+		{"chunk of another linpool", func(m *image, pool, _, linpool, _ uint64) {
+			if m.l.Generation == bird.BIRD3 {
+				m.u64(m.get(linpool+m.l.first)+8, pool)
+			} else { // there is no way back from a chunk
+				m.u64(linpool+m.l.first, pool)
+			}
+		}},
 		{"chunks in a circle", func(m *image, _, _, linpool, _ uint64) {
 			first := m.get(linpool + m.l.first)
 			m.u64(m.get(first), first)
