@@ -76,7 +76,7 @@ func TestFind(t *testing.T) {
 				t.Errorf("%d classes, want %d", len(b.Classes), len(want))
 			}
 
-			blocks, err := b.Classify(p, []uint64{block, sized, stale, plain, 8, block}, []uint64{140, c.event, 200, 300, 100, 20})
+			blocks, err := b.Classify(p, []uint64{block, sized, stale, plain, 8, sized}, []uint64{140, c.event, 200, 300, 100, 20})
 			if err != nil {
 				t.Fatal(err)
 			}
