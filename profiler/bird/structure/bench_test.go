@@ -10,7 +10,7 @@ import (
 
 // BenchmarkFind measures one search in a BIRD.
 func BenchmarkFind(b *testing.B) {
-	path := os.Getenv("B")
+	path := birdPath(b, "bird3-trixie")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		b.Fatal(err)

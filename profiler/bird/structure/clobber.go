@@ -7,10 +7,7 @@ import "golang.org/x/arch/x86/x86asm"
 // registerSet is a set of the general registers.
 type registerSet uint16
 
-const (
-	noRegisters  registerSet = 0
-	allRegisters registerSet = 0xffff
-)
+const allRegisters registerSet = 0xffff
 
 func (s registerSet) has(r int) bool { return s>>r&1 != 0 }
 
@@ -46,24 +43,34 @@ func written(in *x86asm.Inst) (s registerSet) {
 // gcc (-fipa-ra) keeps values in registers that a callee in the same unit does
 // not touch, whatever the ABI says.
 func (p *program) findClobbers() {
-	for changed := true; changed; {
-		changed = false
-		for _, t := range p.transfers {
-			f := p.functionOf(t.pc)
-			before := p.clobbers[f]
-			after := before
-			switch {
-			case t.kind == transferIndirectCall || t.kind == transferIndirectJump || t.kind == transferStop:
-				after = allRegisters
-			case t.target != 0 && p.functionOf(t.target) != f:
-				if p.ends(t.target) {
-					continue
-				}
-				after |= p.clobbersOf(call{target: constant(int64(t.target))})
-			}
-			if after != before {
-				p.clobbers[f] = after
-				changed = true
+	for start, written := range p.written {
+		p.clobbers[p.functionOf(start)] |= written
+	}
+	var todo []uint64
+	spread := func(callee uint64) {
+		if !p.noReturn[callee] { // what does not return clobbers nothing
+			todo = append(todo, callee)
+		}
+	}
+	for _, t := range p.transfers {
+		f := p.functionOf(t.pc)
+		out := t.target != 0 && p.functionOf(t.target) != f
+		switch {
+		case t.kind == transferIndirectCall, t.kind == transferIndirectJump,
+			out && !p.starts[t.target] && !p.ends(t.target):
+			p.clobbers[f] = allRegisters
+		}
+	}
+	for _, e := range p.extents {
+		spread(e.Start)
+	}
+	for len(todo) > 0 {
+		callee := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, caller := range p.callersOf(callee) {
+			if after := p.clobbers[caller] | p.clobbers[callee]; after != p.clobbers[caller] {
+				p.clobbers[caller] = after
+				spread(caller)
 			}
 		}
 	}

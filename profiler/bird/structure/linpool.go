@@ -39,7 +39,7 @@ func (f *finder) findLinpools() {
 	callers := f.using(unique(slices.Concat(f.callersOf(slow...), aligning, f.callersOf(f.addresses("alloc_page")...))), 512)
 	f.search("lp_allocz", false, callers, f.isLpAllocz)
 	f.search("lp_allocu", false, callers, f.isLpAllocu)
-	f.search("lp_save", false, f.using(f.saveCandidates(), 512, f.lpTotalLarge(), f.lpLarge()), f.isLpSave)
+	f.search("lp_save", false, f.using(f.saveCandidates(), 512, f.lpTotalLarge()), f.isLpSave)
 	freeing := f.using(f.callersOfHeap("free", f.freers), 1024, f.lpLarge(), f.lpTotalLarge())
 	f.search("lp_restore", false, freeing, f.isLpRestore)
 	if f.third() {

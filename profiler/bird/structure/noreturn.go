@@ -15,13 +15,18 @@ var neverReturn = map[string]bool{
 // BIRD's bug and die, and what always ends in them. A way that ends there says
 // nothing about what a function does.
 func (p *program) findNoReturn() {
-	for changed := true; changed; {
-		changed = false
-		for _, e := range p.extents {
-			if !p.noReturn[e.Start] && e.Called && !p.returns(e.Start) {
-				p.noReturn[e.Start] = true
-				changed = true
-			}
+	var todo []uint64
+	for _, e := range p.extents {
+		if e.Called {
+			todo = append(todo, e.Start)
+		}
+	}
+	for len(todo) > 0 {
+		f := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !p.noReturn[f] && !p.returns(f) {
+			p.noReturn[f] = true
+			todo = append(todo, p.callersOf(f)...)
 		}
 	}
 }

@@ -116,9 +116,6 @@ func newProgram(im *image) (*program, error) {
 		return p.references[i].pc < p.references[j].pc
 	})
 	p.findNoReturn()
-	for start, written := range p.written {
-		p.clobbers[p.functionOf(start)] |= written
-	}
 	p.findClobbers()
 	return p, nil
 }

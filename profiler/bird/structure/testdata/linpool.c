@@ -120,13 +120,11 @@ void *lp_allocz(linpool *m, uint size)
 	return memset(lp_alloc(m, size), 0, size);
 }
 
-static void free_large(linpool *m, struct chunk *until)
-{
-	for (struct chunk *c; (c = m->first_large) && c != until;) {
-		m->first_large = c->next;
-		free(c);
+#define FREE_LARGE(m, until) \
+	for (struct chunk *c_; (c_ = (m)->first_large) && c_ != (until);) { \
+		(m)->first_large = c_->next; \
+		free(c_); \
 	}
-}
 
 #if GENERATION == 3
 struct lp_state *lp_save(linpool *m)
@@ -146,7 +144,7 @@ void lp_restore(linpool *m, struct lp_state *s)
 	m->ptr = (unsigned char *)s;
 	m->end = s->current->data + ROOM;
 	m->total_large = s->total_large;
-	free_large(m, s->large);
+	FREE_LARGE(m, s->large)
 	for (struct chunk *c; (c = m->current->next);) {
 		m->current->next = c->next;
 		free_page(c);
@@ -181,7 +179,7 @@ void lp_restore(linpool *m, struct lp_state *s)
 	m->ptr = s->ptr ? s->ptr : c ? c->data : NULL;
 	m->end = c ? c->data + ROOM : NULL;
 	m->total_large = s->total_large;
-	free_large(m, s->large);
+	FREE_LARGE(m, s->large)
 }
 
 void lp_flush(linpool *m)
@@ -195,7 +193,7 @@ void lp_flush(linpool *m)
 		c->next = d->next;
 		free_page(d);
 	}
-	free_large(m, NULL);
+	FREE_LARGE(m, NULL)
 	m->total_large = 0;
 }
 
@@ -212,5 +210,5 @@ static void lp_free(struct resource *r)
 		next = c->next;
 		free_page(c);
 	}
-	free_large(m, NULL);
+	FREE_LARGE(m, NULL)
 }

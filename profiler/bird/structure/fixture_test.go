@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package structure
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// variant is one way to build the fixture.
+type variant struct {
+	compiler, flags string
+	// whole: no function has been inlined away or changed, so that all that
+	// have a symbol must be found.
+	whole bool
+}
+
+var variants = []variant{
+	{"gcc", "-O1", true},
+	{"gcc", "-O2", true},
+	{"gcc", "-O2 -fcf-protection -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fno-plt", true},
+	{"gcc", "-O2 -no-pie -fno-pie", true},
+	{"gcc", "-O2 -fno-omit-frame-pointer -flto", false},
+	{"gcc", "-O3", false},
+	{"gcc", "-O3 -flto -no-pie -fno-pie", false},
+	{"gcc", "-Os", true},
+	{"clang", "-O1", true},
+	{"clang", "-O2", true},
+	{"clang", "-O2 -no-pie -fno-pie", true},
+	{"clang", "-O2 -flto", false},
+	{"clang", "-O3", false},
+	{"clang", "-Os", true},
+}
+
+// TestFixture builds allocators in BIRD's shape in many ways and compares what
+// is found in the stripped file with the symbols. Nothing may be found wrong.
+func TestFixture(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		for i, v := range variants {
+			if testing.Short() && i%3 != 1 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d %s %s", generation, v.compiler, v.flags), func(t *testing.T) {
+				t.Parallel()
+				testVariant(t, generation, v)
+			})
+		}
+	}
+}
+
+func testVariant(t *testing.T, generation int, v variant) {
+	path := buildFixture(t, generation, v)
+	found, _, err := findFile(strip(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, _, err := findFile(path); err != nil || !reflect.DeepEqual(found, same) {
+		t.Errorf("symbols change what is found: %v", err)
+	}
+	want := Findings{ClassOffset: 16, MblockHeader: 32}
+	if generation == 3 {
+		want = Findings{ClassOffset: 24, MblockHeader: 48}
+	}
+	if found.ClassOffset != want.ClassOffset || found.MblockHeader != want.MblockHeader {
+		t.Errorf("class at %d, header of %d bytes; want %d, %d", found.ClassOffset, found.MblockHeader, want.ClassOffset, want.MblockHeader)
+	}
+	checkConsistent(t, found)
+	tr, err := readTruth(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := compare(found, tr)
+	for _, w := range s.wrong {
+		t.Errorf("wrong: %s", w)
+	}
+	if v.whole && len(s.missed) > 0 {
+		t.Errorf("missed: %s\n%s", strings.Join(s.missed, " "), strings.Join(found.NotFound, "\n"))
+	}
+	t.Logf("right %d, inlined %d, missed %d: %s", s.right, s.inlined, len(s.missed), strings.Join(s.notes, "; "))
+}
+
+func buildFixture(t testing.TB, generation int, v variant) string {
+	t.Helper()
+	sources, err := filepath.Glob("testdata/*.c")
+	if err != nil || len(sources) == 0 {
+		t.Fatal("no testdata/*.c")
+	}
+	path := filepath.Join(t.TempDir(), "fixture")
+	args := append(strings.Fields(v.flags), "-g", fmt.Sprintf("-DGENERATION=%d", generation), "-o", path)
+	if v.compiler == "clang" && strings.Contains(v.flags, "-flto") {
+		args = append(args, "-fuse-ld=lld")
+	}
+	out, err := exec.Command(v.compiler, append(args, sources...)...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatalf("apt-get install -y gcc clang lld: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s(apt-get install -y gcc clang lld)", v.compiler, strings.Join(args, " "), err, out)
+	}
+	return path
+}
+
+// TestNotBIRD: other programs give an error that says so.
+func TestNotBIRD(t *testing.T) {
+	for _, path := range []string{"/bin/sh", "/proc/self/exe"} {
+		if _, _, err := findFile(path); err == nil {
+			t.Errorf("%s is taken for a BIRD", path)
+		}
+	}
+	if _, _, err := findFile("/bin/sh"); !errors.Is(err, ErrNotBIRD) {
+		t.Errorf("/bin/sh: %v, want ErrNotBIRD", err)
+	}
+}
