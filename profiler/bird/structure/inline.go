@@ -86,14 +86,32 @@ func (f *finder) inlinedRealloc() {
 func (f *finder) inlinedFreePage() {
 	at := f.addresses("free_page")
 	if len(at) != 1 {
+		f.inlinedFallback()
 		return
 	}
 	lists := f.pageLists(at[0])
 	for _, fn := range f.functionsAt(f.referencesTo(f.useFake)) {
 		fl := f.flow(fn)
+		// flush_local_pages of BIRD 3 hands a thread's whole list to the common
+		// one, and leaves its own empty: those pages are free already.
+		if fl.some(func(o *event) bool { return o.kind == eventStore && lists[place(o.address)] && o.value.isConstant() && o.value.c == 0 }) {
+			continue
+		}
 		for _, e := range fl.events {
 			if e.kind == eventStore && lists[place(e.address)] && !e.value.isConstant() && f.linked(fl, e.value) {
 				f.site("free_page", e, fn, "makes a page the first or last of the list of free pages")
+			}
+		}
+	}
+}
+
+// inlinedFallback finds copies of free_page where there is no original to learn
+// from: each frees the page where pages come from posix_memalign.
+func (f *finder) inlinedFallback() {
+	for _, fn := range f.functionsAt(f.referencesTo(f.useFake)) {
+		for _, e := range f.flow(fn).events {
+			if _, ok := f.frees(e); ok && f.useFake != 0 {
+				f.site("free_page", e, fn, "frees a page from posix_memalign; shows a copy, but runs only with odd page sizes")
 			}
 		}
 	}
