@@ -94,7 +94,9 @@ func (f *finder) inlinedFreePage() {
 		fl := f.flow(fn)
 		// flush_local_pages of BIRD 3 hands a thread's whole list to the common
 		// one, and leaves its own empty: those pages are free already.
-		if fl.some(func(o *event) bool { return o.kind == eventStore && lists[place(o.address)] && o.value.isConstant() && o.value.c == 0 }) {
+		if fl.some(func(o *event) bool {
+			return o.kind == eventStore && lists[place(o.address)] && o.value.isConstant() && o.value.c == 0
+		}) {
 			continue
 		}
 		for _, e := range fl.events {

@@ -14,9 +14,18 @@ type interpreter struct {
 	inst  *x86asm.Inst
 }
 
+// displacement is a memory operand's constant. x86asm does not extend the sign
+// of one relative to rip.
+func displacement(a x86asm.Mem) int64 {
+	if a.Base == x86asm.RIP {
+		return int64(int32(a.Disp))
+	}
+	return a.Disp
+}
+
 // address computes what a memory operand points at.
 func (in *interpreter) address(a x86asm.Mem) value {
-	v := constant(a.Disp)
+	v := constant(displacement(a))
 	if a.Segment == x86asm.FS || in.prefixed(x86asm.PrefixFS) {
 		v = in.ts.sum(v, in.ts.intern(opThread, 0, value{}, value{}))
 	}

@@ -56,9 +56,13 @@ func (f *finder) isSthFree(b behavior) ([]string, bool) {
 // findMslab finds the functions of lib/mslab.c.
 func (f *finder) findMslab() {
 	f.search("msl_alloc", false, f.callersOf(f.addresses("alloc_page")...), f.isMslAlloc)
-	candidates := append(f.nearFunction(f.class[classMslab].Free), f.calleesOf(f.addresses("msl_alloc"))...)
-	f.search("msl_alloc_from_page", false, unique(candidates), f.isMslAllocFromPage)
 	f.search("msl_free", false, f.using(f.dividing(), 1024), f.isMslFree)
+	candidates := append(f.nearFunction(f.class[classMslab].Free), f.calleesOf(f.addresses("msl_alloc"))...)
+	for _, at := range f.addresses("msl_free") {
+		candidates = append(candidates, f.nearFunction(at)...)
+	}
+	candidates = f.using(unique(candidates), 1024, f.mslabObjectSize(), f.mslabHeadSize())
+	f.search("msl_alloc_from_page", false, candidates, f.isMslAllocFromPage)
 }
 
 // calleesOf returns the functions that some functions call.

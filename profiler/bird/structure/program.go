@@ -221,7 +221,7 @@ func (p *program) addReferences(e unwind.Extent, pc, next uint64, in *x86asm.Ins
 				p.fields[e.Start] |= 1 << (a.Disp / 8)
 			}
 			if a.Base == x86asm.RIP {
-				p.references = append(p.references, reference{pc, next + uint64(a.Disp)})
+				p.references = append(p.references, reference{pc, next + uint64(displacement(a))})
 			} else if p.fixed && a.Disp > 0x1000 && a.Segment == 0 {
 				p.references = append(p.references, reference{pc, uint64(a.Disp)})
 			}

@@ -30,7 +30,7 @@ func TestTruthTable(t *testing.T) {
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 1, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "build\tright\tinlined\tmissed\twrong\tms\twhat")
+	fmt.Fprintln(w, "build\tright\tinlined\tmissed\twrong\tcpu ms\twhat")
 	for _, path := range paths {
 		truth, err := readTruth(path)
 		if err != nil || len(truth.functions) == 0 {
@@ -41,7 +41,9 @@ func TestTruthTable(t *testing.T) {
 			continue // a source tree with the same binary
 		}
 		stripped := strip(t, path)
-		found, took, err := findFile(stripped)
+		before := cpuTime(t)
+		found, _, err := findFile(stripped)
+		took := time.Duration(cpuTime(t) - before)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t%d\t%v\n", name, took.Milliseconds(), err)
