@@ -3,6 +3,7 @@
 package structure
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -34,6 +35,7 @@ var variants = []variant{
 	{"clang", "-O2 -no-pie -fno-pie", true},
 	{"clang", "-O2 -flto", false},
 	{"clang", "-O3", false},
+	{"clang", "-O2 -fuse-ld=lld -Wl,--pack-dyn-relocs=relr", true},
 	{"clang", "-Os", true},
 }
 
@@ -103,6 +105,26 @@ func buildFixture(t testing.TB, generation int, v variant) string {
 		t.Fatalf("%s %s: %v\n%s(apt-get install -y gcc clang lld)", v.compiler, strings.Join(args, " "), err, out)
 	}
 	return path
+}
+
+// TestNoSectionHeaders: a file whose section headers were removed has the same
+// in it.
+func TestNoSectionHeaders(t *testing.T) {
+	data := fixtureBytes(t)
+	want, err := Find(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := bytes.Clone(data)
+	clear(bare[0x28:0x30]) // e_shoff
+	clear(bare[0x3c:0x40]) // e_shnum, e_shstrndx
+	got, err := Find(bytes.NewReader(bare))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %d functions, %d with section headers", len(got.Functions), len(want.Functions))
+	}
 }
 
 // TestNotBIRD: other programs give an error that says so.

@@ -8,10 +8,10 @@ import "golang.org/x/arch/x86/x86asm"
 // branch in the direction taken least often before, so every direction is seen
 // long before the bounds are reached.
 const (
-	maxPaths     = 96    // finished
-	maxSteps     = 12000 // instructions, all ways
-	maxPathSteps = 1500  // instructions, one way
-	maxEdge      = 2     // how often one way takes a branch in one direction
+	maxPaths     = 48   // finished
+	maxSteps     = 5000 // instructions, all ways
+	maxPathSteps = 1500 // instructions, one way
+	maxEdge      = 2    // how often one way takes a branch in one direction
 )
 
 type eventKind uint8
