@@ -92,7 +92,12 @@ func TestLab(t *testing.T) {
 					t.Errorf("%s: no malloc in\n%s", p, top)
 				}
 			}
-			pprof(t, "-tags", filepath.Join(out, "settled.pb.gz"))
+			tags := pprof(t, "-tags", filepath.Join(out, "settled.pb.gz"))
+			for _, want := range []string{"Root/Protocols", "Root/Routing tables", "mb", "Memory", "baseline"} {
+				if !strings.Contains(tags, want) {
+					t.Errorf("the tags do not name %q:\n%s", want, tags)
+				}
+			}
 			pprof(t, "-tree", filepath.Join(out, "flooded.pb.gz"))
 			pprof(t, "-top", "-diff_base="+filepath.Join(out, "baseline.pb.gz"), filepath.Join(out, "flooded.pb.gz"))
 			for _, want := range []string{"CLEAN", "show memory", "Routing tables", "Protocols", "Total", "before", "flooded", "dropped"} {

@@ -32,7 +32,8 @@ func pageBytes(t *testing.T, path string) (bytes int64) {
 	}
 	for _, s := range p.Sample {
 		for _, allocator := range s.Label["allocator"] {
-			if allocator == attribution.AllocatorPage {
+			switch allocator {
+			case attribution.AllocatorPage, attribution.AllocatorSlab, attribution.AllocatorLinpool:
 				bytes += s.Value[inuse]
 			}
 		}

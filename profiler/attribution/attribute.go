@@ -4,12 +4,15 @@ package attribution
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
 	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
@@ -23,6 +26,9 @@ type Attributor struct {
 
 	modules []*module
 	stacks  map[uint64]*Stack
+
+	// PoolsUnknown says why the last heap has no pools, nil if it has.
+	PoolsUnknown error
 }
 
 type module struct {
@@ -61,7 +67,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 	empty := emptyBytes(a.process, s.Blocks)
 	sums := make(map[Sample]*Sample)
 	for i, b := range s.Blocks {
-		k := Sample{Stack: a.stackOf(b, s), Mark: int(b.Mark), Allocator: kinds[i].allocator, Class: kinds[i].class, SizeBucket: sizeBucket(b.Size)}
+		k := Sample{Stack: a.stackOf(b, s), Mark: int(b.Mark), Allocator: kinds[i].allocator, Class: kinds[i].class, Pool: kinds[i].pool, SizeBucket: sizeBucket(b.Size)}
 		sum := sums[k]
 		if sum == nil {
 			copied := k
@@ -76,7 +82,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 		h.Samples = append(h.Samples, *sum)
 	}
 	slices.SortFunc(h.Samples, func(x, y Sample) int {
-		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.SizeBucket, y.SizeBucket))
+		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.SizeBucket, y.SizeBucket))
 	})
 	return h, nil
 }
@@ -88,7 +94,7 @@ func sizeBucket(size uint64) uint64 {
 	return 1 << bits.Len64(size-1)
 }
 
-type kind struct{ allocator, class string }
+type kind struct{ allocator, class, pool string }
 
 // classify tells what each block is: by its header, and where that cannot be
 // read by the mb_* function that was seen around its allocation.
@@ -100,7 +106,7 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 		case b.Function == bpf.FunctionAllocPage:
 			kinds[i].allocator = AllocatorPage
 		case b.MB != bpf.FunctionNone:
-			kinds[i] = kind{AllocatorMB, bird.MemoryClass}
+			kinds[i] = kind{allocator: AllocatorMB, class: bird.MemoryClass}
 		}
 	}
 	if a.bird == nil || !a.process.Alive() {
@@ -124,13 +130,45 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 		switch h.Class {
 		case "":
 		case bird.MemoryClass:
-			kinds[i] = kind{AllocatorMB, h.Class}
+			kinds[i] = kind{allocator: AllocatorMB, class: h.Class}
 		default:
-			kinds[i] = kind{AllocatorResource, h.Class}
+			kinds[i] = kind{allocator: AllocatorResource, class: h.Class}
 		}
 	}
+	a.addPools(kinds, blocks)
 	return kinds, nil
 }
+
+// addPools adds what BIRD's resource tree knows of the blocks and pages. A tree
+// that changed while it was read might name the wrong pool, and is left out.
+func (a *Attributor) addPools(kinds []kind, blocks []live.Block) {
+	t, err := tree.Read(a.process, a.bird, tree.Options{Timeout: treeTimeout})
+	if err == nil && !t.Consistent {
+		err = errors.New("read resource tree: it never stood still")
+	}
+	if a.PoolsUnknown = err; err != nil {
+		return
+	}
+	for i, b := range blocks {
+		path, class, ok := t.PoolOf(b.Address)
+		if !ok {
+			continue
+		}
+		k := &kinds[i]
+		k.pool = path
+		switch {
+		case class == "LinPool" && k.class != class:
+			k.allocator, k.class = AllocatorLinpool, class
+		case class == "Slab" && k.allocator == AllocatorPage:
+			k.allocator, k.class = AllocatorSlab, class
+		case k.allocator == AllocatorPage:
+			k.class = class
+		}
+	}
+}
+
+// treeTimeout bounds how long a snapshot waits for the resource tree.
+const treeTimeout = 10 * time.Second
 
 func (a *Attributor) addModules(modules []*target.Module) {
 	for _, m := range modules[len(a.modules):] {

@@ -82,17 +82,22 @@ func TestEmptyBytes(t *testing.T) {
 }
 
 func TestGrown(t *testing.T) {
-	a, b := &Stack{Key: 1}, &Stack{Key: 2}
-	from := &Heap{Samples: []Sample{{Stack: a, Allocator: "mb", Objects: 5, Bytes: 500, Empty: 100}, {Stack: b, Allocator: "mb", Objects: 2, Bytes: 20}}}
+	a, b, c := &Stack{Key: 1}, &Stack{Key: 2}, &Stack{Key: 3}
+	from := &Heap{Samples: []Sample{
+		// Before, the tree could not be read: page, and no pool.
+		{Stack: a, Allocator: AllocatorPage, Objects: 5, Bytes: 500, Empty: 100},
+		{Stack: b, Allocator: "mb", Objects: 2, Bytes: 20},
+		{Stack: c, Allocator: "mb", Objects: 1, Bytes: 10},
+	}}
 	to := &Heap{Samples: []Sample{
-		{Stack: a, Allocator: "mb", Mark: 1, Objects: 4, Bytes: 400, Empty: 80},
-		{Stack: a, Allocator: "mb", Mark: 2, Objects: 4, Bytes: 400, Empty: 80},
+		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Mark: 1, Objects: 5, Bytes: 500, Empty: 80},
+		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/y", Mark: 2, Objects: 3, Bytes: 300, Empty: 80},
 		{Stack: b, Allocator: "mb", Objects: 1, Bytes: 10},
-		{Stack: b, Allocator: "malloc", Objects: 1, Bytes: 7},
+		{Stack: c, Allocator: "mb", Mark: 3, Objects: 1, Bytes: 10},
 	}}
 	got := Grown(from, to)
-	want := []Retained{{Stack: a, Allocator: "mb", Objects: 3, Bytes: 300, Empty: 60}, {Stack: b, Allocator: "malloc", Objects: 1, Bytes: 7}}
-	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("got %+v, want %+v: net per stack and allocator, largest first", got, want)
+	want := Retained{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Objects: 3, Bytes: 300, Empty: 60}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v, want only %+v: net per stack", got, want)
 	}
 }

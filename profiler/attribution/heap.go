@@ -18,8 +18,11 @@ const (
 	AllocatorMB = "mb"
 	// AllocatorResource: the header of another resource (ralloc).
 	AllocatorResource = "resource"
-	// AllocatorPage: a page of alloc_page, with slabs, linpool chunks, or
-	// BMP's queue in it.
+	// AllocatorSlab and AllocatorLinpool: a page of alloc_page that a slab or a
+	// linpool has; also a linpool's large chunk.
+	AllocatorSlab    = "slab"
+	AllocatorLinpool = "linpool"
+	// AllocatorPage: any other page, such as those of BMP's queue.
 	AllocatorPage = "page"
 	// AllocatorMalloc: any other block of the C library's heap.
 	AllocatorMalloc = "malloc"
@@ -60,6 +63,7 @@ type Sample struct {
 	Mark      int    // index of the mark current when they were allocated
 	Allocator string // AllocatorMB, ...
 	Class     string // BIRD's resource class, e.g. "Memory"; "" if it is no resource
+	Pool      string // path of BIRD's pool from the root, "" if it is not known
 	// SizeBucket is the block's size rounded up to a power of two, in bytes.
 	SizeBucket uint64
 	Objects    uint64
@@ -103,36 +107,41 @@ func (h *Heap) Totals() (bytes, objects uint64) {
 // Retained is what one call stack holds more at the end of a cycle than at
 // its begin.
 type Retained struct {
-	Stack     *Stack
+	Stack *Stack
+	// Allocator, Class and Pool are those of the most bytes that the stack
+	// holds at the end.
 	Allocator string
-	Class     string // BIRD's resource class
+	Class     string
+	Pool      string
 	Objects   int64
 	Bytes     int64
 	// Empty is how much of Bytes is free room in arrays that do not shrink.
 	Empty int64
 }
 
-// Grown compares two snapshots of one run per stack and allocator and returns
-// what grew, largest first. The comparison is net: what was freed and built
-// anew at the same place is not retained.
+// Grown compares two snapshots of one run per stack and returns what grew,
+// largest first. The comparison is net: what was freed and built anew at the
+// same place is not retained.
 func Grown(from, to *Heap) []Retained {
-	type key struct {
-		stack            uint64
-		allocator, class string
+	type sum struct {
+		Retained
+		most uint64 // bytes of the sample that names allocator, class and pool
 	}
-	sums := make(map[key]*Retained)
+	sums := make(map[uint64]*sum)
 	add := func(h *Heap, sign int64) {
 		for i := range h.Samples {
 			s := &h.Samples[i]
-			k := key{s.Stack.Key, s.Allocator, s.Class}
-			r := sums[k]
+			r := sums[s.Stack.Key]
 			if r == nil {
-				r = &Retained{Stack: s.Stack, Allocator: s.Allocator, Class: s.Class}
-				sums[k] = r
+				r = &sum{Retained: Retained{Stack: s.Stack}}
+				sums[s.Stack.Key] = r
 			}
 			r.Objects += sign * int64(s.Objects)
 			r.Bytes += sign * int64(s.Bytes)
 			r.Empty += sign * int64(s.Empty)
+			if sign > 0 && s.Bytes > r.most {
+				r.most, r.Allocator, r.Class, r.Pool = s.Bytes, s.Allocator, s.Class, s.Pool
+			}
 		}
 	}
 	add(from, -1)
@@ -141,7 +150,7 @@ func Grown(from, to *Heap) []Retained {
 	for _, r := range sums {
 		if r.Bytes > 0 {
 			r.Empty = min(max(r.Empty, 0), r.Bytes)
-			grown = append(grown, *r)
+			grown = append(grown, r.Retained)
 		}
 	}
 	SortRetained(grown)
@@ -152,6 +161,6 @@ func Grown(from, to *Heap) []Retained {
 // they are equal, so that the order is the same every time.
 func SortRetained(all []Retained) {
 	slices.SortFunc(all, func(a, b Retained) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Objects, a.Objects), cmp.Compare(a.Stack.Key, b.Stack.Key), cmp.Compare(a.Class, b.Class))
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Objects, a.Objects), cmp.Compare(a.Stack.Key, b.Stack.Key), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Pool, b.Pool))
 	})
 }

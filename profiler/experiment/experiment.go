@@ -90,6 +90,8 @@ type run struct {
 	flood   floodClock
 	cpu     *report.FloodCPU
 
+	poolsUnknown []error // looks without pools, and why
+
 	hits   uint64 // of all probes, at hitsAt
 	hitsAt time.Time
 }
@@ -238,6 +240,9 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		}
 		if p.Heap, err = r.attributor.Attribute(snapshot, r.Profiler.Modules()); err != nil {
 			return err
+		}
+		if err := r.attributor.PoolsUnknown; err != nil {
+			r.poolsUnknown = append(r.poolsUnknown, fmt.Errorf("%s: %w", e.Phase, err))
 		}
 	}
 	if r.Station != nil {

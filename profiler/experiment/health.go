@@ -91,6 +91,9 @@ func (r *run) health() ([]report.Health, error) {
 	for _, err := range r.Profiler.Unreadable() {
 		add(report.Health{Name: "files without unwind rows", Count: 1, Harmless: true, Meaning: err.Error() + "; stacks through it are cut"})
 	}
+	for _, err := range r.poolsUnknown {
+		add(report.Health{Name: "snapshots without pools", Count: 1, Harmless: true, Meaning: err.Error()})
+	}
 	for i := range r.phases {
 		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
 			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})

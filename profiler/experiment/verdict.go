@@ -65,6 +65,9 @@ func (r *run) judge(res *report.Result) {
 	}
 	if n, share := concentration(res.Retained); n > 0 && v.RetainedBytes >= r.Threshold {
 		where = fmt.Sprintf("; %.1f %% in %d call %s", 100*share, n, plural(n, "stack"))
+		if pool := commonPool(res.Retained[:n]); pool != "" {
+			where += "; pool " + pool
+		}
 	}
 	switch why := r.incomplete(res, settled, grows); {
 	case why != "":
@@ -190,6 +193,16 @@ func concentration(all []attribution.Retained) (stacks int, share float64) {
 		}
 	}
 	return 0, 0
+}
+
+// commonPool is the pool that all of them are in, "" if there is none.
+func commonPool(all []attribution.Retained) string {
+	for _, s := range all {
+		if s.Pool != all[0].Pool {
+			return ""
+		}
+	}
+	return all[0].Pool
 }
 
 func plural(n int, word string) string {

@@ -244,7 +244,7 @@ func newReconciliation(p *DocumentPhase) ReconciliationPhase {
 func newStack(r *attribution.Retained) DocumentStack {
 	d := DocumentStack{
 		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.Empty, Class: classUnknown,
-		Allocator: r.Allocator, Resource: r.Class,
+		Allocator: r.Allocator, Resource: r.Class, Pool: orNull(r.Pool),
 		Frames: []DocumentFrame{},
 	}
 	if r.Stack == nil {
@@ -274,4 +274,12 @@ func newStackQuality(q StackQuality) DocumentStackQuality {
 		d.Ends[end] = n
 	}
 	return d
+}
+
+// orNull is null for what is not known.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

@@ -44,7 +44,11 @@ func mergeShown(all []DocumentStack) []shownStack {
 func appearance(s *DocumentStack) string {
 	var b strings.Builder
 	allocator, frames := splitAllocator(s.Frames)
-	fmt.Fprintln(&b, s.Allocator, s.Resource, s.Class, s.Complete, s.End, allocator)
+	pool := ""
+	if s.Pool != nil {
+		pool = *s.Pool
+	}
+	fmt.Fprintln(&b, s.Allocator, s.Resource, s.Class, pool, s.Complete, s.End, allocator)
 	for _, f := range frames[:min(len(frames), shownFrames)] {
 		fmt.Fprintln(&b, f.Function, f.File, f.Line, f.Inlined, f.Module)
 	}

@@ -61,7 +61,7 @@ func Profile(h *attribution.Heap, o ProfileOptions) (*profile.Profile, error) {
 		if out.Value[inuseObjects], out.Value[inuseSpace], err = counts(s.Objects, s.Bytes); err != nil {
 			return nil, err
 		}
-		out.Label = labels("allocator", s.Allocator, "resource", s.Class)
+		out.Label = labels("allocator", s.Allocator, "resource", s.Class, "pool", s.Pool)
 		out.NumLabel = map[string][]int64{"bytes": {int64(min(s.SizeBucket, math.MaxInt64))}}
 		out.NumUnit = map[string][]string{"bytes": {"bytes"}}
 		if s.Mark >= 0 && s.Mark < len(o.Marks) {
@@ -109,7 +109,7 @@ func RetainedProfile(grown []attribution.Retained, at *attribution.Heap, o Profi
 			return nil, err
 		}
 		out.Value[inuseObjects], out.Value[inuseSpace] = max(r.Objects, 0), r.Bytes
-		out.Label = labels("allocator", r.Allocator, "resource", r.Class, "class", classUnknown)
+		out.Label = labels("allocator", r.Allocator, "resource", r.Class, "pool", r.Pool, "class", classUnknown)
 		if again {
 			continue
 		}

@@ -149,10 +149,14 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	if s.Class != classUnknown {
 		what += ", " + s.Class
 	}
+	if s.Pool != nil {
+		what += ", pool " + printable(*s.Pool)
+	}
 	if s.SlackBytes > 0 {
 		what += ", of it " + Size(s.SlackBytes) + " free room"
 	}
-	t.line("\n #%d  %s, %s, %s", number, t.paint("1", head), percent(float64(s.Bytes), float64(total)), what)
+	first := fmt.Sprintf("%s, %s, %s", head, percent(float64(s.Bytes), float64(total)), what)
+	t.line("\n #%d  %s", number, strings.Replace(wrap(first, t.o.Width, 5), head, t.paint("1", head), 1))
 	allocator, frames := splitAllocator(s.Frames)
 	width := 0
 	for _, f := range frames[:min(len(frames), shownFrames)] {
