@@ -33,7 +33,12 @@ func (f *finder) findSlAlloc() {
 	}
 	f.search("sl_alloc", false, f.callersOf(at), func(b behavior) ([]string, bool) {
 		return []string{"passes its argument to sl_alloc's part and returns the result", "asserts a lock and does nothing else"},
-			b.all(func(p path) bool { return f.onlyCalls(p, at) && p.result == p.calls()[0].result }) && f.asserts(b)
+			b.all(func(p path) bool {
+				calls := p.calls() // before the part, what tells the lock's order
+				last := len(calls) - 1
+				return last >= 0 && last <= 1 && calls[last].call.target == constant(int64(at)) &&
+					calls[last].call.args[0].argument(0) && p.result == calls[last].result && p.writes() == 0
+			}) && f.asserts(b)
 	})
 }
 

@@ -102,8 +102,8 @@ int main(int argc, char **argv)
 	drop(raw);
 	rfree(s);
 	rfree(m);
-	rfree(q);
-	rfree(p);
+	rp_free(q);
+	rp_free(p);
 	printf("%u %s\n", sum, argv[0] ? "done" : "");
 	return 0;
 }

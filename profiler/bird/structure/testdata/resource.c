@@ -212,6 +212,15 @@ void rfree(void *res)
 	free(r);
 }
 
+#if GENERATION == 3
+// rp_free has the code of rfree behind another check.
+void rp_free(pool *p)
+{
+	CHECK(LOCKED(p));
+	rfree(p);
+}
+#endif
+
 struct mblock {
 	struct resource r;
 	uint size;

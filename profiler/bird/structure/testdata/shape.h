@@ -129,6 +129,11 @@ void resource_init(void);
 void *ralloc(pool *p, const struct resclass *c);
 void rfree(void *res);
 void rmove(void *res, pool *p);
+#if GENERATION == 3
+void rp_free(pool *p);
+#else
+#define rp_free rfree
+#endif
 void *mb_alloc(pool *p, uint size);
 void *mb_allocz(pool *p, uint size);
 void *mb_realloc(void *block, uint size);
