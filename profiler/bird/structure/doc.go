@@ -7,17 +7,19 @@
 //
 //   - image.go, relocation.go: the file as the dynamic linker leaves it in
 //     memory, and what its calls into other libraries are named.
-//   - program.go: functions, from call frame information; who calls whom; which
-//     functions never return.
+//   - program.go, noreturn.go, clobber.go: functions, from call frame
+//     information; who calls whom; which never return; what registers they write.
 //   - class.go: BIRD's resource classes (struct resclass), which hold pointers
 //     to some functions and whose addresses others store.
 //   - value.go, machine.go, instruction.go, vector.go: instructions as terms
 //     over the arguments, so that register allocation, spilling and the order
 //     of blocks do not matter.
-//   - path.go: what a function does on each way through it, up to a bound.
+//   - path.go, transfer.go: what a function does on each way through it, up to a
+//     bound; behavior.go: the words in which that is asked for.
 //   - flow.go: what is true at each of its instructions, on all ways.
-//   - block.go, page.go, slab.go, linpool.go, multislab.go: BIRD's functions,
-//     each as a predicate on paths, in the order in which they are found.
+//   - block.go, destruction.go, pool.go, page.go, slab.go, linpool.go,
+//     multislab.go: BIRD's functions, each as a predicate on paths; candidate.go:
+//     where to look.
 //   - inline.go: copies that the compiler put into other functions.
 //   - confirm.go: how many independent signals each finding has.
 //
