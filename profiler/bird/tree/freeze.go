@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +20,6 @@ import (
 // most in all.
 func (r *reader) frozen(pid int, o Options) (*Tree, error) {
 	// Beside BIRD first, for what a stop would do to it.
-	start := time.Now()
 	t, err := r.quiet(o.Walks)
 	if err != nil {
 		return nil, fmt.Errorf("see whether BIRD can be stopped: %w", err)
@@ -26,91 +27,83 @@ func (r *reader) frozen(pid int, o Options) (*Tree, error) {
 	if t.runsBFD() {
 		return nil, fmt.Errorf("stop BIRD: %w", ErrBFD)
 	}
-	if needs := time.Since(start) / time.Duration(t.Walks); needs > o.Freeze {
-		return nil, fmt.Errorf("stop BIRD: reading takes about %v, longer than the %v allowed", needs.Round(time.Millisecond), o.Freeze)
+	if r.fastest > o.Freeze {
+		return nil, fmt.Errorf("stop BIRD: reading takes %v, longer than the %v allowed", r.fastest.Round(time.Millisecond), o.Freeze)
 	}
+	gcMutex.Lock()
+	defer gcMutex.Unlock()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no pause of ours in BIRD's
+	deadline := r.deadline
+	defer func() { r.deadline = deadline }()
 	var stopped time.Duration
 	for range o.Walks {
-		f, err := freeze(pid, o.Freeze-stopped, func() { r.stop.Store(true) })
-		if err != nil {
-			return nil, fmt.Errorf("stop BIRD: %w", err)
-		}
-		t, err := r.walk()
-		stopped += f.release()
-		if r.stop.Load() {
-			return nil, fmt.Errorf("read within the %v that BIRD may be stopped: %w", o.Freeze, errTimeout)
-		}
-		if errors.Is(err, ErrTorn) { // stopped in the middle of a change
-			r.lastTorn = err
-			continue
-		} else if err != nil {
+		var t *Tree
+		lasted, err := whileStopped(pid, o.Freeze-stopped, func(end time.Time) (err error) {
+			r.deadline = end
+			t, err = r.walk()
+			return err
+		})
+		stopped += lasted
+		switch {
+		case err == nil:
+			r.account(t)
+			t.Consistent, t.Frozen = true, stopped
+			return t, nil
+		case errors.Is(err, errTimeout):
+			return nil, fmt.Errorf("read within the %v that BIRD may be stopped: %w", o.Freeze, err)
+		case !errors.Is(err, ErrTorn):
 			return nil, err
 		}
-		r.account(t)
-		t.Consistent, t.Frozen = true, stopped
-		return t, nil
+		r.lastTorn = err // stopped in the middle of a change
 	}
 	return nil, r.lastTorn
 }
 
-// stopped is a process whose threads stand still.
-type stopped struct {
-	let    chan struct{}
-	lasted chan time.Duration
-}
+// gcMutex is held while the garbage collector is switched off.
+var gcMutex sync.Mutex
 
-// freeze stops all threads of a process, until release is called or limit has
-// passed, whichever is first; when it is the limit, expired is called before
-// the threads run on. It does so by PTRACE_SEIZE and PTRACE_INTERRUPT, which,
-// unlike SIGSTOP, the process's parent does not notice, and which end with the
-// tracer, so that leakprof's death lets go as well.
-func freeze(pid int, limit time.Duration, expired func()) (*stopped, error) {
-	s := &stopped{let: make(chan struct{}), lasted: make(chan time.Duration, 1)}
-	begun := make(chan error, 1)
-	go s.run(pid, limit, expired, begun)
-	if err := <-begun; err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// release lets the threads run on and says for how long they stood.
-func (s *stopped) release() time.Duration {
-	close(s.let)
-	return <-s.lasted
-}
-
-// run is the life of a stop. ptrace(2) answers only the thread that traces, and
-// a thread that ends lets go of whatever it traces: so the goroutine keeps its
-// thread and takes it along when it ends.
-func (s *stopped) run(pid int, limit time.Duration, expired func(), begun chan<- error) {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		// The runtime does not end the first thread. While we hold it, another
-		// goroutine gets another one.
-		next := make(chan struct{})
-		go func() { defer close(next); s.run(pid, limit, expired, begun) }()
-		<-next
-		runtime.UnlockOSThread()
-		return
-	}
-	start := time.Now()
-	tracees, err := stopThreads(pid, start.Add(limit))
-	begun <- err
-	if err == nil {
-		timer := time.NewTimer(time.Until(start.Add(limit)))
-		defer timer.Stop()
-		select {
-		case <-s.let:
-		case <-timer.C:
-			expired()
+// whileStopped calls f while all threads of the process stand still, and says
+// for how long they did. f must be done by the time it is given, limit after the
+// first was asked to stop; if they do not all stop by then, it is not called.
+//
+// They are stopped by PTRACE_SEIZE and PTRACE_INTERRUPT, which, unlike SIGSTOP,
+// the process's parent does not notice (unless it is this process). ptrace(2)
+// answers only the thread that traces, and a thread that ends lets go of
+// whatever it traces: so everything is done on one thread, which then ends, and
+// leakprof's death lets go as well. On a machine that is busy, whoever has
+// stopped a router must not queue up for a processor: the thread goes before all
+// ordinary ones, if it may.
+func whileStopped(pid int, limit time.Duration, f func(end time.Time) error) (lasted time.Duration, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlock: the thread ends with its goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The runtime does not end the first thread. While it is held here,
+			// another goroutine gets another one.
+			lasted, err = whileStopped(pid, limit, f)
+			runtime.UnlockOSThread()
+			return
 		}
-	}
-	for tid, signal := range tracees {
-		// One that has not stopped yet cannot be detached; our end does it.
-		unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0)
-	}
-	s.lasted <- time.Since(start)
+		unix.SchedSetAttr(0, &unix.SchedAttr{
+			Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK,
+		}, 0)
+		begin := time.Now()
+		end := begin.Add(limit)
+		var tracees map[int]unix.Signal
+		if tracees, err = stopThreads(pid, end); err != nil {
+			err = fmt.Errorf("stop BIRD: %w", err)
+		} else {
+			err = f(end)
+		}
+		for tid, signal := range tracees {
+			// One that has not stopped yet cannot be detached; our end does it.
+			unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0)
+		}
+		lasted = time.Since(begin)
+	}()
+	<-done
+	return lasted, err
 }
 
 // stopThreads stops every thread, those too that begin meanwhile. It returns
@@ -189,6 +182,7 @@ func awaitStop(tid int, deadline time.Time) (signal unix.Signal, alive bool, err
 		if time.Now().After(deadline) {
 			return 0, false, fmt.Errorf("wait for thread %d to stop: %w", tid, errTimeout)
 		}
-		time.Sleep(pause)
+		wait := unix.NsecToTimespec(int64(pause))
+		unix.Nanosleep(&wait, nil)
 	}
 }

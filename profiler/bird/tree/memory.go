@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,10 +31,9 @@ type window struct {
 type memory struct {
 	source   io.ReaderAt
 	deadline time.Time
-	stop     atomic.Bool // the reading is over, whatever it lacks
-	reads    int         // of the source
-	calls    uint        // of read
-	head     uint64      // address of the last page's head that was read
+	reads    int    // of the source
+	calls    uint   // of read
+	head     uint64 // address of the last page's head that was read
 	windows  [windowCount]window
 }
 
@@ -71,7 +69,7 @@ func (m *memory) read(addr uint64, b []byte) error {
 	return nil
 }
 
-func (m *memory) over() bool { return m.stop.Load() || time.Now().After(m.deadline) }
+func (m *memory) over() bool { return time.Now().After(m.deadline) }
 
 // readHead fills b from addr, the head of a page. Of pages that lie apart
 // nothing but their heads is wanted.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"leakprof/profiler/bird"
 )
@@ -59,8 +60,9 @@ type reader struct {
 
 	walks, torn int
 	lastTorn    error
-	fingerprint uint64 // of the last walk's tree
-	resources   int    // that the last walk came to
+	fingerprint uint64        // of the last walk's tree
+	resources   int           // that the last walk came to
+	fastest     time.Duration // of the walks that were not torn
 }
 
 // walker is one walk through the tree.
@@ -86,6 +88,7 @@ type walker struct {
 
 // walk walks through the tree once.
 func (r *reader) walk() (*Tree, error) {
+	start := time.Now()
 	r.walks++
 	r.forget()
 	w := &walker{
@@ -115,6 +118,9 @@ func (r *reader) walk() (*Tree, error) {
 	if err != nil {
 		r.torn++
 		return nil, err
+	}
+	if took := time.Since(start); r.fastest == 0 || took < r.fastest {
+		r.fastest = took
 	}
 	r.fingerprint = w.sum
 	return w.t, nil
