@@ -187,19 +187,23 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// endless is memory in which a list never ends.
-type endless struct{ *image }
+// endless is memory in which a list never ends while the process is stopped.
+type endless struct {
+	*image
+	stopped func() bool
+	frozen  bool
+}
 
-func (m endless) ReadAt(b []byte, off int64) (int, error) {
+func (m *endless) ReadAt(b []byte, off int64) (int, error) {
 	if off >= base && off < base+int64(len(m.data)) {
 		return m.image.ReadAt(b, off)
 	}
 	// Chunks of a linpool, each of which has the next one's address.
-	for i := range b {
-		b[i] = 0
-	}
-	for at := -off & (pageSize - 1); at+8 <= int64(len(b)); at += pageSize {
-		binary.LittleEndian.PutUint64(b[at:], uint64(off+at)+pageSize)
+	clear(b)
+	if m.frozen = m.frozen || m.stopped(); m.frozen {
+		for at := -off & (pageSize - 1); at+8 <= int64(len(b)); at += pageSize {
+			binary.LittleEndian.PutUint64(b[at:], uint64(off+at)+pageSize)
+		}
 	}
 	return len(b), nil
 }
@@ -213,20 +217,21 @@ func TestFreezeLimit(t *testing.T) {
 	m := newImage(bird.BIRD2, 8, 32, 16, longSlabHead)
 	pool := m.linpool(m.root, 1, 0)
 	r := m.reader()
-	if _, err := r.frozen(pid, Options{Freeze: limit, Walks: 2}); err != nil {
-		t.Fatal(err)
+	if tree, err := r.frozen(pid, Options{Freeze: limit, Walks: 2}); err != nil || tree.Frozen <= 0 {
+		t.Fatal(tree, err)
 	}
-	m.u64(m.get(pool+m.l.first), base/2)
-	lasted, err := whileStopped(pid, limit, func(end time.Time) error {
-		if all, traced := threads(t, pid); all == 0 || traced != all {
-			t.Errorf("%d of %d threads are stopped", traced, all)
-		}
-		r.source, r.deadline = endless{m}, end
-		_, err := r.walk()
-		return err
-	})
-	if !errors.Is(err, errTimeout) || lasted < limit || lasted > limit+5*time.Second {
-		t.Errorf("stopped for %v: %v", lasted, err)
+	waitUntraced(t, pid)
+
+	m.u64(pool+m.l.first, base/2)
+	endless := &endless{image: m, stopped: func() bool {
+		all, traced := threads(t, pid)
+		return all > 0 && traced == all
+	}}
+	r.source = endless
+	begin := time.Now()
+	_, err := r.frozen(pid, Options{Freeze: limit, Walks: 2})
+	if took := time.Since(begin); !errors.Is(err, errTimeout) || !endless.frozen || took > limit+5*time.Second {
+		t.Errorf("it took %v: %v; stopped: %v", took, err, endless.frozen)
 	}
 	waitUntraced(t, pid)
 	if _, err := whileStopped(pid, 0, func(time.Time) error { return nil }); !errors.Is(err, errTimeout) {
