@@ -15,9 +15,10 @@ type interpreter struct {
 }
 
 // displacement is a memory operand's constant. x86asm does not extend the sign
-// of one relative to rip.
+// of one of 32 bits, as the processor does. Longer ones are absolute addresses
+// (mov to and from the accumulator).
 func displacement(a x86asm.Mem) int64 {
-	if a.Base == x86asm.RIP {
+	if a.Disp == int64(uint32(a.Disp)) {
 		return int64(int32(a.Disp))
 	}
 	return a.Disp
@@ -42,6 +43,11 @@ func (in *interpreter) address(a x86asm.Mem) value {
 
 // loadFrom reads memory: what was stored, what can never change, or a term.
 func (in *interpreter) loadFrom(address value, size int) value {
+	// At the thread pointer stands the thread pointer itself (ELF Handling For
+	// Thread-Local Storage, 4.4.6): code that may not use fs twice loads it.
+	if address.is(opThread) && address.c == 0 && size == 8 {
+		return address
+	}
 	if v, ok := in.env.load(address, size); ok {
 		return v
 	}
