@@ -20,25 +20,32 @@ type floodClock struct {
 	begin, last, until moment
 }
 
-// moment is the CPU time used up to a time.
+// moment is the CPU time used up to a time, and for how long BIRD's threads
+// have waited for a CPU.
 type moment struct {
-	at        time.Time
-	bird, own time.Duration
+	at              time.Time
+	bird, wait, own time.Duration
+}
+
+func (r *run) moment(at time.Time, cpu time.Duration) moment {
+	// Where the kernel does not count waiting, none is known of.
+	wait, _ := r.Process.CPUWait()
+	return moment{at, cpu, wait, ownCPU()}
 }
 
 // busyShare is the share of a CPU that BIRD uses while it works on a flood.
 const busyShare = 0.10
 
-func (f *floodClock) start(o session.Observation) {
-	m := moment{time.Now(), o.CPU, ownCPU()}
+func (f *floodClock) start(r *run, o session.Observation) {
+	m := r.moment(time.Now(), o.CPU)
 	*f = floodClock{running: true, begin: m, last: m, until: m}
 }
 
-func (f *floodClock) observe(o session.Observation) {
+func (f *floodClock) observe(r *run, o session.Observation) {
 	if !f.running {
 		return
 	}
-	now := moment{o.Time, o.CPU, ownCPU()}
+	now := r.moment(o.Time, o.CPU)
 	if float64(now.bird-f.last.bird) > busyShare*float64(now.at.Sub(f.last.at)) {
 		f.until = now
 	}
@@ -57,7 +64,9 @@ func (f *floodClock) stop() *report.FloodCPU {
 	}
 	f.running = false
 	c := &report.FloodCPU{Wall: wall, BIRD: f.until.bird - f.begin.bird, Lab: f.until.own - f.begin.own}
-	bird, own := float64(c.BIRD)/float64(wall), float64(c.Lab)/float64(wall)
+	// BIRD has no idle time either while others keep it off the CPU.
+	wait := f.until.wait - f.begin.wait
+	bird, own := float64(c.BIRD+wait)/float64(wall), float64(c.Lab)/float64(wall)
 	switch {
 	case bird >= limitShare && bird > own:
 		c.Limit = "bird"

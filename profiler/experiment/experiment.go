@@ -146,7 +146,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return err
 		}
-		r.flood.observe(o)
+		r.flood.observe(r, o)
 		if err := r.handle(ctx, r.machine.Observe(o)); err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (r *run) drive(ctx context.Context, now time.Time) error {
 		if err := r.handle(ctx, r.machine.Begin(session.Flooding, r.Driver.Routes(), now)); err != nil {
 			return err
 		}
-		r.flood.start(r.last)
+		r.flood.start(r, r.last)
 	default:
 		return nil
 	}
