@@ -31,7 +31,7 @@ demo: ## run the case on a BIRD of its own, from nothing to the report (as root)
 	@scripts/install-deps demo
 	@scripts/bird-root bird3-trixie >/dev/null
 	@$(MAKE) --no-print-directory build
-	bin/leakprof lab --routes 25000 --out $(OUT)
+	bin/leakprof lab --bird .bird/bird3-trixie/usr/sbin/bird --routes 25000 --out $(OUT)
 
 .PHONY: test
 test: ## install what is missing and run every check and test (as root; minutes)

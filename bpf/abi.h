@@ -52,13 +52,12 @@ enum stack_end {
 	STACK_READ_FAILED,    /* the target's stack could not be read */
 	STACK_REGISTER_LOST,  /* the rule needs a register no caller preserves */
 	STACK_NOT_GROWING,    /* the caller's frame is not above its callee's */
-	STACK_RETURN_PROBE,   /* a return probe's address could not be undone */
 	STACK_END_COUNT,
 };
 
 /*
- * Counters, one per CPU each. The first group is the account: what came in
- * and went out. Each of the second stands for something lost or odd; user
+ * Counters, one per CPU each. The first group is the account: what came into
+ * the live set and went out. Each of the second stands for something lost or odd; user
  * space shows every one of these that is not zero.
  */
 enum counter {

@@ -22,9 +22,10 @@ const struct {
 	enum saved_kind saved_kind;
 } *abi_enums __attribute__((unused));
 
-/* The target, as numbered in the pid namespace {dev, inode} that user space
- * runs in: not every way of attaching filters by process (uprobe_multi
- * before Linux 6.10 filters by thread). */
+/* The target, as numbered in its own pid namespace {dev, inode}, the only one
+ * in which bpf_get_ns_current_pid_tgid() tells numbers. Not every way of
+ * attaching filters by process (uprobe_multi before Linux 6.10 filters by
+ * thread). */
 const volatile __u32 target_pid;
 const volatile __u64 pidns_dev, pidns_inode;
 /* What mb_alloc adds to a request: sizeof(struct mblock), 32 in BIRD 2, 40 or
@@ -438,7 +439,8 @@ static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t,
 #define E2BIG 7
 #define EEXIST 17
 
-static __always_inline void insert(__u64 address, struct block *block)
+/* Adds a block to the live set, and to the account if it was kept. */
+static __always_inline int insert(__u64 address, struct block *block)
 {
 	long err = bpf_map_update_elem(&live, &address, block, BPF_NOEXIST);
 
@@ -453,12 +455,23 @@ static __always_inline void insert(__u64 address, struct block *block)
 		count(COUNTER_FREED_BYTES, size);
 		err = bpf_map_update_elem(&live, &address, block, BPF_ANY);
 	}
+	if (!err)
+		return 1;
 	if (err == -E2BIG) {
 		count(COUNTER_LIVE_FULL, 1);
 		count(COUNTER_LIVE_FULL_BYTES, block->size);
-	} else if (err) {
+	} else {
 		count(COUNTER_LIVE_NO_MEMORY, 1);
 		count(COUNTER_LIVE_NO_MEMORY_BYTES, block->size);
+	}
+	return 0;
+}
+
+static __always_inline void insert_new(__u64 address, struct block *block)
+{
+	if (insert(address, block)) {
+		count(COUNTER_ALLOCATED_OBJECTS, 1);
+		count(COUNTER_ALLOCATED_BYTES, block->size);
 	}
 }
 
@@ -505,8 +518,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	int freed = p->old_live;
 	if (!address && p->old_live && p->size) {
 		/* realloc failed: the old block still lives. */
-		insert(p->old, &p->block);
-		freed = 0;
+		freed = !insert(p->old, &p->block);
 	}
 	if (freed) {
 		count(COUNTER_FREED_OBJECTS, 1);
@@ -523,9 +535,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	b->stack = record_stack(ctx, t, p->ip, p->size);
 	b->mark = current_mark;
 	b->function = p->function;
-	count(COUNTER_ALLOCATED_OBJECTS, 1);
-	count(COUNTER_ALLOCATED_BYTES, p->size);
-	insert(address, b);
+	insert_new(address, b);
 	return 0;
 }
 
@@ -543,8 +553,17 @@ int leave_posix_memalign(struct pt_regs *ctx)
 
 /*
  * BIRD's pages. alloc_page has no argument and is never entered while it
- * runs, so its return is all there is to see.
+ * runs, so its return is all there is to see; the entry only counts, so that
+ * a return which does not come shows.
  */
+SEC("uprobe.multi")
+int enter_alloc_page(struct pt_regs *ctx __attribute__((unused)))
+{
+	if (is_target())
+		add(&hits, FUNCTION_ALLOC_PAGE, 1);
+	return 0;
+}
+
 SEC("uretprobe.multi")
 int leave_alloc_page(struct pt_regs *ctx)
 {
@@ -565,9 +584,7 @@ int leave_alloc_page(struct pt_regs *ctx)
 		.mark = current_mark,
 		.function = function,
 	};
-	count(COUNTER_ALLOCATED_OBJECTS, 1);
-	count(COUNTER_ALLOCATED_BYTES, page_size);
-	insert(address, &b);
+	insert_new(address, &b);
 	return 0;
 }
 

@@ -114,8 +114,7 @@ const (
 	liveStackEndSTACK_READ_FAILED   liveStackEnd = 5
 	liveStackEndSTACK_REGISTER_LOST liveStackEnd = 6
 	liveStackEndSTACK_NOT_GROWING   liveStackEnd = 7
-	liveStackEndSTACK_RETURN_PROBE  liveStackEnd = 8
-	liveStackEndSTACK_END_COUNT     liveStackEnd = 9
+	liveStackEndSTACK_END_COUNT     liveStackEnd = 8
 )
 
 type liveThread struct {
@@ -195,6 +194,7 @@ const (
 	liveMapRules               = "rules"
 	liveMapStacks              = "stacks"
 	liveMapThreads             = "threads"
+	liveProgEnterAllocPage     = "enter_alloc_page"
 	liveProgEnterCalloc        = "enter_calloc"
 	liveProgEnterFree          = "enter_free"
 	liveProgEnterFreePage      = "enter_free_page"
@@ -260,6 +260,7 @@ type liveSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveProgramSpecs struct {
+	EnterAllocPage     *ebpf.ProgramSpec `ebpf:"enter_alloc_page"`
 	EnterCalloc        *ebpf.ProgramSpec `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.ProgramSpec `ebpf:"enter_free"`
 	EnterFreePage      *ebpf.ProgramSpec `ebpf:"enter_free_page"`
@@ -365,6 +366,7 @@ type liveVariables struct {
 //
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type livePrograms struct {
+	EnterAllocPage     *ebpf.Program `ebpf:"enter_alloc_page"`
 	EnterCalloc        *ebpf.Program `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.Program `ebpf:"enter_free"`
 	EnterFreePage      *ebpf.Program `ebpf:"enter_free_page"`
@@ -381,6 +383,7 @@ type livePrograms struct {
 
 func (p *livePrograms) Close() error {
 	return _LiveClose(
+		p.EnterAllocPage,
 		p.EnterCalloc,
 		p.EnterFree,
 		p.EnterFreePage,

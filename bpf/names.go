@@ -35,7 +35,6 @@ var stackEndNames = [...]string{
 	liveStackEndSTACK_READ_FAILED:   "stack memory unreadable",
 	liveStackEndSTACK_REGISTER_LOST: "register not preserved",
 	liveStackEndSTACK_NOT_GROWING:   "frame does not grow",
-	liveStackEndSTACK_RETURN_PROBE:  "return probe not undone",
 }
 
 // String says the end in words.

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -53,7 +55,9 @@ type Programs struct {
 	tables  tables
 	multi   bool
 	links   []link.Link
-	base    Counters // what was counted while attaching
+	// What was counted while attaching.
+	base     Counters
+	baseHits map[string]Hits
 }
 
 // Load loads the programs into the kernel; nothing is probed yet.
@@ -76,11 +80,15 @@ func Load(c Config) (*Programs, error) {
 		spec.Maps[liveMapStacks].MaxEntries = c.MaxStacks
 	}
 	var ns unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &ns); err != nil {
-		return nil, fmt.Errorf("find own pid namespace: %w", err)
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID), &ns); err != nil {
+		return nil, fmt.Errorf("find pid namespace of process %d: %w", c.PID, err)
+	}
+	inner, err := innermostPID(c.PID)
+	if err != nil {
+		return nil, err
 	}
 	for name, value := range map[string]any{
-		liveVarTargetPid:    uint32(c.PID),
+		liveVarTargetPid:    inner,
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,
 		liveVarMblockHeader: c.MblockHeader,
@@ -104,6 +112,26 @@ func Load(c Config) (*Programs, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// innermostPID is the process's number in its own pid namespace: the last one
+// of NSpid in /proc/PID/status (Linux 4.1).
+func innermostPID(pid int) (uint32, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read status of process %d: %w", pid, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			if numbers := strings.Fields(rest); len(numbers) > 0 {
+				n, err := strconv.ParseUint(numbers[len(numbers)-1], 10, 32)
+				if err == nil {
+					return uint32(n), nil
+				}
+			}
+		}
+	}
+	return 0, fmt.Errorf("read status of process %d: it has no NSpid", pid)
 }
 
 // kernelDev turns stat's st_dev into the kernel's own dev_t, in which
@@ -173,7 +201,7 @@ var steps = map[string]step{
 	"mb_allocz":      {enterMBAlloc, nil},
 	"mb_realloc":     {enterMBAlloc, nil},
 	"mb_free":        {func(o *liveObjects) *ebpf.Program { return o.EnterMbFree }, nil},
-	"alloc_page":     {nil, func(o *liveObjects) *ebpf.Program { return o.LeaveAllocPage }},
+	"alloc_page":     {func(o *liveObjects) *ebpf.Program { return o.EnterAllocPage }, func(o *liveObjects) *ebpf.Program { return o.LeaveAllocPage }},
 	"free_page":      {func(o *liveObjects) *ebpf.Program { return o.EnterFreePage }, nil},
 }
 
@@ -226,9 +254,7 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 			entry = &frees
 		}
 		cookie := cookie(function, s)
-		if st.enter != nil {
-			addTo(entry, path, st.enter(&p.objects), false, off, cookie)
-		}
+		addTo(entry, path, st.enter(&p.objects), false, off, cookie)
 		if s.Return {
 			addTo(&returns, path, st.leave(&p.objects), true, off, cookie)
 		}
@@ -245,7 +271,8 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 		return err
 	}
 	p.base[ReturnUnmatched] = base[ReturnUnmatched]
-	return nil
+	p.baseHits, err = p.hits()
+	return err
 }
 
 // cookie is what a probe tells its program: see enum function in abi.h.
@@ -337,8 +364,17 @@ func (p *Programs) counters() (c Counters, err error) {
 	return c, nil
 }
 
-// Hits reads the hits of every probed function, by name.
+// Hits reads the hits of every probed function since Attach, by name.
 func (p *Programs) Hits() (map[string]Hits, error) {
+	all, err := p.hits()
+	for name, base := range p.baseHits {
+		h := all[name]
+		all[name] = Hits{h.Entered - base.Entered, h.Returned - base.Returned}
+	}
+	return all, err
+}
+
+func (p *Programs) hits() (map[string]Hits, error) {
 	all := make(map[string]Hits)
 	count := uint32(liveFunctionFUNCTION_COUNT)
 	for f := uint32(1); f < count; f++ {
@@ -361,7 +397,7 @@ func (p *Programs) Hits() (map[string]Hits, error) {
 func (p *Programs) Missed() (uint64, error) {
 	var missed uint64
 	o := &p.objects
-	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.EnterFreePage, o.LeaveAllocPage, o.LeavePointer, o.LeavePosixMemalign} {
+	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.EnterFreePage, o.EnterAllocPage, o.LeaveAllocPage, o.LeavePointer, o.LeavePosixMemalign} {
 		stats, err := prog.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("read program statistics: %w", err)

@@ -53,7 +53,8 @@ func capacity(areas []Area) (rows, rules uint32) {
 }
 
 // set makes areas the ones by which stacks are walked. A walk that runs at
-// the same moment sees either all of the old ones or all of the new ones.
+// the same moment sees for each frame either all of the old ones or all of the
+// new ones.
 func (t *tables) set(areas []Area) error {
 	areas = slices.Clone(areas)
 	slices.SortFunc(areas, func(a, b Area) int {

@@ -42,7 +42,7 @@ struct unwinder {
 	__u64 value[REG_COUNT]; /* as found at the start */
 	__u64 saved[REG_COUNT]; /* address of the value, or 0: see value */
 	/* pc is an instruction that was about to run, and every register is
-	 * known: at the start and above a signal frame. Otherwise pc is a
+	 * known: above a signal frame. Otherwise, at the start too, pc is a
 	 * return address, and only callee-saved registers are known. */
 	__u32 exact;
 	__u32 area; /* where the last pc was: most often the next one too */
@@ -62,7 +62,7 @@ struct {
 } rows SEC(".maps");
 
 struct {
-	/* key: index in unwind_row.rule; value: unwind_rule, each once.
+	/* key: unwind_row.rule; value: unwind_rule, each once.
 	 * Writer, reader and capacity as for unwind_rows. */
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -83,8 +83,9 @@ struct {
 
 volatile __u32 areas_version;
 
-/* A kernel newer than all those tested may lay out pending return probes in
- * another way; user space then finds out from BTF and says so. */
+/* The address that a pending return probe has replaced at slot, 0 if there is
+ * none. A kernel that lays out its list in another way than CO-RE can follow
+ * refuses the program at load. */
 static __always_inline __u64 original_return(__u64 slot)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

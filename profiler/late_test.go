@@ -5,6 +5,7 @@ package profiler_test
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,6 +165,23 @@ func TestDeletedProgram(t *testing.T) {
 	s := expect(t, prof, p, map[bpf.Counter]uint64{bpf.MBMismatch: 1})
 	if n := s.Hits["mb_alloc"].Entered; n != 3 {
 		t.Errorf("%d hits of mb_alloc, want 3", n)
+	}
+}
+
+// TestPIDNamespace follows a process in a container's pid namespace, where it
+// has another number than here.
+func TestPIDNamespace(t *testing.T) {
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			p := fixture.StartIn(t, syscall.CLONE_NEWPID, fixture.Build(t, "gcc", plainBuild))
+			prof := attach(t, p, profiler.Options{MaxMemory: smallMemory, Attach: m.mode})
+			p.Do(t, "threads 20000")
+			s := expect(t, prof, p, nil)
+			if s.Counters[bpf.AllocatedObjects] == 0 {
+				t.Error("no allocation was seen")
+			}
+		})
 	}
 }
 

@@ -58,6 +58,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
+	if f.duration < 0 {
+		return usageError{fmt.Errorf("--duration %v: must not be negative", f.duration)}
+	}
 	if f.pid <= 0 {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
 	}
@@ -119,8 +122,13 @@ func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Co
 	}
 	var last error
 	for _, s := range candidates {
+		// Several BIRDs may run here; the usual place may be another one's.
+		if has, err := p.HasSocket(s); err != nil || !has {
+			last = errors.Join(err, fmt.Errorf("pid %d has none at %s", p.PID, s))
+			continue
+		}
 		var c *birdc.Conn
-		if c, last = birdc.Dial(ctx, filepath.Join(p.Root(), s)); last == nil {
+		if c, last = birdc.Dial(ctx, filepath.Join(p.Directory(s), s)); last == nil {
 			return c, nil
 		}
 	}

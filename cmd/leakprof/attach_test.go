@@ -76,18 +76,20 @@ func TestAttach(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			config := lab.Config{Binary: findBird(t, c.bird), Peers: attachPeers}
-			station := ""
+			// The station listens in any case, as it does by default; a BIRD
+			// without BMP never comes, and then its control socket tells, which
+			// is found by itself.
+			station := freeAddr(t)
 			if c.bmp {
-				config.Station = freeAddr(t)
-				station = config.Station.String()
+				config.Station = station
 			}
 			bird := startBird(t, config)
-			run := start(t, "attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", station, "--birdc", bird.Control(), "--settle", "500ms", "--cycles", "2", "--out", out)
+			run := start(t, "attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", station.String(), "--settle", "500ms", "--cycles", "2", "--out", out)
 			run.says(t, "attached to pid")
-			run.says(t, "baseline")
 			if c.bmp {
 				waitForStation(t, bird)
 			}
+			run.says(t, "baseline, quiet")
 			for cycle := 1; cycle <= 2; cycle++ {
 				speakers := startSpeakers(t, bird, attachRoutes)
 				if err := speakers.Up(t.Context()); err != nil {
@@ -116,6 +118,28 @@ func TestAttach(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAttachWithPeersUp: sessions that are up when we come are the baseline's,
+// not a flood.
+func TestAttachWithPeersUp(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	bird := startBird(t, lab.Config{Binary: findBird(t, birds[0]), Peers: attachPeers})
+	speakers := startSpeakers(t, bird, attachRoutes)
+	if err := speakers.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run := start(t, "attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", freeAddr(t).String(), "--settle", "300ms", "--duration", "4s", "--out", out)
+	if got := run.wait(); got.status != exitDone {
+		t.Fatalf("exit status %d\n%s", got.status, got.stderr)
+	}
+	d := readReport(t, out)
+	if len(d.Phases) != 1 || d.Phases[0].Name != "baseline" || d.Phases[0].Incomplete != "" {
+		t.Errorf("phases %+v, want a quiet baseline alone", d.Phases)
+	}
+	if r := d.Phases[0].Routes; r == nil || *r != attachPeers*attachRoutes {
+		t.Errorf("%v routes at the baseline, want %d", r, attachPeers*attachRoutes)
 	}
 }
 

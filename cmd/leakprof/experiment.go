@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,6 +66,13 @@ func (f *experimentFlags) profiler(pid int) profiler.Options {
 
 // conclude runs the experiment, prints its report and writes its files.
 func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c experiment.Config) error {
+	if f.out == "" {
+		f.out = fmt.Sprintf("leakprof-%d", c.Process.PID)
+	}
+	// Hours later is too late to find that nothing can be written there.
+	if err := os.MkdirAll(f.out, 0o700); err != nil {
+		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
+	}
 	live := newStatusLine(os.Stderr)
 	c.Threshold, c.Session, c.Status = int64(f.threshold), f.session(), live.show
 	result, err := experiment.Run(ctx, c)
@@ -72,12 +80,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 	if err != nil {
 		return err
 	}
-	if f.out == "" {
-		f.out = fmt.Sprintf("leakprof-%d", result.Target.PID)
-	}
-	if _, err := report.WriteAll(f.out, result); err != nil {
-		return err
-	}
+	_, writeErr := report.WriteAll(f.out, result)
 	options := report.TextOptions{Width: 100, Top: 10, Dir: f.out}
 	if file, ok := stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		options.Color = os.Getenv("NO_COLOR") == ""
@@ -86,7 +89,10 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 		}
 	}
 	if err := report.WriteText(stdout, result, options); err != nil {
-		return fmt.Errorf("print report: %w", err)
+		return errors.Join(writeErr, fmt.Errorf("print report: %w", err))
+	}
+	if writeErr != nil {
+		return writeErr
 	}
 	return f.judge(result)
 }

@@ -24,14 +24,14 @@ import (
 
 type labFlags struct {
 	experimentFlags
-	bird      string
-	peers     int
-	flood     lab.Flood
-	bmp       bool
-	attach    bool
-	preset    string
-	birdLog   string
-	presetSet bool
+	bird     string
+	peers    int
+	flood    lab.Flood
+	bmp      bool
+	attach   bool
+	preset   string
+	birdLog  string
+	flooding bool // some flag about the flood was given
 }
 
 // reportPreset is the flood whose figures come closest to the report that
@@ -52,7 +52,9 @@ from BGP speakers, drops them again, and reports what is retained.`,
   leakprof lab --preset report`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			f.presetSet = c.Flags().Changed("routes")
+			for _, name := range []string{"peers", "routes", "attribute-sets", "per-update", "overlap"} {
+				f.flooding = f.flooding || c.Flags().Changed(name)
+			}
 			return runLab(c.Context(), c.OutOrStdout(), &f)
 		},
 	}
@@ -78,6 +80,9 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 	switch f.preset {
 	case "":
 	case "report":
+		if f.flooding {
+			return usageError{errors.New("--preset report sets the peers and their routes itself: leave out --peers, --routes, --attribute-sets, --per-update and --overlap")}
+		}
 		f.flood = reportPreset
 	default:
 		return usageError{fmt.Errorf("--preset %q: only \"report\" is known", f.preset)}
@@ -85,8 +90,13 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 	if f.limit == 0 {
 		f.limit = 10 * time.Minute
 	}
-	if f.peers < 1 || f.flood.Routes < 1 {
+	switch {
+	case f.peers < 1 || f.flood.Routes < 1:
 		return usageError{errors.New("--peers and --routes must be at least 1")}
+	case f.peers > lab.MaxPeers:
+		return usageError{fmt.Errorf("--peers %d: at most %d", f.peers, lab.MaxPeers)}
+	case f.flood.AttributeSets < 0 || f.flood.PerUpdate < 0:
+		return usageError{errors.New("--attribute-sets and --per-update must not be negative")}
 	}
 	f.flood.Drop = bgp.DropNotification
 

@@ -4,11 +4,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"leakprof/collector/bmp"
 	"leakprof/profiler/report"
@@ -125,6 +128,7 @@ func TestLabWithoutProbesOrBMP(t *testing.T) {
 // and no directory.
 func TestLabCleansUp(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
+	before := labDirectories(t, birds[0])
 	run := start(t, "lab", "--bird", birdPath(t, birds[0]), "--routes", "20000", "--settle", "500ms", "--out", out)
 	run.says(t, "flooding")
 	run.Process.Signal(os.Interrupt)
@@ -135,27 +139,30 @@ func TestLabCleansUp(t *testing.T) {
 	if d := readReport(t, out); d.Verdict != report.Incomplete {
 		t.Errorf("verdict %s of an interrupted run", d.Verdict)
 	}
-	noLabLeft(t, birds[0])
+	var pid int
+	if _, err := fmt.Sscanf(got.stderr, "leakprof: BIRD %s pid %d", new(string), &pid); err != nil {
+		t.Fatalf("no pid in %q", got.stderr)
+	}
+	if err := unix.Kill(pid, 0); err != unix.ESRCH {
+		t.Errorf("bird with pid %d is left: %v", pid, err)
+	}
+	for dir := range labDirectories(t, birds[0]) {
+		if !before[dir] {
+			t.Errorf("left behind: %s", dir)
+		}
+	}
 }
 
-// noLabLeft looks for what an ended lab may have left.
-func noLabLeft(t *testing.T, bird string) {
+// labDirectories are the directories of labs in a BIRD's root.
+func labDirectories(t *testing.T, bird string) map[string]bool {
 	t.Helper()
-	left, _ := filepath.Glob(filepath.Join("../../.bird", bird, "run/leakprof-lab-*"))
-	if len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	all, err := filepath.Glob(filepath.Join("../../.bird", bird, "run/leakprof-lab-*"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	processes, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, p := range processes {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			continue
-		}
-		// pid (name) state ppid ...
-		if _, rest, ok := strings.Cut(string(b), ") "); ok && strings.Contains(string(b), "(bird)") {
-			if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == "1" {
-				t.Errorf("a bird was orphaned: %s", b)
-			}
-		}
+	found := make(map[string]bool)
+	for _, dir := range all {
+		found[dir] = true
 	}
+	return found
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -85,8 +86,13 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
 	go func() {
 		<-signals
-		fmt.Fprintln(os.Stderr, "leakprof: taking the last snapshot; ^C again to end at once")
+		fmt.Fprintln(os.Stderr, "leakprof: ending with what is known; ^C again to end at once")
 		cancel()
+		// timeout(1) sends its signal to the process and then to its group.
+		time.Sleep(time.Second)
+		for len(signals) > 0 {
+			<-signals
+		}
 		<-signals
 		os.Exit(exitError)
 	}()

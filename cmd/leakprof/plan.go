@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/structure"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
 )
@@ -57,12 +58,11 @@ func makePlan(pid int, exe string) (_ *plan.Plan, closeAll func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := plan.NewForFile(m)
-		if err != nil {
+		if _, err := structure.Find(m.Reader); errors.Is(err, structure.ErrNotBIRD) {
 			m.Close()
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("plan for %s: %w; give the file of a BIRD, as in --exe /usr/sbin/bird", exe, err)
 		}
-		return p, func() { m.Close() }, nil
+		return plan.NewForFile(m), func() { m.Close() }, nil
 	}
 	process, err := target.Open(pid)
 	if err != nil {

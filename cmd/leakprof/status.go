@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"leakprof/collector/session"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
 )
@@ -35,6 +36,9 @@ func (l *statusLine) show(s experiment.Status) {
 	phase := string(s.Phase)
 	if s.Cycle > 0 {
 		phase = fmt.Sprintf("cycle %d: %s", s.Cycle, s.Phase)
+	}
+	if s.Phase == session.Baseline && s.AtRest {
+		phase += ", quiet" // the experiment can begin
 	}
 	if !l.terminal {
 		if phase != l.last {

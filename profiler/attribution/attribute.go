@@ -52,7 +52,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 	if err != nil {
 		return nil, err
 	}
-	h := &Heap{Time: s.Time, Moved: s.Moved}
+	h := &Heap{Time: s.Time, Moved: s.Moved, MovedBytes: s.MovedBytes}
 	for _, m := range a.modules {
 		h.Modules = append(h.Modules, m.public)
 	}

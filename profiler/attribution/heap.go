@@ -91,8 +91,9 @@ type Heap struct {
 	Samples []Sample // sorted by bytes, largest first
 	// Stacks are all stacks seen so far, also those with nothing live.
 	Stacks []*Stack
-	// Moved is how many blocks came or went while the snapshot was read.
-	Moved uint64
+	// Moved is how many blocks came or went while the snapshot was read,
+	// MovedBytes how much they are.
+	Moved, MovedBytes uint64
 }
 
 // Totals returns the live bytes and objects.

@@ -52,6 +52,7 @@ type Status struct {
 	Phase     session.Phase
 	Cycle     int
 	Waiting   string // for what
+	AtRest    bool   // the phase has come to rest and been looked at
 	LiveBytes int64
 	Hits      float64 // probes hit per second
 	Lost      uint64  // events lost so far
@@ -84,6 +85,8 @@ type run struct {
 	protocols   map[string]bool
 	protocolsAt time.Time
 	ups, downs  uint64
+	byBMP       bool   // a router has connected to the station
+	repeated    uint64 // sessions that were up then
 
 	working chan error // the driver's Up or Down, nil if it is idle
 	doing   string
@@ -91,6 +94,8 @@ type run struct {
 	cpu     *report.FloodCPU
 
 	poolsUnknown []error // looks without pools, and why
+	controlLost  error   // why the control socket was given up
+	version      string  // of BIRD
 
 	hits   uint64 // of all probes, at hitsAt
 	hitsAt time.Time
@@ -108,6 +113,9 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD)
+	}
+	if c.Control != nil {
+		r.version = c.Control.Version()
 	}
 	r.phases = []report.Phase{{Name: string(session.Baseline), Start: now, Routes: -1}}
 	err := r.loop(ctx)
@@ -255,14 +263,22 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	defer cancel()
 	memory, err := r.Control.ShowMemory(ctx)
 	if err != nil {
-		if !r.Process.Alive() {
-			return nil
-		}
-		return err
+		r.loseControl(err)
+		return nil
 	}
 	p.ShowMemory = memoryLines(memory)
 	p.Routes = r.last.Routes
 	return nil
+}
+
+// loseControl goes on without the control socket: what the probes and BMP tell
+// is worth more than to end here.
+func (r *run) loseControl(err error) {
+	if r.Process.Alive() {
+		r.controlLost = err
+	}
+	r.Control = nil
+	r.last.Routes = -1
 }
 
 func (r *run) showStatus(o session.Observation) {
@@ -271,7 +287,7 @@ func (r *run) showStatus(o session.Observation) {
 	}
 	phase, cycle := r.machine.Phase()
 	why, _ := r.machine.Waiting()
-	s := Status{Phase: phase, Cycle: cycle, Waiting: why, LiveBytes: o.LiveBytes, Routes: o.Routes, PeersUp: o.PeersUp}
+	s := Status{Phase: phase, Cycle: cycle, Waiting: why, AtRest: r.machine.Looked(), LiveBytes: o.LiveBytes, Routes: o.Routes, PeersUp: o.PeersUp}
 	if r.Profiler != nil {
 		if c, err := r.Profiler.Counters(); err == nil {
 			s.Lost = lost(c)

@@ -17,12 +17,12 @@ var losses = []struct {
 	harmless bool
 	meaning  string
 }{
-	{counter: bpf.FreeUnknown, harmless: true, meaning: "they were allocated before we attached"},
+	{counter: bpf.FreeUnknown, harmless: true, meaning: "allocated before we attached, or not kept"},
 	{counter: bpf.ReallocUnknown, harmless: true, meaning: "they were allocated before we attached; live under the new stack now"},
 	{counter: bpf.AllocationFailed, harmless: true, meaning: "malloc returned NULL"},
 	{counter: bpf.PageReturnUnknown, harmless: true, meaning: "taken before we attached, or BIRD filling its cache of free pages"},
 	{counter: bpf.MBMismatch, harmless: true, meaning: "the blocks are told apart by their headers instead"},
-	{counter: bpf.MissedFree, bytes: bpf.MissedFreeBytes, bounded: true, harmless: true, meaning: "seen when the address came back, and corrected; others may still stand as live"},
+	{counter: bpf.MissedFree, meaning: "seen when the address came back, and corrected; others may still stand as live"},
 	{counter: bpf.LiveFull, bytes: bpf.LiveFullBytes, bounded: true, meaning: "not in the live set; raise --max-memory"},
 	{counter: bpf.LiveNoMemory, bytes: bpf.LiveNoMemoryBytes, bounded: true, meaning: "not in the live set; the kernel had no memory"},
 	{counter: bpf.StacksFull, harmless: true, meaning: "their blocks are counted under [stack not kept]"},
@@ -64,6 +64,10 @@ func (r *run) health() ([]report.Health, error) {
 			h.Bytes = c[l.bytes]
 		}
 		h.Unbounded = !l.bounded && !l.harmless
+		// Each thread may have been inside one call when the probes came.
+		if l.counter == bpf.ReturnUnmatched && h.Count <= r.threads() {
+			h.Harmless, h.Unbounded, h.Meaning = true, false, "calls under way when the probes were placed"
+		}
 		add(h)
 	}
 	missed, err := r.Profiler.Missed()
@@ -81,9 +85,12 @@ func (r *run) health() ([]report.Health, error) {
 			open += h.Entered - h.Returned
 		}
 	}
-	// Lost returns that were noticed are in their own counter.
+	// Lost returns that were noticed are in their own counter. Each thread may
+	// be inside one call now.
 	if open > c[bpf.ReturnLost] {
-		add(report.Health{Name: "calls that have not returned", Count: open - c[bpf.ReturnLost], Unbounded: open-c[bpf.ReturnLost] > 1, Harmless: open-c[bpf.ReturnLost] == 1, Meaning: "under way at the end, or their returns were lost"})
+		n := open - c[bpf.ReturnLost]
+		few := n <= r.threads()
+		add(report.Health{Name: "calls that have not returned", Count: n, Unbounded: !few, Harmless: few, Meaning: "under way at the end, or their returns were lost"})
 	}
 	if n := r.Profiler.LeftOut(); n > 0 {
 		add(report.Health{Name: "executable areas without unwind rows", Count: uint64(n), Harmless: true, Meaning: "stacks through them are cut"})
@@ -91,15 +98,27 @@ func (r *run) health() ([]report.Health, error) {
 	for _, err := range r.Profiler.Unreadable() {
 		add(report.Health{Name: "files without unwind rows", Count: 1, Harmless: true, Meaning: err.Error() + "; stacks through it are cut"})
 	}
+	if r.controlLost != nil {
+		add(report.Health{Name: "control socket lost", Count: 1, Harmless: true, Meaning: r.controlLost.Error() + "; no route counts and no `show memory` from then on"})
+	}
 	for _, err := range r.poolsUnknown {
 		add(report.Health{Name: "snapshots without pools", Count: 1, Harmless: true, Meaning: err.Error()})
 	}
 	for i := range r.phases {
 		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
-			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})
+			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Bytes: h.MovedBytes, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})
 		}
 	}
 	return all, nil
+}
+
+// threads is how many threads the process has, at least 1.
+func (r *run) threads() uint64 {
+	n, err := r.Process.Threads()
+	if err != nil {
+		return 1
+	}
+	return uint64(n)
 }
 
 // stationHealth lists what the BMP station could not take or read. It concerns
@@ -133,6 +152,10 @@ func (r *run) stackQuality() report.StackQuality {
 	h := lastHeap(r.phases)
 	if h == nil {
 		return q
+	}
+	if c, err := r.Profiler.Counters(); err == nil && c[bpf.StacksFull] > 0 {
+		q.Allocations += c[bpf.StacksFull]
+		q.Ends["not kept"] += c[bpf.StacksFull]
 	}
 	for _, s := range h.Stacks {
 		q.Allocations += s.AllocatedObjects

@@ -30,21 +30,39 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	}
 	if r.Control != nil {
 		if err := r.askControl(ctx, &o); err != nil {
-			return o, err
+			if ctx.Err() != nil {
+				return o, err
+			}
+			r.loseControl(err)
+			o.Routes = -1
 		}
 	}
+	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
 	if r.Station != nil {
 		counts := r.Station.Counts()
-		o.PeerUps, o.PeerDowns = counts.ByType[bmp.TypePeerUp], counts.ByType[bmp.TypePeerDown]
-		o.PeersUp = counts.UpPeers()
 		for _, n := range counts.ByType {
 			o.Messages += n
 		}
-	} else {
-		o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
+		if r.monitored(counts) {
+			// BIRD first repeats the Peer Up of every session there is; those
+			// that the control socket knew of are no news.
+			ups := counts.ByType[bmp.TypePeerUp]
+			o.PeerUps += ups - min(ups, r.repeated)
+			o.PeerDowns += counts.ByType[bmp.TypePeerDown]
+			o.PeersUp = counts.UpPeers()
+		}
 	}
 	r.last = o
 	return o, nil
+}
+
+// monitored says whether a router has ever connected to the station: from then
+// on BMP tells of the sessions, before and without that the control socket.
+func (r *run) monitored(c bmp.Counts) bool {
+	if !r.byBMP && c.Accepted > 0 {
+		r.byBMP, r.repeated = true, uint64(len(r.protocols))
+	}
+	return r.byBMP
 }
 
 // askControl counts routes when the session's machine wants it, and where no
@@ -62,9 +80,10 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 			o.Routes += int64(t.Total)
 		}
 	}
-	if r.Station != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
+	if r.byBMP || r.Driver != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
 		return nil
 	}
+	isFirst := r.protocolsAt.IsZero()
 	r.protocolsAt = o.Time
 	all, err := r.Control.ShowProtocols(ctx)
 	if err != nil {
@@ -74,7 +93,8 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	for _, p := range all {
 		if p.Proto == "BGP" && p.Info == "Established" {
 			up[p.Name] = true
-			if !r.protocols[p.Name] {
+			// Sessions that were up before we came are the baseline's.
+			if !r.protocols[p.Name] && !isFirst {
 				r.ups++
 			}
 		}

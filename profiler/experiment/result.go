@@ -20,9 +20,7 @@ func (r *run) result() (*report.Result, error) {
 	if last.End.IsZero() {
 		last.End = res.Ended
 	}
-	if r.Control != nil {
-		res.Target.Version = r.Control.Version()
-	}
+	res.Target.Version = r.version
 	var err error
 	if res.Health, err = r.health(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ package experiment
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"leakprof/collector/session"
 	"leakprof/profiler/attribution"
@@ -69,7 +70,7 @@ func (r *run) judge(res *report.Result) {
 			where += "; pool " + pool
 		}
 	}
-	switch why := r.incomplete(res, settled, grows); {
+	switch why := r.incomplete(res, settled, grows, growth, content); {
 	case why != "":
 		v.Kind = report.Incomplete
 		v.Sentence = fmt.Sprintf("incomplete: %s; %s live now that were not before the first flood%s", why, report.Size(v.RetainedBytes), routes)
@@ -128,24 +129,34 @@ func steadyGrowth(cycles []report.Cycle, threshold int64) (least int64, grows bo
 	return least, least >= threshold
 }
 
-// incomplete says why the verdict cannot be given, or "".
-func (r *run) incomplete(res *report.Result, settled []*report.Phase, grows bool) string {
+// incomplete says why the verdict cannot be given, or "". What cannot change
+// it does not count: losses that together, on top of what was seen, stay below
+// the threshold, or add to what is above it already.
+func (r *run) incomplete(res *report.Result, settled []*report.Phase, grows bool, growth, content int64) string {
+	// A leak is told by the later cycles; without one the baseline matters.
+	if base := &res.Phases[0]; base.Incomplete != "" && !grows {
+		return fmt.Sprintf("the baseline was not quiet (%s)", base.Incomplete)
+	}
 	for _, p := range settled {
 		if p.Incomplete != "" {
 			return fmt.Sprintf("cycle %d never settled (%s)", p.Cycle, p.Incomplete)
 		}
 	}
+	var lost int64
+	var what []string
 	for _, h := range res.Health {
 		if h.Harmless {
 			continue
 		}
-		// What is missing can only add to what is retained.
-		if grows && !h.Unbounded {
-			continue
+		what = append(what, fmt.Sprintf("%d %s", h.Count, h.Name))
+		if h.Unbounded {
+			return what[len(what)-1]
 		}
-		if h.Unbounded || h.Bytes > 0 && int64(h.Bytes)+res.Verdict.RetainedBytes >= r.Threshold {
-			return fmt.Sprintf("%d %s", h.Count, h.Name)
-		}
+		lost += int64(h.Bytes)
+	}
+	crosses := func(v int64) bool { return v < r.Threshold && v+lost >= r.Threshold }
+	if lost > 0 && !grows && (crosses(content) || len(settled) > 1 && crosses(max(growth, 0))) {
+		return strings.Join(what, ", ")
 	}
 	return ""
 }

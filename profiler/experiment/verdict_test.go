@@ -39,15 +39,16 @@ func TestVerdict(t *testing.T) {
 	}
 	defer self.Close()
 	for _, c := range []struct {
-		name     string
-		base     held
-		settled  []held
-		empty    uint64 // of every block
-		notQuiet string
-		health   []report.Health
-		noProbes bool
-		want     report.VerdictKind
-		says     string
+		name         string
+		base         held
+		settled      []held
+		empty        uint64 // of every block
+		notQuiet     string
+		baseNotQuiet string
+		health       []report.Health
+		noProbes     bool
+		want         report.VerdictKind
+		says         string
 	}{
 		{name: "healthy", base: held{1: mb}, settled: []held{{1: mb}, {1: mb}, {1: mb}}, want: report.Clean, says: "0 B retained after 3 cycles"},
 		{name: "below the threshold", base: held{}, settled: []held{{1: 1000}, {1: 2000}, {1: 3000}}, want: report.Clean, says: "3000 B retained"},
@@ -60,6 +61,12 @@ func TestVerdict(t *testing.T) {
 		{name: "free room that grows", base: held{}, settled: []held{{2: 5 * mb}, {2: 10 * mb}}, empty: 10 * mb, want: report.Leak, says: "+5120.0 kB"},
 		{name: "never settled", base: held{}, settled: []held{{}, {}}, notQuiet: "not at rest after 10m0s: bird uses 99 % of a cpu", want: report.Incomplete, says: "cycle 1 never settled (not at rest"},
 		{name: "losses that matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Incomplete, says: "3 returns lost"},
+		{name: "losses that matter together", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: 40 << 10}, {Name: "blocks not kept", Count: 2, Bytes: 40 << 10}}, want: report.Incomplete, says: "3 returns lost, 2 blocks not kept"},
+		{name: "losses beside free room", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, empty: 5 * mb, health: []report.Health{{Name: "returns lost", Count: 1, Bytes: 77}}, want: report.Clean},
+		{name: "losses on top of what is held", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, health: []report.Health{{Name: "returns lost", Count: 1, Bytes: 77}}, want: report.Held},
+		{name: "losses that might make it grow", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, health: []report.Health{{Name: "returns lost", Count: 1, Bytes: mb}}, want: report.Incomplete},
+		{name: "baseline not quiet", base: held{}, baseNotQuiet: "flooding began before it was quiet", settled: []held{{}, {}}, want: report.Incomplete, says: "the baseline was not quiet"},
+		{name: "a leak in spite of the baseline", base: held{}, baseNotQuiet: "x", settled: []held{{2: mb}, {2: 2 * mb}}, want: report.Leak},
 		{name: "losses without a bound", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "events lost", Count: 1, Unbounded: true}}, want: report.Incomplete, says: "1 events lost"},
 		{name: "losses too small to matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: 100}}, want: report.Clean},
 		{name: "harmless losses", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "frees of blocks never seen", Count: 9, Unbounded: true, Harmless: true}}, want: report.Clean},
@@ -69,7 +76,7 @@ func TestVerdict(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stacks := make(stacksOf)
-			res := &report.Result{Health: c.health, Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(c.base, 0), Routes: 7}}}
+			res := &report.Result{Health: c.health, Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(c.base, 0), Incomplete: c.baseNotQuiet, Routes: 7}}}
 			for i, h := range c.settled {
 				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: stacks.heap(h, c.empty), Incomplete: c.notQuiet, Routes: 7})
 			}

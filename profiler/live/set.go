@@ -17,7 +17,7 @@ import (
 	"leakprof/bpf"
 )
 
-// Block is a live block of the C library's heap.
+// Block is a live block of the C library's heap, or a page of BIRD's.
 type Block struct {
 	Address  uint64
 	Size     uint64 // as asked for, bytes
@@ -48,7 +48,9 @@ type Snapshot struct {
 	// came or went meanwhile, 0 for an exact snapshot.
 	Counters bpf.Counters
 	Moved    uint64
-	Hits     map[string]bpf.Hits
+	// MovedBytes is how much they are.
+	MovedBytes uint64
+	Hits       map[string]bpf.Hits
 }
 
 // Bytes is the sum of the blocks' sizes.
@@ -80,6 +82,8 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 	}
 	s.Moved = s.Counters[bpf.AllocatedObjects] - before[bpf.AllocatedObjects] +
 		s.Counters[bpf.FreedObjects] - before[bpf.FreedObjects]
+	s.MovedBytes = s.Counters[bpf.AllocatedBytes] - before[bpf.AllocatedBytes] +
+		s.Counters[bpf.FreedBytes] - before[bpf.FreedBytes]
 	return s, nil
 }
 

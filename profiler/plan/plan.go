@@ -141,10 +141,10 @@ func New(p *target.Process, modules []*target.Module) (*Plan, error) {
 }
 
 // NewForFile plans what lies in a program itself, without a process.
-func NewForFile(exe *target.Module) (*Plan, error) {
+func NewForFile(exe *target.Module) *Plan {
 	plan := &Plan{NotCovered: []string{"blocks of the C library's heap: which library that is, only the process tells"}}
 	plan.addProgram(exe)
-	return plan, nil
+	return plan
 }
 
 // addProgram plans the probes in BIRD's own code.

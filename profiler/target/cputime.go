@@ -45,3 +45,12 @@ func (p *Process) CPUWait() (time.Duration, error) {
 	}
 	return total, nil
 }
+
+// Threads counts the process's threads.
+func (p *Process) Threads() (int, error) {
+	all, err := os.ReadDir(p.path("task"))
+	if err != nil {
+		return 0, fmt.Errorf("count threads of process %d: %w", p.PID, err)
+	}
+	return len(all), nil
+}

@@ -180,6 +180,15 @@ func (p *Process) CommandLine() ([]string, error) {
 // Root returns a path under which the process's own file system root is seen.
 func (p *Process) Root() string { return p.path("root") }
 
+// Directory returns a path under which the process's file name is seen: its
+// root for an absolute one, else its working directory.
+func (p *Process) Directory(name string) string {
+	if filepath.IsAbs(name) {
+		return p.Root()
+	}
+	return p.path("cwd")
+}
+
 // String returns the C string at addr, of at most limit bytes, and false if
 // there is none.
 func (p *Process) String(addr uint64, limit int) (string, bool) {
