@@ -321,9 +321,6 @@ func (p *Programs) attachGroup(pid int, g *group) error {
 	return nil
 }
 
-// Multi says whether the probes are uprobe_multi links.
-func (p *Programs) Multi() bool { return p.multi }
-
 // SetAreas replaces the executable areas by which stacks are walked, after
 // the target has mapped another library.
 func (p *Programs) SetAreas(areas []Area) error { return p.tables.set(areas) }

@@ -16,7 +16,6 @@ import (
 	"leakprof/profiler/live"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
-	"leakprof/profiler/unwind"
 )
 
 // Options say what to follow and how.
@@ -47,7 +46,8 @@ type Profiler struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 
-	refreshing sync.Mutex // held while unwinder's areas go to programs
+	refreshing  sync.Mutex // held while unwinder's areas go to programs
+	undelivered bool       // areas that the kernel has not taken yet
 }
 
 // Attach probes the process. Until it returns, events may be lost without a
@@ -120,19 +120,21 @@ func (p *Profiler) refresh() error {
 	p.refreshing.Lock()
 	defer p.refreshing.Unlock()
 	changed, err := p.unwinder.refresh()
-	if err != nil || !changed {
+	if err != nil || !changed && !p.undelivered {
 		return err
 	}
-	return p.programs.SetAreas(p.unwinder.areas())
+	// What the kernel has not taken is tried again the next time.
+	err = p.programs.SetAreas(p.unwinder.areas())
+	p.undelivered = err != nil
+	return err
 }
 
-// Snapshot reads the live set while the process runs on, and tells what each
-// block is where the process is a BIRD.
+// Snapshot reads the live set while the process runs on.
 func (p *Profiler) Snapshot() (*live.Snapshot, error) {
-	if p.Process.Alive() {
-		if err := p.refresh(); err != nil && p.Process.Alive() {
-			return nil, err
-		}
+	if err := p.refresh(); err != nil && p.Process.Alive() {
+		// Stacks through a new library are cut, and counted; the live set is
+		// as good as before.
+		p.unwinder.note(err)
 	}
 	return live.Read(p.programs)
 }
@@ -150,7 +152,11 @@ func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits(
 func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
 
 // LeftOut is how many executable areas have no unwind rows in the kernel.
-func (p *Profiler) LeftOut() int { return p.programs.LeftOut() }
+func (p *Profiler) LeftOut() int {
+	p.refreshing.Lock()
+	defer p.refreshing.Unlock()
+	return p.programs.LeftOut()
+}
 
 // Modules are the ELF files that the process has or had mapped executable,
 // the program itself first.
@@ -159,9 +165,6 @@ func (p *Profiler) Modules() []*target.Module { return p.unwinder.Modules() }
 // Unreadable says which of them have no unwind rows, and why: stacks through
 // them are cut.
 func (p *Profiler) Unreadable() []error { return p.unwinder.Unreadable() }
-
-// UnwindStats returns what was read of a module's unwind information.
-func (p *Profiler) UnwindStats(m *target.Module) unwind.Stats { return p.unwinder.stats(m) }
 
 // Detach removes the probes; snapshots can still be taken.
 func (p *Profiler) Detach() error {

@@ -125,13 +125,16 @@ func (u *unwinder) Unreadable() []error {
 	return append([]error(nil), u.unreadable...)
 }
 
-func (u *unwinder) stats(m *target.Module) unwind.Stats {
+// note adds an error that stacks through some file suffer from, once.
+func (u *unwinder) note(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if t := u.tables[m]; t != nil {
-		return t.Stats
+	for _, known := range u.unreadable {
+		if known.Error() == err.Error() {
+			return
+		}
 	}
-	return unwind.Stats{}
+	u.unreadable = append(u.unreadable, err)
 }
 
 func (u *unwinder) close() error {

@@ -82,7 +82,8 @@ type MemoryLine struct {
 type Cycle struct {
 	Number   int
 	Retained []attribution.Retained // against the cycle before
-	// Bytes and Objects are net sums over all stacks that grew.
+	// Bytes and Objects are how much more was live than at the end of the
+	// cycle before, over all stacks, those that shrank too.
 	Bytes, Objects int64
 }
 

@@ -7,7 +7,6 @@ package target
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -153,19 +152,6 @@ func (p *Process) ReadBatch(addrs []uint64, size int) (data []byte, ok []bool, e
 		}
 	}
 	return data, ok, nil
-}
-
-// Auxv returns the process's auxiliary vector (getauxval(3)) by type.
-func (p *Process) Auxv() (map[uint64]uint64, error) {
-	b, err := os.ReadFile(p.path("auxv"))
-	if err != nil {
-		return nil, fmt.Errorf("read auxiliary vector: %w", err)
-	}
-	aux := make(map[uint64]uint64)
-	for ; len(b) >= 16; b = b[16:] {
-		aux[binary.LittleEndian.Uint64(b)] = binary.LittleEndian.Uint64(b[8:])
-	}
-	return aux, nil
 }
 
 // CommandLine returns the process's arguments, the program's name first.
