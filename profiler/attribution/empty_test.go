@@ -4,6 +4,7 @@ package attribution
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -83,6 +84,7 @@ func TestEmptyBytes(t *testing.T) {
 
 func TestGrown(t *testing.T) {
 	a, b, c := &Stack{Key: 1}, &Stack{Key: 2}, &Stack{Key: 3}
+	d := &Stack{Key: 4}
 	from := &Heap{Samples: []Sample{
 		// Before, the tree could not be read: page, and no pool.
 		{Stack: a, Allocator: AllocatorPage, Objects: 5, Bytes: 500, Empty: 100},
@@ -94,10 +96,15 @@ func TestGrown(t *testing.T) {
 		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/y", Mark: 2, Objects: 3, Bytes: 300, Empty: 80},
 		{Stack: b, Allocator: "mb", Objects: 1, Bytes: 10},
 		{Stack: c, Allocator: "mb", Mark: 3, Objects: 1, Bytes: 10},
+		// So many blocks are no arrays, empty or not.
+		{Stack: d, Allocator: "mb", Mark: 3, Objects: arrayBlocks + 1, Bytes: 200, Empty: 150},
 	}}
 	got := Grown(from, to)
-	want := Retained{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Objects: 3, Bytes: 300, Empty: 60}
-	if len(got) != 1 || got[0] != want {
-		t.Errorf("got %+v, want only %+v: net per stack", got, want)
+	want := []Retained{
+		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Objects: 3, Bytes: 300, Empty: 60},
+		{Stack: d, Allocator: "mb", Objects: arrayBlocks + 1, Bytes: 200},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v: net per stack", got, want)
 	}
 }

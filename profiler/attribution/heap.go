@@ -120,6 +120,11 @@ type Retained struct {
 	Empty int64
 }
 
+// arrayBlocks is how many blocks of one stack can be arrays that BIRD keeps for
+// the next flood: one for each table or channel. More of them are not kept but
+// pile up, and that a lost buffer was mostly empty does not excuse it.
+const arrayBlocks = 16
+
 // Grown compares two snapshots of one run per stack and returns what grew,
 // largest first. The comparison is net: what was freed and built anew at the
 // same place is not retained.
@@ -151,6 +156,9 @@ func Grown(from, to *Heap) []Retained {
 	for _, r := range sums {
 		if r.Bytes > 0 {
 			r.Empty = min(max(r.Empty, 0), r.Bytes)
+			if r.Objects > arrayBlocks {
+				r.Empty = 0
+			}
 			grown = append(grown, r.Retained)
 		}
 	}
