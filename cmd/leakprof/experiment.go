@@ -35,7 +35,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	flags.DurationVar(&f.settle, "settle", settle, "how long things must be quiet before a look, and as long again before the second")
 	flags.DurationVar(&f.limit, "limit", 0, "how long a phase may take to come to rest (default: no limit; in the lab 10m)")
 	flags.IntVar(&f.cycles, "cycles", cycles, "end after `N` cycles of sessions up and down; 0: when interrupted")
-	f.threshold = 64 << 10
+	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
 	f.failOn = -1
 	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
