@@ -12,11 +12,12 @@ import (
 )
 
 // floodClock measures who is busy during a flood: BIRD, or we who send the
-// routes and take the BMP messages. It runs from the first session coming up
-// until BIRD has no more work; that all is written says little, for the
-// kernel's socket buffers take a good part of a flood.
+// routes and take the BMP messages. It runs while BIRD works, not while
+// sessions come up; that all is written says little, for the kernel's socket
+// buffers take a good part of a flood.
 type floodClock struct {
-	running            bool
+	running, working   bool
+	asked              bool // things were quiet, and routes are being counted
 	begin, last, until moment
 }
 
@@ -42,11 +43,16 @@ func (f *floodClock) start(r *run, o session.Observation) {
 }
 
 func (f *floodClock) observe(r *run, o session.Observation) {
-	if !f.running {
+	// What BIRD does to answer us is no part of the flood.
+	f.asked = f.asked || f.working && r.machine.WantsRoutes()
+	if !f.running || f.asked {
 		return
 	}
 	now := r.moment(o.Time, o.CPU)
 	if float64(now.bird-f.last.bird) > busyShare*float64(now.at.Sub(f.last.at)) {
+		if !f.working {
+			f.working, f.begin = true, f.last
+		}
 		f.until = now
 	}
 	f.last = now
