@@ -43,14 +43,14 @@ func (p *Plan) addPages(exe *target.Module) (why string) {
 // by the structure of the code.
 func pageSites(exe *target.Module) ([]Site, error) {
 	sites, err := pagesBySymbol(exe)
-	if errors.Is(err, errNoNames) {
-		if found, errStructure := pagesByStructure(exe); errStructure == nil {
-			return found, nil
-		} else {
-			return nil, fmt.Errorf("%w, and by its structure: %w", err, errStructure)
-		}
+	if !errors.Is(err, errNoNames) {
+		return sites, err
 	}
-	return sites, err
+	sites, errStructure := pagesByStructure(exe)
+	if errStructure != nil {
+		return nil, fmt.Errorf("%w, and by its structure: %w", err, errStructure)
+	}
+	return sites, nil
 }
 
 // errNoNames says that a file has no symbols or no DWARF.

@@ -21,7 +21,7 @@ import (
 )
 
 // birds returns the BIRDs to try: those of scripts/bird-root, and any given in
-// LEAKPROF_BIRDS, separated by colons.
+// LEAKPROF_BIRD_PATHS, separated by colons.
 func birds(t *testing.T) map[string]*lab.Binary {
 	t.Helper()
 	all := make(map[string]*lab.Binary)
@@ -35,7 +35,7 @@ func birds(t *testing.T) map[string]*lab.Binary {
 		}
 		all[root] = findBird(t, path)
 	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRDS")) {
+	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
 		all[filepath.Base(filepath.Dir(path))] = findBird(t, path)
 	}
 	return all
