@@ -18,28 +18,15 @@ import (
 
 // frozen walks while all threads of the process are stopped, for o.Freeze at
 // most in all.
-func (r *reader) frozen(pid int, o Options) (*Tree, error) {
+func (r *Reader) frozen(o Options) (*Tree, error) {
 	// Beside BIRD first, for what a stop would do to it.
-	t, err := r.quiet(o.Walks)
-	if err != nil {
+	if _, err := r.quiet(o.Walks); err != nil {
 		return nil, fmt.Errorf("see whether BIRD can be stopped: %w", err)
 	}
-	if t.runsBFD() {
-		return nil, fmt.Errorf("stop BIRD: %w", ErrBFD)
-	}
-	if r.fastest > o.Freeze {
-		return nil, fmt.Errorf("stop BIRD: reading takes %v, longer than the %v allowed", r.fastest.Round(time.Millisecond), o.Freeze)
-	}
-	gcMutex.Lock()
-	defer gcMutex.Unlock()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no pause of ours in BIRD's
-	deadline := r.deadline
-	defer func() { r.deadline = deadline }()
 	var stopped time.Duration
 	for range o.Walks {
 		var t *Tree
-		lasted, err := whileStopped(pid, o.Freeze-stopped, func(end time.Time) (err error) {
-			r.deadline = end
+		lasted, err := r.WhileStopped(o.Freeze-stopped, func(time.Time) (err error) {
 			t, err = r.walk()
 			return err
 		})
@@ -57,6 +44,31 @@ func (r *reader) frozen(pid int, o Options) (*Tree, error) {
 		r.lastTorn = err // stopped in the middle of a change
 	}
 	return nil, r.lastTorn
+}
+
+// WhileStopped calls f while all threads of the process stand still, and says
+// for how long they did: not longer than limit, if f is done by the time it is
+// given; walks end by then on their own. f runs on a thread that goes before
+// others. A walk must have gone before, for what a stop would do to BIRD: it is
+// refused where BFD runs (ErrBFD), and where walks take longer.
+func (r *Reader) WhileStopped(limit time.Duration, f func(end time.Time) error) (lasted time.Duration, err error) {
+	switch {
+	case r.fastest == 0:
+		return 0, errors.New("stop BIRD: its tree has not been read beside it")
+	case r.bfd:
+		return 0, fmt.Errorf("stop BIRD: %w", ErrBFD)
+	case r.fastest > limit:
+		return 0, fmt.Errorf("stop BIRD: reading takes %v, longer than the %v allowed", r.fastest.Round(time.Millisecond), limit)
+	}
+	gcMutex.Lock()
+	defer gcMutex.Unlock()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no pause of ours in BIRD's
+	deadline := r.deadline
+	defer func() { r.deadline, r.stopped = deadline, false }()
+	return whileStopped(r.pid, limit, func(end time.Time) error {
+		r.deadline, r.stopped = end, true
+		return f(end)
+	})
 }
 
 // gcMutex is held while the garbage collector is switched off.

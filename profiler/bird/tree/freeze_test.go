@@ -217,19 +217,22 @@ func TestFreezeLimit(t *testing.T) {
 	m := newImage(bird.BIRD2, 8, 32, 16, longSlabHead)
 	pool := m.linpool(m.root, 1, 0)
 	r := m.reader()
-	if tree, err := r.frozen(pid, Options{Freeze: limit, Walks: 2}); err != nil || tree.Frozen <= 0 {
+	r.pid = pid
+	if tree, err := r.frozen(Options{Freeze: limit, Walks: 2}); err != nil || tree.Frozen <= 0 {
 		t.Fatal(tree, err)
 	}
 	waitUntraced(t, pid)
 
 	m.u64(pool+m.l.first, base/2)
+	m.u64(pool+m.l.current, base/2)
+	m.u64(pool+m.l.ptr, base/2)
 	endless := &endless{image: m, stopped: func() bool {
 		all, traced := threads(t, pid)
 		return all > 0 && traced == all
 	}}
 	r.source = endless
 	begin := time.Now()
-	_, err := r.frozen(pid, Options{Freeze: limit, Walks: 2})
+	_, err := r.frozen(Options{Freeze: limit, Walks: 2})
 	if took := time.Since(begin); !errors.Is(err, errTimeout) || !endless.frozen || took > limit+5*time.Second {
 		t.Errorf("it took %v: %v; stopped: %v", took, err, endless.frozen)
 	}

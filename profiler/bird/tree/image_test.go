@@ -168,6 +168,9 @@ func (m *image) linpool(pool uint64, pages int, used uint64, large ...uint64) ui
 // slab makes a slab of objects, with pages that hold so many of them.
 func (m *image) slab(pool, object, perPage uint64, pages ...uint64) uint64 {
 	at := m.resource(pool, "Slab", m.class("Slab").Size)
+	stride := (object + 7) &^ 7
+	m.u32(at+m.l.objSize, stride)
+	m.u32(at+m.l.headSize, (m.l.SlabHead+bitmapSize(perPage)+15)&^15)
 	m.u32(at+m.l.objsPerSlab, perPage)
 	m.u32(at+m.l.dataSize, object)
 	for _, used := range pages {
@@ -185,6 +188,7 @@ func (m *image) slab(pool, object, perPage uint64, pages ...uint64) uint64 {
 			m.u64(p+24, list)
 		}
 		m.u16(p+m.l.SlabHead-4, used)
+		m.bits(p+m.l.SlabHead, used)
 		if last := m.get(list + 8); last != 0 {
 			m.u64(last+8, p)
 			m.u64(p+16, last)
@@ -194,6 +198,13 @@ func (m *image) slab(pool, object, perPage uint64, pages ...uint64) uint64 {
 		m.u64(list+8, p)
 	}
 	return at
+}
+
+// bits sets the first n bits of a bitmap.
+func (m *image) bits(at, n uint64) {
+	for i := range n {
+		m.data[at-base+i/8] |= 1 << (i % 8)
+	}
 }
 
 // bmp makes a BMP instance with pages that wait.
@@ -249,6 +260,8 @@ func (m *image) islab(pool, object uint64, leaves int) {
 	at := m.resource(pool, "Islab", 80)
 	const perPage, pointers, offset = 10, 100, 2
 	m.u32(at+32, object)
+	m.u32(at+36, (object+15)&^15)
+	m.u16(at+54, 32)
 	m.u32(at+40, perPage)
 	m.u32(at+44, pointers)
 	m.u16(at+52, offset)
@@ -260,13 +273,14 @@ func (m *image) islab(pool, object uint64, leaves int) {
 	for i := range leaves {
 		p := m.alloc(pageSize, pageSize)
 		m.u64(p+16, top)
+		m.bits(p+24, perPage)
 		m.u64(top+24+8*uint64(offset+3*i), p)
 	}
 }
 
 // reader reads the image.
-func (m *image) reader() *reader {
-	r := &reader{bird: &m.bird, root: m.root, variable: func(a uint64) bool { return a >= base && a < base+64 }}
+func (m *image) reader() *Reader {
+	r := &Reader{bird: &m.bird, root: m.root, variable: func(a uint64) bool { return a >= base && a < base+64 }}
 	r.source, r.deadline = m, time.Now().Add(time.Minute)
 	return r
 }

@@ -20,15 +20,6 @@ type block struct {
 	large bool // a linpool's large chunk
 }
 
-// page is a page of alloc_page's.
-type page struct {
-	addr, owner uint64
-	node        uint32
-	object      uint32
-	class       uint16
-	used        uint16
-}
-
 // Block is a block that BIRD had from malloc, beginning with a resource's
 // header, or a large chunk of a linpool.
 type Block struct {
@@ -40,18 +31,6 @@ type Block struct {
 	Payload uint64
 	Class   string // of the resource; "LinPool" for a large chunk
 	Pool    *Node  // that it is in; a pool's own block is in that pool
-}
-
-// Page is a page that BIRD had from alloc_page, and that a resource holds.
-type Page struct {
-	Address uint64
-	// Owner is the resource that holds it, Class its class.
-	Owner uint64
-	Class string
-	Pool  *Node
-	// Used is how many objects of ObjectSize bytes a slab's page holds; both are
-	// 0 for a page without objects of one size.
-	Used, ObjectSize int
 }
 
 // Blocks returns the blocks of all resources except for root_pool, which is a
@@ -78,21 +57,6 @@ func (t *Tree) block(b block) Block {
 	return out
 }
 
-// Pages returns the pages of slabs, linpools, journals and send queues.
-func (t *Tree) Pages() iter.Seq[Page] {
-	return func(yield func(Page) bool) {
-		for _, p := range t.pages {
-			if !yield(t.page(p)) {
-				return
-			}
-		}
-	}
-}
-
-func (t *Tree) page(p page) Page {
-	return Page{Address: p.addr, Owner: p.owner, Class: t.class[p.class], Pool: t.nodes[p.node], Used: int(p.used), ObjectSize: int(p.object)}
-}
-
 // index finds blocks and pages by their addresses.
 type index struct {
 	once   sync.Once
@@ -116,19 +80,36 @@ func (t *Tree) sorted() *index {
 // sorts everything.
 func (t *Tree) PoolOf(address uint64) (path, class string, ok bool) {
 	x := t.sorted()
-	if i, found := slices.BinarySearchFunc(x.pages, address&^(pageSize-1), func(p page, a uint64) int { return cmp.Compare(p.addr, a) }); found {
-		p := x.pages[i]
+	if p, found := x.page(address); found {
 		return t.nodes[p.node].path, t.class[p.class], true
 	}
-	i, found := slices.BinarySearchFunc(x.blocks, address, func(b block, a uint64) int { return cmp.Compare(b.addr, a) })
+	stored, found := x.block(address)
 	if !found {
-		if i--; i < 0 {
-			return "", "", false
-		}
+		return "", "", false
 	}
-	b := t.block(x.blocks[i])
+	b := t.block(stored)
 	if address-b.Address >= max(b.Bytes, 1) {
 		return "", "", false
 	}
 	return b.Pool.path, b.Class, true
+}
+
+// page returns the page that the address is in.
+func (x *index) page(address uint64) (page, bool) {
+	i, found := slices.BinarySearchFunc(x.pages, address&^(pageSize-1), func(p page, a uint64) int { return cmp.Compare(p.addr, a) })
+	if !found {
+		return page{}, false
+	}
+	return x.pages[i], true
+}
+
+// block returns the last block that begins at the address or before it.
+func (x *index) block(address uint64) (block, bool) {
+	i, found := slices.BinarySearchFunc(x.blocks, address, func(b block, a uint64) int { return cmp.Compare(b.addr, a) })
+	if !found {
+		if i--; i < 0 {
+			return block{}, false
+		}
+	}
+	return x.blocks[i], true
 }

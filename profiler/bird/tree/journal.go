@@ -38,7 +38,8 @@ func (w *walker) routingTable(c *class, addr uint64) (size, error) {
 	return sum, nil
 }
 
-// journalHead is sizeof(struct lfjour_block): a list node, a number, a flag.
+// journalHead is sizeof(struct lfjour_block): a list node, the number of items
+// in it, a flag.
 const journalHead = 32
 
 // isJournal tells a struct lfjour by a number of items that is what fits into a
@@ -53,15 +54,17 @@ func isJournal(j words) bool {
 
 // journal counts a journal's pages, a typed list at address list, and items.
 func (w *walker) journal(c *class, table, list uint64, j words) (size, error) {
-	item, last, firstItem, next := j.u32(16), j.u64(32), j.u64(40), j.u64(56)
+	item, items, last, firstItem, next := j.u32(16), j.u32(20), j.u64(32), j.u64(40), j.u64(56)
 	var pages, prev uint64
-	err := w.chain(j.u64(24), 0, 24, func(at uint64, block words) error {
+	err := w.chain(j.u64(24), 0, 28, func(at uint64, block words) error {
 		if !isPage(at) || block.u64(8) != prev || block.u64(16) != list {
 			return fmt.Errorf("journal's page at 0x%x is not linked where it should be: %w", at, ErrTorn)
 		}
 		pages++
 		prev = at
-		return w.page(at, c, table, 0, 0)
+		// Items fill the page from its head on; those that are done with stay.
+		full := journalHead + items*item
+		return w.page(page{addr: at, owner: table, class: c.index, free: uint16(full - min(full, journalHead+block.u32(24)*item))})
 	})
 	if err != nil {
 		return size{}, err

@@ -38,7 +38,7 @@ type Layout struct {
 	// struct linpool (lib/mempool.c)
 	ptr, first, current, firstLarge, totalLarge uint64
 	// struct slab (lib/slab.c)
-	objsPerSlab, emptyHeads, dataSize, slabLists uint64
+	objSize, headSize, objsPerSlab, emptyHeads, dataSize, slabLists uint64
 }
 
 // layoutOf returns what all versions of the generation have in common.
@@ -49,7 +49,7 @@ func layoutOf(g bird.Generation) Layout {
 		inside: 24, poolName: 48, poolSize: 56,
 		mblockSize: 24,
 		ptr:        24, first: 40, current: 48, firstLarge: 56, totalLarge: 68,
-		objsPerSlab: 36, emptyHeads: 40, dataSize: 44, slabLists: 48,
+		objSize: 24, headSize: 28, objsPerSlab: 36, emptyHeads: 40, dataSize: 44, slabLists: 48,
 	}
 	if g == bird.BIRD3 {
 		l.MblockHeader, l.ChunkHeader, l.SlabHead = 0, 16, 36
@@ -57,7 +57,7 @@ func layoutOf(g bird.Generation) Layout {
 		l.inside, l.poolName, l.poolSize = 32, 56, 64
 		l.mblockSize = 32
 		l.ptr, l.first, l.current, l.firstLarge, l.totalLarge = 32, 48, 56, 64, 84
-		l.objsPerSlab, l.emptyHeads, l.dataSize, l.slabLists = 44, 48, 52, 56
+		l.objSize, l.headSize, l.objsPerSlab, l.emptyHeads, l.dataSize, l.slabLists = 32, 36, 44, 48, 52, 56
 	}
 	return l
 }

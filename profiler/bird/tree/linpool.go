@@ -22,13 +22,30 @@ func (w *walker) linpool(c *class, addr uint64) (size, error) {
 	back := func(chunk words) bool {
 		return w.l.Generation != bird.BIRD3 || chunk.u64(8) == addr
 	}
+	ptr, current := buf.u64(w.l.ptr), buf.u64(w.l.current)
+	// Chunks behind the current one wait for its being full (BIRD 2 keeps them
+	// in lp_restore); how full those before it were is not kept.
+	behind := current == 0
 	err := w.chain(buf.u64(w.l.first), 0, 16, func(at uint64, chunk words) error {
 		if at%pageSize != 0 || !back(chunk) {
 			return fmt.Errorf("chunk at 0x%x is none: %w", at, ErrTorn)
 		}
+		p := page{addr: at, owner: addr, class: c.index}
+		switch {
+		case behind:
+			p.free = pageSize
+		case at == current:
+			if ptr < at || ptr > at+pageSize {
+				return fmt.Errorf("next free byte 0x%x is not in chunk 0x%x: %w", ptr, at, ErrTorn)
+			}
+			behind, p.free = true, uint16(at+pageSize-ptr)
+		}
 		n.pages++
-		return w.page(at, c, addr, 0, 0)
+		return w.page(p)
 	})
+	if err == nil && !behind {
+		err = fmt.Errorf("chunk at 0x%x is not in its list: %w", current, ErrTorn)
+	}
 	if err != nil {
 		return size{}, err
 	}
@@ -52,8 +69,9 @@ func (w *walker) linpool(c *class, addr uint64) (size, error) {
 			b.bytes = uint32(total)
 		}
 		w.t.blocks = append(w.t.blocks, b)
+		w.mix(at)
 	}
-	if ptr, current := buf.u64(w.l.ptr), buf.u64(w.l.current); current != 0 && ptr > current && ptr-current < w.narrowest {
+	if current != 0 && ptr > current && ptr-current < w.narrowest {
 		w.narrowest = ptr - current
 	}
 	w.chunks = append(w.chunks, n)
@@ -86,16 +104,5 @@ func (w *walker) chain(first, next uint64, length int, f func(at uint64, element
 			return err
 		}
 	}
-	return nil
-}
-
-// page keeps a page of the resource owner, with used objects of the given
-// size in it, or 0 where there are none to count.
-func (w *walker) page(at uint64, c *class, owner, used, object uint64) error {
-	if len(w.t.pages) == maxPages {
-		return fmt.Errorf("more than %d pages: %w", maxPages, ErrTorn)
-	}
-	w.t.pages = append(w.t.pages, page{addr: at, owner: owner, class: c.index, node: w.at.index, used: uint16(used), object: uint32(object)})
-	w.mix(at)
 	return nil
 }

@@ -12,7 +12,9 @@ import (
 // end of struct mslab: the page of pointers to what each thread counts, freed
 // pages, freed objects, pages, objects.
 func (w *walker) mslab(c *class, addr uint64) (size, error) {
-	const object, full, partial = 0, 32, 24 // behind the header: data_size, full_heads, partial_heads
+	// Behind the header: data_size, obj_size, head_size, objs_per_slab,
+	// partial_heads, full_heads.
+	const object, stride, head, perPage, partial, full = 0, 4, 8, 16, 24, 32
 	if c.Size < w.l.header+80 {
 		return size{}, errShape
 	}
@@ -24,7 +26,14 @@ func (w *walker) mslab(c *class, addr uint64) (size, error) {
 	if threads == 0 || threads%pageSize != 0 {
 		return size{}, errShape
 	}
-	if err := w.page(threads, c, addr, 0, 0); err != nil {
+	h := w.l.header
+	data := buf.u32(h + object)
+	shape, err := w.shape(data, buf.u32(h+stride), buf.u32(h+head), buf.u32(h+perPage))
+	if err != nil {
+		return size{}, err
+	}
+	pagesOf := page{owner: addr, class: c.index, shape: shape}
+	if err := w.page(page{addr: threads, owner: addr, class: c.index}); err != nil {
 		return size{}, err
 	}
 	pages, objects := buf.u64(c.Size-16)-buf.u64(c.Size-32), buf.u64(c.Size-8)-buf.u64(c.Size-24)
@@ -32,28 +41,28 @@ func (w *walker) mslab(c *class, addr uint64) (size, error) {
 	if err := w.read(threads, infos); err != nil {
 		return size{}, err
 	}
-	data := buf.u32(w.l.header + object)
+	bitmap := bitmapSize(buf.u32(h + perPage))
 	for i := uint64(0); i < pageSize; i += 8 {
 		at := infos.u64(i)
 		if at == 0 {
 			continue
 		}
 		// struct msl_per_thread_info: two numbers, the page that the thread
-		// allocates from, its pages, its objects, those it freed.
-		info := make(words, 40)
+		// allocates from, its pages, its objects, those it freed, a bitmap.
+		info := make(words, 40+bitmap)
 		if err := w.read(at, info); err != nil {
 			return size{}, err
 		}
 		pages += info.u64(16)
 		objects += info.u64(24) - info.u64(32)
 		if head := info.u64(8); head != 0 {
-			if err := w.mslabPages(c, addr, head, data, true); err != nil {
+			if err := w.mslabPages(pagesOf, head, info[40:]); err != nil {
 				return size{}, err
 			}
 		}
 	}
 	for _, list := range []uint64{partial, full} {
-		if err := w.mslabPages(c, addr, buf.u64(w.l.header+list), data, false); err != nil {
+		if err := w.mslabPages(pagesOf, buf.u64(h+list), nil); err != nil {
 			return size{}, err
 		}
 	}
@@ -67,18 +76,36 @@ func (w *walker) mslab(c *class, addr uint64) (size, error) {
 var errDone = errors.New("done")
 
 // mslabPages keeps the pages of a list that ends in a head of the program's
-// own, or one page only. struct msl_head: mslab, next, a number of objects
-// (16 bits), a state.
-func (w *walker) mslabPages(c *class, slab, first, object uint64, one bool) error {
+// own, or the one page that a thread with the bitmap local allocates from.
+// struct msl_head: mslab, next, a number of objects (16 bits), a state, a
+// bitmap.
+//
+// A thread marks all objects of its page as used in the page's bitmap, and as
+// it hands them out in its own; who frees one clears the page's bit only. So
+// those in use are in both (msl_alloc_from_page, msl_refresh_bitfield).
+func (w *walker) mslabPages(p page, first uint64, local words) error {
 	const end = 0xd0 // slh_dummy
-	err := w.chain(first, 8, 24, func(at uint64, head words) error {
+	const bits = 20
+	length := bits + bitmapSize(uint64(w.t.shapes[p.shape].capacity))
+	err := w.chain(first, 8, int(length), func(at uint64, head words) error {
 		if head[18] == end {
 			return errDone
 		}
-		if at%pageSize != 0 || head.u64(0) != slab {
+		if at%pageSize != 0 || head.u64(0) != p.owner {
 			return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
 		}
-		if err := w.page(at, c, slab, head.u16(16), object); err != nil || !one {
+		p.addr = at
+		used := head.u16(16)
+		if local == nil {
+			return w.objects(p, used, head[bits:])
+		}
+		if n := w.popcount(p, head[bits:]); n != used {
+			return fmt.Errorf("page at 0x%x has %d objects of %d: %w", at, n, used, ErrTorn)
+		}
+		for i := range local {
+			head[bits+i] &= local[i]
+		}
+		if err := w.objects(p, w.popcount(p, head[bits:]), head[bits:]); err != nil {
 			return err
 		}
 		return errDone
@@ -100,7 +127,12 @@ func (w *walker) islab(c *class, addr uint64) (size, error) {
 	eff := objects * object
 	if root := buf.u64(64); root != 0 {
 		before := len(w.t.pages)
-		if err := w.islabPages(islab{c, addr, object, buf.u32(40), buf.u32(44), buf.u16(52), make(map[uint64]bool)}, root, 0); err != nil {
+		shape, err := w.shape(object, buf.u32(36), buf.u16(54), buf.u32(40))
+		if err != nil {
+			return size{}, err
+		}
+		l := islab{page{owner: addr, class: c.index, shape: shape}, buf.u32(40), buf.u32(44), buf.u16(52), make(map[uint64]bool)}
+		if err := w.islabPages(l, root, 0); err != nil {
 			return size{}, err
 		}
 		if n := uint64(len(w.t.pages) - before); n != pages {
@@ -115,10 +147,8 @@ func (w *walker) islab(c *class, addr uint64) (size, error) {
 
 // islab is what the pages of an islab have in common.
 type islab struct {
-	class    *class
-	addr     uint64
-	object   uint64 // bytes of an object
-	objects  uint64 // that fit into a page
+	page     page   // a leaf, without its address
+	objects  uint64 // that fit into a leaf
 	pointers uint64 // that fit into a page
 	offset   uint64 // of the first pointer, words behind the head
 	seen     map[uint64]bool
@@ -143,9 +173,10 @@ func (w *walker) islabPages(l islab, at, parent uint64) error {
 		return fmt.Errorf("page at 0x%x is not linked where it should be: %w", at, ErrTorn)
 	}
 	if level == 0 {
-		return w.page(at, l.class, l.addr, l.objects-min(l.objects, s.u16(4)), l.object)
+		l.page.addr = at
+		return w.objects(l.page, l.objects-min(l.objects, s.u16(4)), s[head:])
 	}
-	if err := w.page(at, l.class, l.addr, 0, 0); err != nil {
+	if err := w.page(page{addr: at, owner: l.page.owner, class: l.page.class}); err != nil {
 		return err
 	}
 	for i := range l.pointers {

@@ -20,23 +20,21 @@ func (w *walker) slab(c *class, addr uint64) (size, error) {
 		return size{}, err
 	}
 	perPage, object := buf.u32(w.l.objsPerSlab), buf.u32(w.l.dataSize)
-	if perPage == 0 || perPage*max(object, 1) > pageSize {
-		return size{}, fmt.Errorf("%d objects of %d bytes per page: %w", perPage, object, ErrTorn)
+	shape, err := w.shape(object, buf.u32(w.l.objSize), buf.u32(w.l.headSize), perPage)
+	if err != nil {
+		return size{}, err
 	}
 	var items, pages uint64
 	const empty, full = 0, 2
 	for i := range uint64(3) {
 		list := w.l.slabLists + i*16
-		n, err := w.slabPages(addr, addr+list, buf.u64(list), buf.u64(list+8), func(at, used uint64) error {
-			switch {
-			case i == empty:
-				used = 0
-			case used > perPage || i == full && used != perPage:
+		n, err := w.slabPages(addr, perPage, addr+list, buf.u64(list), buf.u64(list+8), func(at uint64, head words) error {
+			used := head.u16(w.l.SlabHead - 4)
+			if i == empty && used != 0 || i == full && used != perPage {
 				return fmt.Errorf("page at 0x%x has %d objects of %d: %w", at, used, perPage, ErrTorn)
 			}
 			items += used
-			w.mix(used)
-			return w.page(at, c, addr, used, object)
+			return w.objects(page{addr: at, owner: addr, class: c.index, shape: shape}, used, head[w.l.SlabHead:])
 		})
 		if err != nil {
 			return size{}, err
@@ -51,9 +49,9 @@ func (w *walker) slab(c *class, addr uint64) (size, error) {
 }
 
 // slabPages walks one list of a slab's pages, a typed list (lib/tlists.h), and
-// calls f with each page's address and number of objects in use.
-func (w *walker) slabPages(slab, list, first, last uint64, f func(at, used uint64) error) (n uint64, err error) {
-	head := make(words, 40)
+// calls f with each page's address and head, its bitmap included.
+func (w *walker) slabPages(slab, perPage, list, first, last uint64, f func(at uint64, head words) error) (n uint64, err error) {
+	head := make(words, longSlabHead+bitmapSize(perPage))
 	prev := uint64(0)
 	for at := first; at != 0; prev, at = at, head.u64(8) {
 		if at%pageSize != 0 {
@@ -78,7 +76,7 @@ func (w *walker) slabPages(slab, list, first, last uint64, f func(at, used uint6
 		if n++; n > maxPages {
 			return 0, fmt.Errorf("more than %d pages: %w", maxPages, ErrTorn)
 		}
-		if err := f(at, head.u16(w.l.SlabHead-4)); err != nil {
+		if err := f(at, head); err != nil {
 			return 0, err
 		}
 	}

@@ -27,12 +27,12 @@ func (w *walker) bmpBuffers(c *class, addr uint64) (size, error) {
 			continue
 		}
 		var n, end uint64
-		err := w.chain(first, 0, 16, func(page uint64, _ words) error {
-			if n++; !isPage(page) || n > number {
-				return fmt.Errorf("page at 0x%x is none: %w", page, ErrTorn)
+		err := w.chain(first, 0, 16, func(at uint64, b words) error {
+			if n++; !isPage(at) || n > number {
+				return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
 			}
-			end = page
-			return w.page(page, c, addr, 0, 0)
+			end = at
+			return w.page(page{addr: at, owner: addr, class: c.index, free: roomTo(at, b.u64(8))})
 		})
 		if err != nil {
 			return s, err
@@ -61,12 +61,12 @@ func (w *walker) cliBuffers(c *class, addr uint64) (size, error) {
 		if !isPage(first) || !isPage(owner.u64(at+8)) || !isPage(owner.u64(at+16)) || !w.points(first, 24, first+pageSize) {
 			continue
 		}
-		err := w.chain(first, 0, 32, func(page uint64, b words) error {
-			if !isPage(page) || b.u64(24) != page+pageSize {
-				return fmt.Errorf("page at 0x%x is none: %w", page, ErrTorn)
+		err := w.chain(first, 0, 32, func(at uint64, b words) error {
+			if !isPage(at) || b.u64(24) != at+pageSize {
+				return fmt.Errorf("page at 0x%x is none: %w", at, ErrTorn)
 			}
 			s.effective += pageSize
-			return w.page(page, c, addr, 0, 0)
+			return w.page(page{addr: at, owner: addr, class: c.index, free: roomTo(at, b.u64(8))})
 		})
 		return s, err
 	}
@@ -96,4 +96,13 @@ func isPage(addr uint64) bool { return addr != 0 && addr%pageSize == 0 && addr <
 func (w *walker) points(page, at, least uint64) bool {
 	v, err := w.word(page + at)
 	return err == nil && v >= least && v <= page+pageSize
+}
+
+// roomTo returns what is free in a page whose first free byte is at next, bytes;
+// 0 if that is not in it.
+func roomTo(page, next uint64) uint16 {
+	if next < page || next > page+pageSize {
+		return 0
+	}
+	return uint16(page + pageSize - next)
 }

@@ -12,13 +12,9 @@ package tree
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"leakprof/profiler/bird"
-	"leakprof/profiler/target"
 )
 
 // Node is a pool.
@@ -93,12 +89,18 @@ type Tree struct {
 	Layout      Layout
 	// Warnings are what could not be sized by BIRD's own rules.
 	Warnings []string
+	// Fingerprint stands for all that was read of the tree: every resource, its
+	// size, its pages, the objects in use on them and how full each linpool is.
+	// Trees that differ have different ones, but for a chance of 1 in 2^64.
+	Fingerprint uint64
 
-	nodes  []*Node
-	blocks []block
-	pages  []page
-	class  []string // names, by index
-	lookup index
+	nodes   []*Node
+	blocks  []block
+	pages   []page
+	shapes  []shape  // of pages; the first is of those without
+	bitmaps []uint32 // of pages
+	class   []string // names, by index
+	lookup  index
 }
 
 // Options say how to read.
@@ -119,65 +121,6 @@ var (
 	// short for it.
 	ErrBFD = errors.New("a BFD protocol runs")
 )
-
-// Read reads the tree of the process p, in which b was found.
-func Read(p *target.Process, b *bird.Bird, o Options) (*Tree, error) {
-	start := time.Now()
-	o.Walks = cmp.Or(o.Walks, 6)
-	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
-	root, err := b.Root(p)
-	if err != nil {
-		return nil, fmt.Errorf("read resource tree: %w", err)
-	}
-	r := &reader{bird: b, root: root, variable: b.Variable}
-	r.source, r.deadline = p, start.Add(o.Timeout)
-	var t *Tree
-	if o.Freeze > 0 {
-		t, err = r.frozen(p.PID, o)
-	} else {
-		t, err = r.quiet(o.Walks)
-	}
-	if err != nil {
-		if !p.Alive() {
-			err = target.ErrGone
-		}
-		return nil, fmt.Errorf("read resource tree: %w", err)
-	}
-	t.Duration = time.Since(start)
-	return t, nil
-}
-
-// quiet walks until two walks in a row find the same, at most walks times. The
-// last tree is returned if none do.
-func (r *reader) quiet(walks int) (*Tree, error) {
-	var last *Tree
-	var fingerprint uint64
-	for range walks {
-		t, err := r.walk()
-		switch {
-		case errors.Is(err, ErrTorn):
-			r.lastTorn = err
-			continue
-		case err != nil:
-			return nil, err
-		}
-		t.Consistent = last != nil && r.fingerprint == fingerprint
-		last, fingerprint = t, r.fingerprint
-		if t.Consistent {
-			break
-		}
-	}
-	if last == nil {
-		return nil, r.lastTorn
-	}
-	r.account(last)
-	return last, nil
-}
-
-// account notes what the reading took.
-func (r *reader) account(t *Tree) {
-	t.Walks, t.Torn, t.Reads = r.walks, r.torn, r.reads
-}
 
 // finish sums up from the leaves to the root and names the nodes.
 func (t *Tree) finish() {

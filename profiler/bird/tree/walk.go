@@ -22,6 +22,8 @@ const (
 	// maxName bounds a pool's name, bytes. BIRD's own names of instances have at
 	// most 63.
 	maxName = 255
+	// maxShapes bounds the sizes of objects; BIRD has some dozens.
+	maxShapes = 1 << 15
 )
 
 // size is what a resource counts, bytes (struct resmem).
@@ -50,21 +52,6 @@ var measures = map[string]func(w *walker, c *class, addr uint64) (size, error){
 // errShape says that a class's resources are not of the shape that is known.
 var errShape = errors.New("unknown shape")
 
-// reader reads trees of one process.
-type reader struct {
-	bird *bird.Bird
-	root uint64
-	// variable says whether an address is in the program's data.
-	variable func(addr uint64) bool
-	memory
-
-	walks, torn int
-	lastTorn    error
-	fingerprint uint64        // of the last walk's tree
-	resources   int           // that the last walk came to
-	fastest     time.Duration // of the walks that were not torn
-}
-
 // walker is one walk through the tree.
 type walker struct {
 	*memory
@@ -87,14 +74,14 @@ type walker struct {
 }
 
 // walk walks through the tree once.
-func (r *reader) walk() (*Tree, error) {
+func (r *Reader) walk() (*Tree, error) {
 	start := time.Now()
 	r.walks++
 	r.forget()
 	w := &walker{
 		memory:    &r.memory,
 		variable:  r.variable,
-		t:         &Tree{},
+		t:         &Tree{shapes: make([]shape, 1)},
 		l:         layoutOf(r.bird.Generation),
 		classes:   make(map[uint64]*class, len(r.bird.Classes)),
 		seen:      make(map[uint64]bool),
@@ -122,7 +109,7 @@ func (r *reader) walk() (*Tree, error) {
 	if took := time.Since(start); r.fastest == 0 || took < r.fastest {
 		r.fastest = took
 	}
-	r.fingerprint = w.sum
+	w.t.Fingerprint, r.bfd = w.sum, w.t.runsBFD()
 	return w.t, nil
 }
 
