@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 )
 
@@ -46,7 +47,20 @@ type InlineSite struct {
 	Within     uint64
 	WithinName string
 	What       string // what the instruction does
+	// Register is DWARF's number (System V ABI for x86-64, figure 3.36) of the
+	// register that holds a page given back when a free_page site is reached,
+	// which each run of that copy does once. -1 where that cannot be told.
+	Register int
 }
+
+// accounted are the functions whose copies findInlined knows.
+var accounted = []string{
+	"mb_alloc", "mb_realloc", "ralloc", "rfree", "alloc_page", "free_page", "lp_alloc", "sl_alloc", "msl_alloc",
+}
+
+// Accounts says whether Findings.Inlined tells of the copies of a function, so
+// that none there means that none was seen.
+func Accounts(function string) bool { return slices.Contains(accounted, function) }
 
 // Findings is what a file has of BIRD's allocators.
 type Findings struct {

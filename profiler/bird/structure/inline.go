@@ -2,6 +2,8 @@
 
 package structure
 
+import "golang.org/x/arch/x86/x86asm"
+
 // findInlined accounts for copies of functions: each does a step of the
 // original that nothing else does.
 func (f *finder) findInlined() {
@@ -11,6 +13,7 @@ func (f *finder) findInlined() {
 	f.inlinedFreePage()
 	f.inlinedAllocPage()
 	f.inlinedLinpool()
+	f.inlinedSlabs()
 }
 
 func (f *finder) site(function string, e *event, within uint64, what string) {
@@ -18,7 +21,7 @@ func (f *finder) site(function string, e *event, within uint64, what string) {
 	if name == function {
 		return
 	}
-	f.inlined = append(f.inlined, InlineSite{Function: function, Address: e.pc, Within: within, WithinName: name, What: what})
+	f.inlined = append(f.inlined, InlineSite{Function: function, Address: e.pc, Within: within, WithinName: name, What: what, Register: -1})
 }
 
 // inlinedBlocks finds copies of mb_alloc and ralloc by their store of a class.
@@ -93,18 +96,49 @@ func (f *finder) inlinedFreePage() {
 	for _, fn := range f.functionsAt(f.referencesTo(f.useFake)) {
 		fl := f.flow(fn)
 		// flush_local_pages of BIRD 3 hands a thread's whole list to the common
-		// one, and leaves its own empty: those pages are free already.
-		if fl.some(func(o *event) bool {
-			return o.kind == eventStore && lists[place(o.address)] && o.value.isConstant() && o.value.c == 0
-		}) {
-			continue
+		// one, and leaves its own empty: those pages are free already. Where it
+		// is inlined with free_page, a page is put on the list that it empties.
+		emptied := make(map[placeKey]bool)
+		for _, e := range fl.events {
+			if at := place(e.address); e.kind == eventStore && lists[at] && e.value == constant(0) {
+				emptied[at] = true
+			}
 		}
 		for _, e := range fl.events {
-			if e.kind == eventStore && lists[place(e.address)] && !e.value.isConstant() && f.linked(fl, e.value) {
-				f.site("free_page", e, fn, "makes a page the first or last of the list of free pages")
+			at := place(e.address)
+			if e.kind != eventStore || !lists[at] || len(emptied) > 0 && !emptied[at] || e.value.isConstant() || !f.linked(fl, e.value) {
+				continue
+			}
+			f.site("free_page", e, fn, "makes a page the first or last of the list of free pages")
+			if last := len(f.inlined) - 1; last >= 0 && f.inlined[last].Address == e.pc {
+				f.inlined[last].Register = f.storedRegister(e.pc)
 			}
 		}
 	}
+}
+
+// storedRegister returns DWARF's number of the register that a mov of 8 bytes
+// to memory stores, -1 for any other instruction.
+func (f *finder) storedRegister(pc uint64) int {
+	in := f.decode(pc)
+	if in == nil || in.Op != x86asm.MOV {
+		return -1
+	}
+	_, isMem := in.Args[0].(x86asm.Mem)
+	r, isReg := in.Args[1].(x86asm.Reg)
+	if !isMem || !isReg {
+		return -1
+	}
+	return dwarfRegister(r)
+}
+
+// dwarfRegister returns DWARF's number of a register of 8 bytes, else -1.
+func dwarfRegister(r x86asm.Reg) int {
+	if r < x86asm.RAX || r > x86asm.R15 {
+		return -1
+	}
+	// The instruction set counts rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi.
+	return [...]int{0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15}[r-x86asm.RAX]
 }
 
 // inlinedFallback finds copies of free_page where there is no original to learn
@@ -207,4 +241,45 @@ func (f *finder) bumped(v, m value) bool {
 		}
 	}
 	return false
+}
+
+// inlinedSlabs finds copies of sl_alloc and msl_alloc: a slab is stored at the
+// beginning of a page from alloc_page, and of the page's head is cleared as much
+// as a field of the slab says, or what lies behind the fixed fields of an mslab's.
+func (f *finder) inlinedSlabs() {
+	for _, fn := range f.callersOf(f.addresses("alloc_page")...) {
+		fl := f.flow(fn)
+		for _, e := range fl.events {
+			if !f.calls(e, "alloc_page") {
+				continue
+			}
+			switch slab, whole := f.makesHead(fl, e.result); {
+			case slab.t == nil:
+			case whole:
+				f.site("sl_alloc", e, fn, "makes a page from alloc_page one of a slab")
+			default:
+				f.site("msl_alloc", e, fn, "makes a page from alloc_page one of an mslab")
+			}
+		}
+	}
+}
+
+// makesHead returns the slab that a function stores at the beginning of a page,
+// and whether it clears the page from there, or from behind the beginning. The
+// slab is the zero value if it does not do both.
+func (f *finder) makesHead(fl flow, page value) (slab value, whole bool) {
+	behind := false
+	for _, e := range fl.events {
+		switch {
+		case e.kind == eventStore && e.size == 8 && e.address == page && !e.value.isConstant():
+			slab = e.value
+		case e.kind == eventCall && (e.call.name == "memset" || e.call.name == "__memset_chk") && e.call.args[0].t == page.t:
+			whole = whole || e.call.args[0] == page && !e.call.args[2].isConstant()
+			behind = behind || e.call.args[0].c > 0
+		}
+	}
+	if !whole && !behind {
+		return value{}, false
+	}
+	return slab, whole
 }

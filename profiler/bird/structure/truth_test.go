@@ -122,9 +122,7 @@ func readInlined(data *dwarf.Data, tr *truth) {
 			name = resolve(e)
 			names[origin] = name
 		}
-		switch name {
-		case "mb_alloc", "mb_realloc", "rfree", "free_page", "alloc_page", "lp_alloc", "ralloc":
-		default:
+		if !Accounts(name) {
 			continue
 		}
 		ranges, err := data.Ranges(e)
