@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pagecache
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"leakprof/profiler/target"
+)
+
+// thread is a thread of the process. Thread-local variables lie at fixed
+// offsets from its thread pointer, 0 where that was not found.
+type thread struct {
+	id      int
+	pointer uint64
+}
+
+// threads finds the thread pointers of a process from outside, without tracing
+// it. The C library has a descriptor for each thread, at its thread pointer
+// (struct pthread, nptl/descr.h of glibc). All are in lists whose heads are
+// variables of the library: a node (next, prev), and behind it the thread's id.
+// A descriptor is told by its own address, which it holds at 0 and 16
+// (tcbhead_t, sysdeps/x86_64/nptl/tls.h).
+type threads struct {
+	process *target.Process
+	data    []span // variables of the C library
+	known   map[int]descriptor
+}
+
+// descriptor is where a thread's descriptor is, and where in it the thread's id;
+// 0 where it was not found.
+type descriptor struct{ pointer, id uint64 }
+
+// span is a range of addresses, end exclusive.
+type span struct{ start, end uint64 }
+
+// maxData bounds the variables that are searched, bytes: glibc has 30 kB.
+const maxData = 1 << 20
+
+// newThreads finds where the C library has its variables: in ld.so since glibc
+// 2.34, in libpthread before, in the program where it is linked statically.
+func newThreads(p *target.Process) (*threads, error) {
+	modules, err := p.Modules()
+	if err != nil {
+		return nil, err
+	}
+	t := &threads{process: p}
+	for i, m := range modules {
+		defer m.Close()
+		if i > 0 && !cLibrary(m.Name) {
+			continue
+		}
+		for _, s := range m.ELF.Progs {
+			if s.Type == elf.PT_LOAD && s.Flags&elf.PF_W != 0 && s.Memsz <= maxData {
+				start := m.Bias + s.Vaddr
+				t.data = append(t.data, span{(start + 7) &^ 7, start + s.Memsz})
+			}
+		}
+	}
+	return t, nil
+}
+
+func cLibrary(name string) bool {
+	for _, prefix := range []string{"ld-", "ld.so", "libc.so", "libc-", "libpthread"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// list returns the threads that there are now, in the order of their ids.
+func (t *threads) list() ([]thread, error) {
+	ids, err := t.ids()
+	if err != nil {
+		return nil, err
+	}
+	if !t.current(ids) {
+		if err := t.search(ids); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]thread, len(ids))
+	for i, id := range ids {
+		all[i] = thread{id, t.known[id].pointer}
+	}
+	return all, nil
+}
+
+// current says whether the descriptors of all threads are known, and are those
+// of the threads still.
+func (t *threads) current(ids []int) bool {
+	for _, id := range ids {
+		var own [8]byte
+		var number [4]byte
+		d := t.known[id]
+		if d.pointer == 0 {
+			return false
+		}
+		if _, err := t.process.ReadAt(own[:], int64(d.pointer)); err != nil || binary.LittleEndian.Uint64(own[:]) != d.pointer {
+			return false
+		}
+		if _, err := t.process.ReadAt(number[:], int64(d.id)); err != nil || binary.LittleEndian.Uint32(number[:]) != uint32(id) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *threads) ids() ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(t.process.PID), "task"))
+	if err != nil {
+		return nil, fmt.Errorf("list threads of process %d: %w", t.process.PID, target.ErrGone)
+	}
+	var ids []int
+	for _, e := range entries {
+		if id, err := strconv.Atoi(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// search looks for the descriptors of the threads.
+func (t *threads) search(ids []int) error {
+	t.known = make(map[int]descriptor)
+	for _, id := range ids {
+		t.known[id] = descriptor{}
+	}
+	var nodes []uint64
+	for _, s := range t.data {
+		b := make([]byte, s.end-s.start)
+		n, _ := t.process.ReadAt(b, int64(s.start))
+		for ; n >= 8; b, n = b[8:], n-8 {
+			if w := binary.LittleEndian.Uint64(b); w >= lowest && w%8 == 0 && w < highest {
+				nodes = append(nodes, w)
+			}
+		}
+	}
+	slices.Sort(nodes)
+	nodes = slices.Compact(nodes)
+	seen := make(map[uint64]bool)
+	// Each round goes one step on in the lists.
+	for round := 0; len(nodes) > 0 && round <= len(ids)+1; round++ {
+		next, err := t.step(nodes, seen)
+		if err != nil {
+			return err
+		}
+		nodes = next
+	}
+	return nil
+}
+
+// step looks at what may be nodes in descriptors, and returns the nodes behind
+// those that are.
+func (t *threads) step(nodes []uint64, seen map[uint64]bool) (next []uint64, err error) {
+	const size = 24 // next, prev, id
+	data, ok, err := t.process.ReadBatch(nodes, size)
+	if err != nil {
+		return nil, err
+	}
+	for i, node := range nodes {
+		b := data[i*size:]
+		id := int(int32(binary.LittleEndian.Uint32(b[16:])))
+		if _, wanted := t.known[id]; !ok[i] || !wanted || seen[node] {
+			continue
+		}
+		seen[node] = true
+		if pointer, ok := t.descriptor(node); ok {
+			t.known[id] = descriptor{pointer, node + 16}
+			next = append(next, binary.LittleEndian.Uint64(b))
+		}
+	}
+	return next, nil
+}
+
+// descriptor finds the descriptor that a node is in. glibc has the node at 704,
+// behind room for the header that its users may rely on.
+func (t *threads) descriptor(node uint64) (uint64, bool) {
+	const most = 1024
+	if node < most {
+		return 0, false
+	}
+	b := make([]byte, most)
+	if _, err := t.process.ReadAt(b, int64(node-most)); err != nil {
+		return 0, false
+	}
+	for at := most - 24; at >= 0; at -= 8 {
+		own := node - most + uint64(at)
+		if binary.LittleEndian.Uint64(b[at:]) == own && binary.LittleEndian.Uint64(b[at+16:]) == own {
+			return own, true
+		}
+	}
+	return 0, false
+}
