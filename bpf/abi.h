@@ -9,12 +9,15 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-/* The longest stack kept, in frames; deeper ones are cut and counted. */
-#define MAX_FRAMES 256
+/* The longest stack kept, in frames; deeper ones are cut and counted. With
+ * this many, an entry of the map of stacks just fits into 2048 bytes. */
+#define MAX_FRAMES 240
 /* Executable areas of the target: its ELF files and the vDSO. */
 #define MAX_AREAS 256
 /* Allocation functions that may be inside one another on one thread. */
 #define MAX_PENDING 8
+/* How many maps a set that grows may consist of. */
+#define MAX_STEPS 8
 
 /*
  * The probed functions. A probe's cookie holds one in its lowest byte, in the
@@ -39,7 +42,25 @@ enum function {
 	FUNCTION_MB_FREE,
 	FUNCTION_ALLOC_PAGE,
 	FUNCTION_FREE_PAGE,
+	FUNCTION_SL_ALLOC,
+	FUNCTION_MSL_ALLOC,
+	FUNCTION_MSL_ALLOC_FROM_PAGE,
+	FUNCTION_ISL_ALLOC,
+	FUNCTION_LP_ALLOC,
+	FUNCTION_LP_ALLOCU,
+	FUNCTION_LP_ALLOCZ,
 	FUNCTION_COUNT,
+	/* Not probed. An entry of the live set that stands for no block: it was
+	 * freed while the blocks from before were being taken in. */
+	FUNCTION_FREED = 0xff,
+};
+
+/* Numbers of stacks that are none. Those of stacks begin at STACK_FIRST. */
+enum stack_number {
+	STACK_NONE,	/* in a slot: no allocation was seen */
+	STACK_NOT_KEPT,	/* there was no room for it */
+	STACK_BEFORE,	/* allocated before the probes were there */
+	STACK_FIRST,
 };
 
 /* Why a walk up the stack ended. */
@@ -84,6 +105,12 @@ enum counter {
 	COUNTER_RESULT_READ_FAILED, /* posix_memalign's result was unreadable */
 	COUNTER_PAGE_RETURN_UNKNOWN,/* a page came back that was not live */
 	COUNTER_MB_MISMATCH,	    /* mb_* was entered, but no block of its size followed */
+	COUNTER_MISSED_PAGE_RETURN, /* a page was taken that we held live */
+	COUNTER_NOT_ACCEPTED,	    /* user space has stopped the set for want of memory */
+	COUNTER_NOT_ACCEPTED_BYTES,
+	COUNTER_OBJECT_NO_PAGE,	    /* an object on a page that is not in the live set */
+	COUNTER_SLOTS_FULL,	    /* no room for the slots of another page */
+	COUNTER_LINPOOL_OBJECTS_FULL,/* no room for another linpool object */
 	COUNTER_COUNT,
 };
 
@@ -140,25 +167,81 @@ struct unwind_areas {
 	struct unwind_area area[MAX_AREAS]; /* sorted by start */
 };
 
-/* A live block. */
+/* A live block or page. */
 struct block {
 	__u64 size;	/* as asked for, bytes */
-	__u64 stack;	/* key in stacks */
-	__u32 mark;	/* the mark that was current when it was allocated */
-	__u16 function; /* enum function that returned it */
-	__u16 mb;	/* enum function of the mb_* around it, or FUNCTION_NONE */
+	__u32 stack;	/* number of its stack */
+	__u16 mark;	/* the mark that was current when it was allocated */
+	__u8 function;	/* enum function that returned it, FUNCTION_NONE for a
+			 * block from before, FUNCTION_FREED */
+	__u8 mb;	/* enum function of the mb_* around it, or FUNCTION_NONE */
+	__u8 slots;	/* page: enum slots_class + 1 of its slots, 0: it has none */
+	__u8 slots_step;/* page: which map has them */
+	__u16 pad[3];
+};
+
+/*
+ * The slots of a page of slab objects. The tables come in classes, so that a
+ * page with few objects does not pay for many: with 64 bytes of the kernel's
+ * own, each just fills a size of its allocator (128 to 2048 bytes).
+ */
+#define FOR_EACH_SLOTS_CLASS(DO) DO(14) DO(30) DO(46) DO(110) DO(238) DO(494)
+#define SLOTS_CLASS_NAME(n) SLOTS_CLASS_##n,
+enum slots_class {
+	FOR_EACH_SLOTS_CLASS(SLOTS_CLASS_NAME)
+	SLOTS_CLASS_COUNT,
+};
+
+struct slots_head {
+	__u16 first;	/* of the first object in the page, bytes */
+	__u16 size;	/* of an object, bytes */
+	__u16 count;	/* objects that fit */
+	__u16 function;	/* enum function that returned them */
+};
+
+/* A slot: the number of the stack that allocated the object last, and above it
+ * the mark of that time. Whether the object is live BIRD's bitmap tells. */
+#define SLOT_STACK_BITS 20
+#define SLOT_STACK_MASK ((1 << SLOT_STACK_BITS) - 1)
+#define SLOT_MARK_MAX ((1 << (32 - SLOT_STACK_BITS)) - 1)
+
+#define SLOTS_STRUCT(n)                  \
+	struct slots_##n {               \
+		struct slots_head head;  \
+		__u32 slot[n];           \
+	};
+FOR_EACH_SLOTS_CLASS(SLOTS_STRUCT)
+
+/* Where the resources that hand out objects of one size have what. */
+struct slab_layout {
+	__u64 class;	    /* address of its class; 0: there is none */
+	__u32 class_at;	    /* offset of the class pointer in the resource */
+	__u32 size_at;	    /* of the object's size (32 bits) */
+	__u32 first_at;	    /* of where objects begin in a page */
+	__u32 first_bytes;  /* 4 or 2: width of that */
+};
+
+/* What was allocated last at an address in a linpool. Whether it is live the
+ * linpool's own state tells. */
+struct linpool_object {
+	__u64 time;	/* ns of the monotonic clock */
+	__u32 size;	/* as asked for, bytes */
+	__u32 stack;
+	__u32 mark;
+	__u32 function;
 };
 
 /* A distinct call stack and what was allocated there since the start. */
 struct stack {
 	__u64 allocated_objects;
 	__u64 allocated_bytes;
-	__u32 frames;
-	__u32 end; /* enum stack_end */
+	__u32 number; /* by which blocks name it */
+	__u16 frames;
+	__u16 end; /* enum stack_end */
 	/* pc[0] is the allocation function's probe, the rest are return
 	 * addresses or, above a signal frame, interrupted instructions
 	 * (their bit in exact is set). */
-	__u64 exact[MAX_FRAMES / 64];
+	__u64 exact[(MAX_FRAMES + 63) / 64];
 	__u64 pc[MAX_FRAMES];
 };
 
@@ -167,4 +250,9 @@ _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");
 _Static_assert(sizeof(struct unwind_areas) == 8 + 32 * MAX_AREAS, "unwind_areas");
 _Static_assert(sizeof(struct block) == 24, "block");
-_Static_assert(sizeof(struct stack) == 24 + MAX_FRAMES / 8 + 8 * MAX_FRAMES, "stack");
+_Static_assert(sizeof(struct slots_head) == 8, "slots_head");
+_Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
+_Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");
+_Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
+_Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");
+_Static_assert(sizeof(struct stack) == 24 + 32 + 8 * MAX_FRAMES, "stack");

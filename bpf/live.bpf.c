@@ -2,13 +2,16 @@
 
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Keeps the set of the target's live blocks: an entry when an allocation
- * function returns, none from the moment a block is given to free. An entry
- * is removed before the real free and added after the real allocation, so
- * that another thread which gets the same address meets an empty place.
+ * Keeps the set of the target's live blocks and pages: an entry when an
+ * allocation function returns, none from the moment a block is given to free.
+ * An entry is removed before the real free and added after the real
+ * allocation, so that another thread which gets the same address meets an
+ * empty place.
  */
 #include "abi.h"
 #include "kernel.h"
+#include "liveset.h"
+#include "slots.h"
 #include "unwind.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -20,7 +23,15 @@ const struct {
 	enum counter counter;
 	enum cfa_kind cfa_kind;
 	enum saved_kind saved_kind;
+	enum stack_number stack_number;
+	enum slots_class slots_class;
 } *abi_enums __attribute__((unused));
+
+/* As for the values of maps within maps. */
+#define SLOTS_MEMBER(n) struct slots_##n s##n;
+const struct {
+	FOR_EACH_SLOTS_CLASS(SLOTS_MEMBER)
+} *abi_slots __attribute__((unused));
 
 /* The target, as numbered in its own pid namespace {dev, inode}, the only one
  * in which bpf_get_ns_current_pid_tgid() tells numbers. Not every way of
@@ -55,6 +66,8 @@ struct thread {
 	__u32 depth;
 	__u32 mb_function;
 	__u64 mb_size, mb_sp;
+	__u64 islab;   /* isl_alloc's argument */
+	__u32 lp_size; /* lp_alloc's */
 	struct pending pending[MAX_PENDING];
 	struct unwinder unwinder;
 	struct stack stack;
@@ -73,22 +86,10 @@ struct {
 } threads SEC(".maps");
 
 struct {
-	/* key: address of a live block; value: struct block. Written by the
-	 * programs, read by user space for a snapshot. Capacity: set at load
-	 * from --max-memory; entries are allocated one by one, so what is not
-	 * needed costs only its bucket. When it is full a new block is not
-	 * accepted (nothing is ever evicted): COUNTER_LIVE_FULL. */
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, __u64);
-	__type(value, struct block);
-} live SEC(".maps");
-
-struct {
 	/* key: hash of the stack's pcs and end; value: struct stack. Written
-	 * by the programs, read by user space for a snapshot. When it is full
-	 * the block is accepted without a stack: COUNTER_STACKS_FULL. */
+	 * by the programs, read by user space for a snapshot. Capacity: set at
+	 * load from --max-memory. When it is full the block is accepted without
+	 * a stack: COUNTER_STACKS_FULL. */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 32768);
@@ -96,14 +97,21 @@ struct {
 	__type(value, struct stack);
 } stacks SEC(".maps");
 
+/* The number of the next distinct stack. */
+volatile __u32 next_stack = STACK_FIRST;
+
 struct {
-	/* key: enum counter; value: its count on each CPU. Written by the
-	 * programs, read by user space. */
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTER_COUNT);
-	__type(key, __u32);
-	__type(value, __u64);
-} counters SEC(".maps");
+	/* key: address in a linpool; value: struct linpool_object, what was
+	 * allocated there last. Written by the programs, read by user space for
+	 * a snapshot. Capacity: set at load from --max-memory, where linpool
+	 * objects are followed. When it is full an object has no stack:
+	 * COUNTER_LINPOOL_OBJECTS_FULL. */
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct linpool_object);
+} linpool_objects SEC(".maps");
 
 struct {
 	/* key: enum function, + FUNCTION_COUNT for its return; value: hits on
@@ -114,18 +122,21 @@ struct {
 	__type(value, __u64);
 } hits SEC(".maps");
 
-/* Programs may be preempted between load and add, hence atomic. */
-static __always_inline void add(void *map, __u32 key, __u64 n)
-{
-	__u64 *value = bpf_map_lookup_elem(map, &key);
+struct {
+	/* key: enum function, + FUNCTION_COUNT where the test failed; value: how
+	 * often what the function was given or returned could be tested for what
+	 * it has to be, on each CPU. Written by the programs, read by user space,
+	 * which takes the probes off a function that fails. */
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * FUNCTION_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} tests SEC(".maps");
 
-	if (value)
-		__sync_fetch_and_add(value, n);
-}
-
-static __always_inline void count(enum counter c, __u64 n)
+static __always_inline int test(__u32 function, int passed)
 {
-	add(&counters, c, n);
+	add(&tests, passed ? function : function + FUNCTION_COUNT, 1);
+	return passed;
 }
 
 static __always_inline int is_target(void)
@@ -308,9 +319,11 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	/* realloc may release the old block at any moment from now on, and
 	 * another thread may get its address: it leaves the live set here and
 	 * comes back if realloc fails. */
-	struct block *b = bpf_map_lookup_elem(&live, &old);
+	__u32 step;
+	struct block *b = find_live(old, &step);
 	if (!b) {
 		count(COUNTER_REALLOC_UNKNOWN, 1);
+		note_freed(old);
 		return 0;
 	}
 	p->block.size = b->size;
@@ -321,7 +334,7 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	if (!p->block.mb)
 		p->block.mb = b->mb;
 	p->old_live = 1;
-	bpf_map_delete_elem(&live, &old);
+	take_out(old, b, step);
 	return 0;
 }
 
@@ -342,16 +355,16 @@ int enter_free(struct pt_regs *ctx) /* free(block) */
 		if (t->depth)
 			return 0;
 	}
-	struct block *b = bpf_map_lookup_elem(&live, &address);
+	__u32 step;
+	struct block *b = find_live(address, &step);
 	if (!b) {
 		count(COUNTER_FREE_UNKNOWN, 1);
+		note_freed(address);
 		return 0;
 	}
-	__u64 size = b->size;
-	if (!bpf_map_delete_elem(&live, &address)) {
-		count(COUNTER_FREED_OBJECTS, 1);
-		count(COUNTER_FREED_BYTES, size);
-	}
+	count(COUNTER_FREED_OBJECTS, 1);
+	count(COUNTER_FREED_BYTES, b->size);
+	take_out(address, b, step);
 	return 0;
 }
 
@@ -400,7 +413,7 @@ static __always_inline __u64 walk_stack(struct pt_regs *ctx, struct thread *t, _
 	u->value[REG_R12 + 2] = ctx->r14;
 	u->value[REG_R12 + 3] = ctx->r15;
 	s->exact[0] = 1;
-	for (int i = 1; i < MAX_FRAMES / 64; i++)
+	for (__u64 i = 1; i < sizeof(s->exact) / 8; i++)
 		s->exact[i] = 0;
 	s->pc[0] = ip;
 	s->frames = 1;
@@ -414,47 +427,66 @@ static __always_inline __u64 walk_stack(struct pt_regs *ctx, struct thread *t, _
 	return mix(u->hash ^ end);
 }
 
-/* Notes the stack of an allocation and returns its key, 0 if there is no
- * room for another one. */
-static __always_inline __u64 record_stack(struct pt_regs *ctx, struct thread *t, __u64 ip, __u64 size)
+/* The entry of the stack of an allocation, NULL if there is no room for it. */
+static __always_inline struct stack *find_stack(struct pt_regs *ctx, struct thread *t, __u64 ip)
 {
 	__u64 key = walk_stack(ctx, t, ip);
 	struct stack *s = bpf_map_lookup_elem(&stacks, &key);
 
-	if (!s) {
-		t->stack.allocated_objects = 0;
-		t->stack.allocated_bytes = 0;
-		bpf_map_update_elem(&stacks, &key, &t->stack, BPF_NOEXIST);
-		s = bpf_map_lookup_elem(&stacks, &key);
-		if (!s) {
-			count(COUNTER_STACKS_FULL, 1);
-			return 0;
-		}
-	}
-	__sync_fetch_and_add(&s->allocated_objects, 1);
-	__sync_fetch_and_add(&s->allocated_bytes, size);
-	return key;
+	if (s)
+		return s;
+	t->stack.allocated_objects = 0;
+	t->stack.allocated_bytes = 0;
+	t->stack.number = __sync_fetch_and_add(&next_stack, 1);
+	bpf_map_update_elem(&stacks, &key, &t->stack, BPF_NOEXIST);
+	s = bpf_map_lookup_elem(&stacks, &key);
+	if (!s)
+		count(COUNTER_STACKS_FULL, 1);
+	return s;
 }
 
-#define E2BIG 7
-#define EEXIST 17
+/* Notes an allocation at its stack and returns the stack's number. */
+static __always_inline __u32 record_stack(struct stack *s, __u64 size)
+{
+	if (!s)
+		return STACK_NOT_KEPT;
+	__sync_fetch_and_add(&s->allocated_objects, 1);
+	__sync_fetch_and_add(&s->allocated_bytes, size);
+	return s->number;
+}
 
-/* Adds a block to the live set, and to the account if it was kept. */
+/* The allocator gave out what we hold live: we missed its free. */
+static __always_inline void missed(__u64 address, struct block *b)
+{
+	if (b->function == FUNCTION_ALLOC_PAGE) {
+		count(COUNTER_MISSED_PAGE_RETURN, 1);
+		drop_slots(b, address);
+	} else {
+		count(COUNTER_MISSED_FREE, 1);
+		count(COUNTER_MISSED_FREE_BYTES, b->size);
+	}
+	count(COUNTER_FREED_OBJECTS, 1);
+	count(COUNTER_FREED_BYTES, b->size);
+}
+
+/* Adds a block to the live set; whether it was kept. */
 static __always_inline int insert(__u64 address, struct block *block)
 {
-	long err = bpf_map_update_elem(&live, &address, block, BPF_NOEXIST);
+	__u32 step;
+	struct block *b = find(address, &step);
 
-	if (err == -EEXIST) {
-		/* The allocator gave out what we hold live: we missed a free. */
-		struct block *b = bpf_map_lookup_elem(&live, &address);
-		__u64 size = b ? b->size : 0;
-
-		count(COUNTER_MISSED_FREE, 1);
-		count(COUNTER_MISSED_FREE_BYTES, size);
-		count(COUNTER_FREED_OBJECTS, 1);
-		count(COUNTER_FREED_BYTES, size);
-		err = bpf_map_update_elem(&live, &address, block, BPF_ANY);
+	if (b) {
+		if (b->function != FUNCTION_FREED)
+			missed(address, b);
+		*b = *block;
+		return 1;
 	}
+	if (not_accepting) {
+		count(COUNTER_NOT_ACCEPTED, 1);
+		count(COUNTER_NOT_ACCEPTED_BYTES, block->size);
+		return 0;
+	}
+	long err = put(address, block, BPF_ANY);
 	if (!err)
 		return 1;
 	if (err == -E2BIG) {
@@ -532,7 +564,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	}
 	struct block *b = &p->block;
 	b->size = p->size;
-	b->stack = record_stack(ctx, t, p->ip, p->size);
+	b->stack = record_stack(find_stack(ctx, t, p->ip), p->size);
 	b->mark = current_mark;
 	b->function = p->function;
 	insert_new(address, b);
@@ -573,6 +605,8 @@ int leave_alloc_page(struct pt_regs *ctx)
 	if (!is_target())
 		return 0;
 	add(&hits, FUNCTION_COUNT + function, 1);
+	if (!test(function, address && !(address & (page_size - 1))))
+		return 0;
 	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!t) {
 		count(COUNTER_THREAD_STATE_FAILED, 1);
@@ -580,7 +614,7 @@ int leave_alloc_page(struct pt_regs *ctx)
 	}
 	struct block b = {
 		.size = page_size,
-		.stack = record_stack(ctx, t, cookie_entry(cookie), page_size),
+		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), page_size),
 		.mark = current_mark,
 		.function = function,
 	};
@@ -615,16 +649,163 @@ int enter_free_page(struct pt_regs *ctx)
 	if (!is_target())
 		return 0;
 	add(&hits, cookie_function(cookie), 1);
-	struct block *b = bpf_map_lookup_elem(&live, &address);
+	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))
+		return 0;
+	__u32 step;
+	struct block *b = find_live(address, &step);
 	/* BIRD fills its page cache by returning pages that nobody took. */
 	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_PAGE_RETURN_UNKNOWN, 1);
+		if (!b)
+			note_freed(address);
 		return 0;
 	}
-	__u64 size = b->size;
-	if (!bpf_map_delete_elem(&live, &address)) {
-		count(COUNTER_FREED_OBJECTS, 1);
-		count(COUNTER_FREED_BYTES, size);
+	count(COUNTER_FREED_OBJECTS, 1);
+	count(COUNTER_FREED_BYTES, b->size);
+	drop_slots(b, address);
+	take_out(address, b, step);
+	return 0;
+}
+
+/* The page of an object, with a table for its slots. */
+static __always_inline struct block *page_of_object(__u64 page, __u64 owner, const volatile struct slab_layout *l, __u32 function)
+{
+	__u32 step;
+	struct block *b = find_live(page, &step);
+
+	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
+		count(COUNTER_OBJECT_NO_PAGE, 1);
+		return NULL;
 	}
+	if (b->slots)
+		return b;
+	struct slots_head head = { .function = function };
+	/* The page's first word is its slab, where there is none known yet. */
+	if (!owner && bpf_probe_read_user(&owner, sizeof(owner), (void *)page))
+		owner = 0;
+	if (!test(function, read_layout(l, owner, &head)))
+		return NULL;
+	__u32 class = slots_class(head.count);
+	long made = make_slots(page, &head, class);
+	if (made < 0) {
+		count(COUNTER_SLOTS_FULL, 1);
+		return NULL;
+	}
+	b->slots_step = made;
+	b->slots = class + 1;
+	return b;
+}
+
+/* An object of a slab was allocated: notes by whom. */
+static __always_inline int leave_object(struct pt_regs *ctx, const volatile struct slab_layout *l, int islab)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
+	__u32 function = cookie_function(cookie);
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_COUNT + function, 1);
+	if (!address)
+		return 0; /* msl_alloc_from_page: that page was full */
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	__u64 page = address & ~(page_size - 1);
+	struct block *b = page_of_object(page, islab ? t->islab : 0, l, function);
+	if (!b)
+		return 0;
+	struct stack *s = find_stack(ctx, t, cookie_entry(cookie));
+	__u32 mark = current_mark, number = s ? s->number : STACK_NOT_KEPT;
+	if (mark > SLOT_MARK_MAX)
+		mark = SLOT_MARK_MAX;
+	if (number > SLOT_STACK_MASK)
+		number = STACK_NOT_KEPT;
+	__u32 size = write_slot(b, page, address - page, mark << SLOT_STACK_BITS | number);
+	if (test(function, size != 0))
+		record_stack(s, size);
+	return 0;
+}
+
+SEC("uretprobe.multi")
+int leave_sl_alloc(struct pt_regs *ctx)
+{
+	return leave_object(ctx, &slabs, 0);
+}
+
+SEC("uretprobe.multi")
+int leave_msl_alloc(struct pt_regs *ctx) /* and msl_alloc_from_page */
+{
+	return leave_object(ctx, &mslabs, 0);
+}
+
+SEC("uprobe.multi")
+int enter_isl_alloc(struct pt_regs *ctx) /* isl_alloc(islab) */
+{
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_ISL_ALLOC, 1);
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	t->islab = ctx->di;
+	return 0;
+}
+
+SEC("uretprobe.multi")
+int leave_isl_alloc(struct pt_regs *ctx) /* returns {object, number} */
+{
+	return leave_object(ctx, &islabs, 1);
+}
+
+/*
+ * Linpools. Nothing is freed one by one there, and what flush and restore drop
+ * the linpool's own state tells: so only what was allocated last at an address
+ * is kept.
+ */
+SEC("uprobe.multi")
+int enter_lp_alloc(struct pt_regs *ctx) /* lp_alloc, lp_allocu, lp_allocz (linpool, size) */
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	if (!is_target())
+		return 0;
+	add(&hits, cookie_function(cookie), 1);
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	/* One of them may call another one, with the same size. */
+	t->lp_size = ctx->si;
+	return 0;
+}
+
+SEC("uretprobe.multi")
+int leave_lp_alloc(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
+	__u32 function = cookie_function(cookie);
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_COUNT + function, 1);
+	struct thread *t = this_thread(0);
+	if (!t || !address) {
+		count(COUNTER_RETURN_UNMATCHED, 1);
+		return 0;
+	}
+	struct linpool_object o = {
+		.time = bpf_ktime_get_ns(),
+		.size = t->lp_size,
+		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), t->lp_size),
+		.mark = current_mark,
+		.function = function,
+	};
+	if (bpf_map_update_elem(&linpool_objects, &address, &o, BPF_ANY))
+		count(COUNTER_LINPOOL_OBJECTS_FULL, 1);
 	return 0;
 }

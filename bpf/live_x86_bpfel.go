@@ -14,12 +14,15 @@ import (
 )
 
 type liveBlock struct {
-	_        structs.HostLayout
-	Size     uint64
-	Stack    uint64
-	Mark     uint32
-	Function uint16
-	Mb       uint16
+	_         structs.HostLayout
+	Size      uint64
+	Stack     uint32
+	Mark      uint16
+	Function  uint8
+	Mb        uint8
+	Slots     uint8
+	SlotsStep uint8
+	Pad       [3]uint16
 }
 
 type liveCfaKind uint32
@@ -59,30 +62,53 @@ const (
 	liveCounterCOUNTER_RESULT_READ_FAILED   liveCounter = 19
 	liveCounterCOUNTER_PAGE_RETURN_UNKNOWN  liveCounter = 20
 	liveCounterCOUNTER_MB_MISMATCH          liveCounter = 21
-	liveCounterCOUNTER_COUNT                liveCounter = 22
+	liveCounterCOUNTER_MISSED_PAGE_RETURN   liveCounter = 22
+	liveCounterCOUNTER_NOT_ACCEPTED         liveCounter = 23
+	liveCounterCOUNTER_NOT_ACCEPTED_BYTES   liveCounter = 24
+	liveCounterCOUNTER_OBJECT_NO_PAGE       liveCounter = 25
+	liveCounterCOUNTER_SLOTS_FULL           liveCounter = 26
+	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
+	liveCounterCOUNTER_COUNT                liveCounter = 28
 )
 
 type liveFunction uint32
 
 const (
-	liveFunctionFUNCTION_NONE           liveFunction = 0
-	liveFunctionFUNCTION_MALLOC         liveFunction = 1
-	liveFunctionFUNCTION_CALLOC         liveFunction = 2
-	liveFunctionFUNCTION_REALLOC        liveFunction = 3
-	liveFunctionFUNCTION_FREE           liveFunction = 4
-	liveFunctionFUNCTION_MEMALIGN       liveFunction = 5
-	liveFunctionFUNCTION_ALIGNED_ALLOC  liveFunction = 6
-	liveFunctionFUNCTION_POSIX_MEMALIGN liveFunction = 7
-	liveFunctionFUNCTION_VALLOC         liveFunction = 8
-	liveFunctionFUNCTION_PVALLOC        liveFunction = 9
-	liveFunctionFUNCTION_MB_ALLOC       liveFunction = 10
-	liveFunctionFUNCTION_MB_ALLOCZ      liveFunction = 11
-	liveFunctionFUNCTION_MB_REALLOC     liveFunction = 12
-	liveFunctionFUNCTION_MB_FREE        liveFunction = 13
-	liveFunctionFUNCTION_ALLOC_PAGE     liveFunction = 14
-	liveFunctionFUNCTION_FREE_PAGE      liveFunction = 15
-	liveFunctionFUNCTION_COUNT          liveFunction = 16
+	liveFunctionFUNCTION_NONE                liveFunction = 0
+	liveFunctionFUNCTION_MALLOC              liveFunction = 1
+	liveFunctionFUNCTION_CALLOC              liveFunction = 2
+	liveFunctionFUNCTION_REALLOC             liveFunction = 3
+	liveFunctionFUNCTION_FREE                liveFunction = 4
+	liveFunctionFUNCTION_MEMALIGN            liveFunction = 5
+	liveFunctionFUNCTION_ALIGNED_ALLOC       liveFunction = 6
+	liveFunctionFUNCTION_POSIX_MEMALIGN      liveFunction = 7
+	liveFunctionFUNCTION_VALLOC              liveFunction = 8
+	liveFunctionFUNCTION_PVALLOC             liveFunction = 9
+	liveFunctionFUNCTION_MB_ALLOC            liveFunction = 10
+	liveFunctionFUNCTION_MB_ALLOCZ           liveFunction = 11
+	liveFunctionFUNCTION_MB_REALLOC          liveFunction = 12
+	liveFunctionFUNCTION_MB_FREE             liveFunction = 13
+	liveFunctionFUNCTION_ALLOC_PAGE          liveFunction = 14
+	liveFunctionFUNCTION_FREE_PAGE           liveFunction = 15
+	liveFunctionFUNCTION_SL_ALLOC            liveFunction = 16
+	liveFunctionFUNCTION_MSL_ALLOC           liveFunction = 17
+	liveFunctionFUNCTION_MSL_ALLOC_FROM_PAGE liveFunction = 18
+	liveFunctionFUNCTION_ISL_ALLOC           liveFunction = 19
+	liveFunctionFUNCTION_LP_ALLOC            liveFunction = 20
+	liveFunctionFUNCTION_LP_ALLOCU           liveFunction = 21
+	liveFunctionFUNCTION_LP_ALLOCZ           liveFunction = 22
+	liveFunctionFUNCTION_COUNT               liveFunction = 23
+	liveFunctionFUNCTION_FREED               liveFunction = 255
 )
+
+type liveLinpoolObject struct {
+	_        structs.HostLayout
+	Time     uint64
+	Size     uint32
+	Stack    uint32
+	Mark     uint32
+	Function uint32
+}
 
 type liveSavedKind uint32
 
@@ -93,14 +119,86 @@ const (
 	liveSavedKindSAVED_LOST liveSavedKind = 3
 )
 
+type liveSlabLayout struct {
+	_          structs.HostLayout
+	Class      uint64
+	ClassAt    uint32
+	SizeAt     uint32
+	FirstAt    uint32
+	FirstBytes uint32
+}
+
+type liveSlots110 struct {
+	_    structs.HostLayout
+	Head liveSlotsHead
+	Slot [110]uint32
+}
+
+type liveSlots14 struct {
+	_    structs.HostLayout
+	Head liveSlotsHead
+	Slot [14]uint32
+}
+
+type liveSlots238 struct {
+	_    structs.HostLayout
+	Head liveSlotsHead
+	Slot [238]uint32
+}
+
+type liveSlots30 struct {
+	_    structs.HostLayout
+	Head liveSlotsHead
+	Slot [30]uint32
+}
+
+type liveSlots46 struct {
+	_    structs.HostLayout
+	Head liveSlotsHead
+	Slot [46]uint32
+}
+
+type liveSlots494 struct {
+	_    structs.HostLayout
+	Head struct {
+		_        structs.HostLayout
+		First    uint16
+		Size     uint16
+		Count    uint16
+		Function uint16
+	}
+	Slot [494]uint32
+}
+
+type liveSlotsClass uint32
+
+const (
+	liveSlotsClassSLOTS_CLASS_14    liveSlotsClass = 0
+	liveSlotsClassSLOTS_CLASS_30    liveSlotsClass = 1
+	liveSlotsClassSLOTS_CLASS_46    liveSlotsClass = 2
+	liveSlotsClassSLOTS_CLASS_110   liveSlotsClass = 3
+	liveSlotsClassSLOTS_CLASS_238   liveSlotsClass = 4
+	liveSlotsClassSLOTS_CLASS_494   liveSlotsClass = 5
+	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 6
+)
+
+type liveSlotsHead struct {
+	_        structs.HostLayout
+	First    uint16
+	Size     uint16
+	Count    uint16
+	Function uint16
+}
+
 type liveStack struct {
 	_                structs.HostLayout
 	AllocatedObjects uint64
 	AllocatedBytes   uint64
-	Frames           uint32
-	End              uint32
+	Number           uint32
+	Frames           uint16
+	End              uint16
 	Exact            [4]uint64
-	Pc               [256]uint64
+	Pc               [240]uint64
 }
 
 type liveStackEnd uint32
@@ -117,12 +215,24 @@ const (
 	liveStackEndSTACK_END_COUNT     liveStackEnd = 8
 )
 
+type liveStackNumber uint32
+
+const (
+	liveStackNumberSTACK_NONE     liveStackNumber = 0
+	liveStackNumberSTACK_NOT_KEPT liveStackNumber = 1
+	liveStackNumberSTACK_BEFORE   liveStackNumber = 2
+	liveStackNumberSTACK_FIRST    liveStackNumber = 3
+)
+
 type liveThread struct {
 	_          structs.HostLayout
 	Depth      uint32
 	MbFunction uint32
 	MbSize     uint64
 	MbSp       uint64
+	Islab      uint64
+	LpSize     uint32
+	_          [4]byte
 	Pending    [8]struct {
 		_        structs.HostLayout
 		Sp       uint64
@@ -189,15 +299,25 @@ const (
 	liveMapAreas               = "areas"
 	liveMapCounters            = "counters"
 	liveMapHits                = "hits"
+	liveMapLinpoolObjects      = "linpool_objects"
 	liveMapLive                = "live"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
 	liveMapStacks              = "stacks"
+	liveMapTables110           = "tables_110"
+	liveMapTables14            = "tables_14"
+	liveMapTables238           = "tables_238"
+	liveMapTables30            = "tables_30"
+	liveMapTables46            = "tables_46"
+	liveMapTables494           = "tables_494"
+	liveMapTests               = "tests"
 	liveMapThreads             = "threads"
 	liveProgEnterAllocPage     = "enter_alloc_page"
 	liveProgEnterCalloc        = "enter_calloc"
 	liveProgEnterFree          = "enter_free"
 	liveProgEnterFreePage      = "enter_free_page"
+	liveProgEnterIslAlloc      = "enter_isl_alloc"
+	liveProgEnterLpAlloc       = "enter_lp_alloc"
 	liveProgEnterMalloc        = "enter_malloc"
 	liveProgEnterMbAlloc       = "enter_mb_alloc"
 	liveProgEnterMbFree        = "enter_mb_free"
@@ -205,16 +325,32 @@ const (
 	liveProgEnterPosixMemalign = "enter_posix_memalign"
 	liveProgEnterRealloc       = "enter_realloc"
 	liveProgLeaveAllocPage     = "leave_alloc_page"
+	liveProgLeaveIslAlloc      = "leave_isl_alloc"
+	liveProgLeaveLpAlloc       = "leave_lp_alloc"
+	liveProgLeaveMslAlloc      = "leave_msl_alloc"
 	liveProgLeavePointer       = "leave_pointer"
 	liveProgLeavePosixMemalign = "leave_posix_memalign"
+	liveProgLeaveSlAlloc       = "leave_sl_alloc"
 	liveVarAbiEnums            = "abi_enums"
+	liveVarAbiSlots            = "abi_slots"
+	liveVarAdopting            = "adopting"
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
+	liveVarIslabs              = "islabs"
+	liveVarLiveStep            = "live_step"
+	liveVarLiveSteps           = "live_steps"
 	liveVarMblockHeader        = "mblock_header"
+	liveVarMslabs              = "mslabs"
+	liveVarNextStack           = "next_stack"
+	liveVarNoSlots             = "no_slots"
+	liveVarNotAccepting        = "not_accepting"
 	liveVarPageSize            = "page_size"
 	liveVarPidnsDev            = "pidns_dev"
 	liveVarPidnsInode          = "pidns_inode"
 	liveVarRegisterOffset      = "register_offset"
+	liveVarSlabs               = "slabs"
+	liveVarSlotsStep           = "slots_step"
+	liveVarSlotsSteps          = "slots_steps"
 	liveVarTargetPid           = "target_pid"
 )
 
@@ -264,6 +400,8 @@ type liveProgramSpecs struct {
 	EnterCalloc        *ebpf.ProgramSpec `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.ProgramSpec `ebpf:"enter_free"`
 	EnterFreePage      *ebpf.ProgramSpec `ebpf:"enter_free_page"`
+	EnterIslAlloc      *ebpf.ProgramSpec `ebpf:"enter_isl_alloc"`
+	EnterLpAlloc       *ebpf.ProgramSpec `ebpf:"enter_lp_alloc"`
 	EnterMalloc        *ebpf.ProgramSpec `ebpf:"enter_malloc"`
 	EnterMbAlloc       *ebpf.ProgramSpec `ebpf:"enter_mb_alloc"`
 	EnterMbFree        *ebpf.ProgramSpec `ebpf:"enter_mb_free"`
@@ -271,22 +409,34 @@ type liveProgramSpecs struct {
 	EnterPosixMemalign *ebpf.ProgramSpec `ebpf:"enter_posix_memalign"`
 	EnterRealloc       *ebpf.ProgramSpec `ebpf:"enter_realloc"`
 	LeaveAllocPage     *ebpf.ProgramSpec `ebpf:"leave_alloc_page"`
+	LeaveIslAlloc      *ebpf.ProgramSpec `ebpf:"leave_isl_alloc"`
+	LeaveLpAlloc       *ebpf.ProgramSpec `ebpf:"leave_lp_alloc"`
+	LeaveMslAlloc      *ebpf.ProgramSpec `ebpf:"leave_msl_alloc"`
 	LeavePointer       *ebpf.ProgramSpec `ebpf:"leave_pointer"`
 	LeavePosixMemalign *ebpf.ProgramSpec `ebpf:"leave_posix_memalign"`
+	LeaveSlAlloc       *ebpf.ProgramSpec `ebpf:"leave_sl_alloc"`
 }
 
 // liveMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveMapSpecs struct {
-	Areas    *ebpf.MapSpec `ebpf:"areas"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Hits     *ebpf.MapSpec `ebpf:"hits"`
-	Live     *ebpf.MapSpec `ebpf:"live"`
-	Rows     *ebpf.MapSpec `ebpf:"rows"`
-	Rules    *ebpf.MapSpec `ebpf:"rules"`
-	Stacks   *ebpf.MapSpec `ebpf:"stacks"`
-	Threads  *ebpf.MapSpec `ebpf:"threads"`
+	Areas          *ebpf.MapSpec `ebpf:"areas"`
+	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Hits           *ebpf.MapSpec `ebpf:"hits"`
+	LinpoolObjects *ebpf.MapSpec `ebpf:"linpool_objects"`
+	Live           *ebpf.MapSpec `ebpf:"live"`
+	Rows           *ebpf.MapSpec `ebpf:"rows"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
+	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
+	Tables14       *ebpf.MapSpec `ebpf:"tables_14"`
+	Tables238      *ebpf.MapSpec `ebpf:"tables_238"`
+	Tables30       *ebpf.MapSpec `ebpf:"tables_30"`
+	Tables46       *ebpf.MapSpec `ebpf:"tables_46"`
+	Tables494      *ebpf.MapSpec `ebpf:"tables_494"`
+	Tests          *ebpf.MapSpec `ebpf:"tests"`
+	Threads        *ebpf.MapSpec `ebpf:"threads"`
 }
 
 // liveVariableSpecs contains global variables before they are loaded into the kernel.
@@ -294,13 +444,25 @@ type liveMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveVariableSpecs struct {
 	AbiEnums       *ebpf.VariableSpec `ebpf:"abi_enums"`
+	AbiSlots       *ebpf.VariableSpec `ebpf:"abi_slots"`
+	Adopting       *ebpf.VariableSpec `ebpf:"adopting"`
 	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
 	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
+	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
+	LiveStep       *ebpf.VariableSpec `ebpf:"live_step"`
+	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
 	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
+	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
+	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
+	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
+	NotAccepting   *ebpf.VariableSpec `ebpf:"not_accepting"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
 	RegisterOffset *ebpf.VariableSpec `ebpf:"register_offset"`
+	Slabs          *ebpf.VariableSpec `ebpf:"slabs"`
+	SlotsStep      *ebpf.VariableSpec `ebpf:"slots_step"`
+	SlotsSteps     *ebpf.VariableSpec `ebpf:"slots_steps"`
 	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
@@ -324,14 +486,22 @@ func (o *liveObjects) Close() error {
 //
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type liveMaps struct {
-	Areas    *ebpf.Map `ebpf:"areas"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Hits     *ebpf.Map `ebpf:"hits"`
-	Live     *ebpf.Map `ebpf:"live"`
-	Rows     *ebpf.Map `ebpf:"rows"`
-	Rules    *ebpf.Map `ebpf:"rules"`
-	Stacks   *ebpf.Map `ebpf:"stacks"`
-	Threads  *ebpf.Map `ebpf:"threads"`
+	Areas          *ebpf.Map `ebpf:"areas"`
+	Counters       *ebpf.Map `ebpf:"counters"`
+	Hits           *ebpf.Map `ebpf:"hits"`
+	LinpoolObjects *ebpf.Map `ebpf:"linpool_objects"`
+	Live           *ebpf.Map `ebpf:"live"`
+	Rows           *ebpf.Map `ebpf:"rows"`
+	Rules          *ebpf.Map `ebpf:"rules"`
+	Stacks         *ebpf.Map `ebpf:"stacks"`
+	Tables110      *ebpf.Map `ebpf:"tables_110"`
+	Tables14       *ebpf.Map `ebpf:"tables_14"`
+	Tables238      *ebpf.Map `ebpf:"tables_238"`
+	Tables30       *ebpf.Map `ebpf:"tables_30"`
+	Tables46       *ebpf.Map `ebpf:"tables_46"`
+	Tables494      *ebpf.Map `ebpf:"tables_494"`
+	Tests          *ebpf.Map `ebpf:"tests"`
+	Threads        *ebpf.Map `ebpf:"threads"`
 }
 
 func (m *liveMaps) Close() error {
@@ -339,10 +509,18 @@ func (m *liveMaps) Close() error {
 		m.Areas,
 		m.Counters,
 		m.Hits,
+		m.LinpoolObjects,
 		m.Live,
 		m.Rows,
 		m.Rules,
 		m.Stacks,
+		m.Tables110,
+		m.Tables14,
+		m.Tables238,
+		m.Tables30,
+		m.Tables46,
+		m.Tables494,
+		m.Tests,
 		m.Threads,
 	)
 }
@@ -352,13 +530,25 @@ func (m *liveMaps) Close() error {
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type liveVariables struct {
 	AbiEnums       *ebpf.Variable `ebpf:"abi_enums"`
+	AbiSlots       *ebpf.Variable `ebpf:"abi_slots"`
+	Adopting       *ebpf.Variable `ebpf:"adopting"`
 	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
 	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
+	Islabs         *ebpf.Variable `ebpf:"islabs"`
+	LiveStep       *ebpf.Variable `ebpf:"live_step"`
+	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
 	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
+	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
+	NextStack      *ebpf.Variable `ebpf:"next_stack"`
+	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
+	NotAccepting   *ebpf.Variable `ebpf:"not_accepting"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
 	RegisterOffset *ebpf.Variable `ebpf:"register_offset"`
+	Slabs          *ebpf.Variable `ebpf:"slabs"`
+	SlotsStep      *ebpf.Variable `ebpf:"slots_step"`
+	SlotsSteps     *ebpf.Variable `ebpf:"slots_steps"`
 	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
 }
 
@@ -370,6 +560,8 @@ type livePrograms struct {
 	EnterCalloc        *ebpf.Program `ebpf:"enter_calloc"`
 	EnterFree          *ebpf.Program `ebpf:"enter_free"`
 	EnterFreePage      *ebpf.Program `ebpf:"enter_free_page"`
+	EnterIslAlloc      *ebpf.Program `ebpf:"enter_isl_alloc"`
+	EnterLpAlloc       *ebpf.Program `ebpf:"enter_lp_alloc"`
 	EnterMalloc        *ebpf.Program `ebpf:"enter_malloc"`
 	EnterMbAlloc       *ebpf.Program `ebpf:"enter_mb_alloc"`
 	EnterMbFree        *ebpf.Program `ebpf:"enter_mb_free"`
@@ -377,8 +569,12 @@ type livePrograms struct {
 	EnterPosixMemalign *ebpf.Program `ebpf:"enter_posix_memalign"`
 	EnterRealloc       *ebpf.Program `ebpf:"enter_realloc"`
 	LeaveAllocPage     *ebpf.Program `ebpf:"leave_alloc_page"`
+	LeaveIslAlloc      *ebpf.Program `ebpf:"leave_isl_alloc"`
+	LeaveLpAlloc       *ebpf.Program `ebpf:"leave_lp_alloc"`
+	LeaveMslAlloc      *ebpf.Program `ebpf:"leave_msl_alloc"`
 	LeavePointer       *ebpf.Program `ebpf:"leave_pointer"`
 	LeavePosixMemalign *ebpf.Program `ebpf:"leave_posix_memalign"`
+	LeaveSlAlloc       *ebpf.Program `ebpf:"leave_sl_alloc"`
 }
 
 func (p *livePrograms) Close() error {
@@ -387,6 +583,8 @@ func (p *livePrograms) Close() error {
 		p.EnterCalloc,
 		p.EnterFree,
 		p.EnterFreePage,
+		p.EnterIslAlloc,
+		p.EnterLpAlloc,
 		p.EnterMalloc,
 		p.EnterMbAlloc,
 		p.EnterMbFree,
@@ -394,8 +592,12 @@ func (p *livePrograms) Close() error {
 		p.EnterPosixMemalign,
 		p.EnterRealloc,
 		p.LeaveAllocPage,
+		p.LeaveIslAlloc,
+		p.LeaveLpAlloc,
+		p.LeaveMslAlloc,
 		p.LeavePointer,
 		p.LeavePosixMemalign,
+		p.LeaveSlAlloc,
 	)
 }
 

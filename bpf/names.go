@@ -51,8 +51,39 @@ type Function = liveFunction
 // FunctionAllocPage stands in Block.Function for a page.
 const FunctionAllocPage = liveFunctionFUNCTION_ALLOC_PAGE
 
-// FunctionNone stands in Block.Mb for a block that is not known as BIRD's.
+// Functions that hand out objects in pages.
+const (
+	FunctionSLAlloc          = liveFunctionFUNCTION_SL_ALLOC
+	FunctionMSLAlloc         = liveFunctionFUNCTION_MSL_ALLOC
+	FunctionMSLAllocFromPage = liveFunctionFUNCTION_MSL_ALLOC_FROM_PAGE
+	FunctionISLAlloc         = liveFunctionFUNCTION_ISL_ALLOC
+	FunctionLPAlloc          = liveFunctionFUNCTION_LP_ALLOC
+)
+
+// FunctionNone stands in Block.Function for a block that was there before, and
+// in Block.Mb for one that is not known as BIRD's.
 const FunctionNone = liveFunctionFUNCTION_NONE
+
+// FunctionFreed stands in Block.Function for an entry that is no block.
+const FunctionFreed = liveFunctionFUNCTION_FREED
+
+// Numbers of stacks that are none (enum stack_number); those of stacks follow.
+const (
+	StackNone    = uint32(liveStackNumberSTACK_NONE)
+	StackNotKept = uint32(liveStackNumberSTACK_NOT_KEPT)
+	StackBefore  = uint32(liveStackNumberSTACK_BEFORE)
+)
+
+// SlotStack and SlotMark take apart a slot: see SLOT_STACK_BITS in abi.h.
+func SlotStack(slot uint32) uint32 { return slot & (1<<slotStackBits - 1) }
+
+// SlotMark is the mark that was current, at most 4,095.
+func SlotMark(slot uint32) uint32 { return slot >> slotStackBits }
+
+const slotStackBits = 20
+
+// LinpoolObject is what was allocated last at an address in a linpool.
+type LinpoolObject = liveLinpoolObject
 
 var functionNames = [...]string{
 	liveFunctionFUNCTION_NONE:           "",
@@ -71,6 +102,15 @@ var functionNames = [...]string{
 	liveFunctionFUNCTION_MB_FREE:        "mb_free",
 	liveFunctionFUNCTION_ALLOC_PAGE:     "alloc_page",
 	liveFunctionFUNCTION_FREE_PAGE:      "free_page",
+	liveFunctionFUNCTION_SL_ALLOC:       "sl_alloc",
+	liveFunctionFUNCTION_MSL_ALLOC:      "msl_alloc",
+
+	liveFunctionFUNCTION_MSL_ALLOC_FROM_PAGE: "msl_alloc_from_page",
+
+	liveFunctionFUNCTION_ISL_ALLOC: "isl_alloc",
+	liveFunctionFUNCTION_LP_ALLOC:  "lp_alloc",
+	liveFunctionFUNCTION_LP_ALLOCU: "lp_allocu",
+	liveFunctionFUNCTION_LP_ALLOCZ: "lp_allocz",
 }
 
 // String returns the function's name, "" for FunctionNone.
@@ -121,6 +161,13 @@ const (
 	ResultReadFailed  = liveCounterCOUNTER_RESULT_READ_FAILED
 	PageReturnUnknown = liveCounterCOUNTER_PAGE_RETURN_UNKNOWN
 	MBMismatch        = liveCounterCOUNTER_MB_MISMATCH
+	MissedPageReturn  = liveCounterCOUNTER_MISSED_PAGE_RETURN
+	NotAccepted       = liveCounterCOUNTER_NOT_ACCEPTED
+	NotAcceptedBytes  = liveCounterCOUNTER_NOT_ACCEPTED_BYTES
+	ObjectNoPage      = liveCounterCOUNTER_OBJECT_NO_PAGE
+	SlotsFull         = liveCounterCOUNTER_SLOTS_FULL
+
+	LinpoolObjectsFull = liveCounterCOUNTER_LINPOOL_OBJECTS_FULL
 )
 
 var counterNames = [...]string{
@@ -146,6 +193,13 @@ var counterNames = [...]string{
 	ResultReadFailed:  "results unreadable",
 	PageReturnUnknown: "returned pages that were not live",
 	MBMismatch:        "mb_* calls without their block",
+	MissedPageReturn:  "returns of pages missed",
+	NotAccepted:       "blocks not kept: machine short of memory",
+	NotAcceptedBytes:  "blocks not kept: machine short of memory, bytes",
+	ObjectNoPage:      "slab objects on pages not in the live set",
+	SlotsFull:         "slab objects without stack: no room for their page",
+
+	LinpoolObjectsFull: "linpool objects without stack: no room",
 }
 
 // String names the counter in words.

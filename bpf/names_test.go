@@ -31,14 +31,21 @@ func TestLayouts(t *testing.T) {
 		{"sizeof unwind_areas", unsafe.Sizeof(areas), 8 + 32*256},
 		{"unwind_areas.area", unsafe.Offsetof(areas.Area), 8},
 		{"sizeof block", unsafe.Sizeof(block), 24},
-		{"block.mark", unsafe.Offsetof(block.Mark), 16},
-		{"block.function", unsafe.Offsetof(block.Function), 20},
-		{"block.mb", unsafe.Offsetof(block.Mb), 22},
-		{"sizeof stack", unsafe.Sizeof(stack), 24 + uintptr(MaxFrames)/8 + 8*uintptr(MaxFrames)},
-		{"stack.frames", unsafe.Offsetof(stack.Frames), 16},
-		{"stack.end", unsafe.Offsetof(stack.End), 20},
+		{"block.stack", unsafe.Offsetof(block.Stack), 8},
+		{"block.mark", unsafe.Offsetof(block.Mark), 12},
+		{"block.function", unsafe.Offsetof(block.Function), 14},
+		{"block.mb", unsafe.Offsetof(block.Mb), 15},
+		{"block.slots", unsafe.Offsetof(block.Slots), 16},
+		{"sizeof slots_14", unsafe.Sizeof(Slots14{}), 8 + 4*14},
+		{"sizeof slots_494", unsafe.Sizeof(Slots494{}), 8 + 4*494},
+		{"sizeof slab_layout", unsafe.Sizeof(SlabLayout{}), 24},
+		{"sizeof linpool_object", unsafe.Sizeof(LinpoolObject{}), 24},
+		{"sizeof stack", unsafe.Sizeof(stack), 24 + 32 + 8*uintptr(MaxFrames)},
+		{"stack.number", unsafe.Offsetof(stack.Number), 16},
+		{"stack.frames", unsafe.Offsetof(stack.Frames), 20},
+		{"stack.end", unsafe.Offsetof(stack.End), 22},
 		{"stack.exact", unsafe.Offsetof(stack.Exact), 24},
-		{"stack.pc", unsafe.Offsetof(stack.Pc), 24 + uintptr(MaxFrames)/8},
+		{"stack.pc", unsafe.Offsetof(stack.Pc), 24 + 32},
 		{"callee-saved registers", uintptr(len(rule.Saved)), uintptr(len(unwind.CalleeSaved))},
 	} {
 		if c.got != c.want {
@@ -80,7 +87,7 @@ func TestInBytes(t *testing.T) {
 	for i := range (Counters{}) {
 		c := Counter(i)
 		want := map[Counter]bool{
-			AllocatedBytes: true, FreedBytes: true, MissedFreeBytes: true, LiveFullBytes: true,
+			AllocatedBytes: true, FreedBytes: true, MissedFreeBytes: true, LiveFullBytes: true, NotAcceptedBytes: true,
 			LiveNoMemoryBytes: true, ReturnLostBytes: true,
 		}[c]
 		if c.InBytes() != want {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -39,14 +40,24 @@ const (
 type Config struct {
 	PID          int
 	MblockHeader uint64 // sizeof(struct mblock) of this BIRD, 0 if unknown
-	// MaxBlocks is the capacity of the live set.
-	MaxBlocks uint32
-	// MaxStacks is how many distinct stacks are kept; 0 takes the default of
-	// live.bpf.c, 32,768.
+	// Slabs, Mslabs and Islabs say how the pages of objects are laid out; the
+	// zero value: this BIRD has none.
+	Slabs, Mslabs, Islabs SlabLayout
+	// MaxMemory bounds the kernel memory of the live set and what belongs to
+	// it, in bytes. There is always room for 1,024 blocks and stacks.
+	MaxMemory uint64
+	// MaxStacks is how many distinct stacks are kept; 0 is 32,768, or as many as
+	// a quarter of MaxMemory holds.
 	MaxStacks uint32
-	Areas     []Area
-	Attach    AttachMode
+	// LinpoolObjects makes room for the objects of linpools.
+	LinpoolObjects bool
+	Areas          []Area
+	Attach         AttachMode
 }
+
+// SlabLayout says where a resource that hands out objects of one size (slab,
+// mslab, islab) has what: see struct slab_layout in abi.h.
+type SlabLayout = liveSlabLayout
 
 // Programs are the loaded programs. Close detaches and unloads them; the
 // kernel does the same when the process that loaded them ends in any way.
@@ -54,10 +65,24 @@ type Programs struct {
 	objects liveObjects
 	tables  tables
 	multi   bool
-	links   []link.Link
+	links   []attached // in the order in which they were placed
+	// What grows, and what it may still take.
+	growing sync.Mutex
+	sets    []*stepped
+	live    *stepped
+	slots   [slotsClasses]*stepped
+	left    budget
+	// What was taken in by Adopt: the programs have not counted it.
+	adopted Counters
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
+}
+
+// attached is a link and the function that its probes are on.
+type attached struct {
+	function string
+	link     link.Link
 }
 
 // Load loads the programs into the kernel; nothing is probed yet.
@@ -75,9 +100,10 @@ func Load(c Config) (*Programs, error) {
 	rows, rules := capacity(c.Areas)
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
-	spec.Maps[liveMapLive].MaxEntries = max(c.MaxBlocks, 1)
-	if c.MaxStacks != 0 {
-		spec.Maps[liveMapStacks].MaxEntries = c.MaxStacks
+	p.left = budget(c.MaxMemory)
+	spec.Maps[liveMapStacks].MaxEntries = p.left.stacks(c.MaxStacks)
+	if c.LinpoolObjects {
+		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.left.linpoolObjects()
 	}
 	var ns unix.Stat_t
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID), &ns); err != nil {
@@ -93,6 +119,9 @@ func Load(c Config) (*Programs, error) {
 		liveVarPidnsInode:   ns.Ino,
 		liveVarMblockHeader: c.MblockHeader,
 		liveVarPageSize:     uint64(os.Getpagesize()),
+		liveVarSlabs:        c.Slabs,
+		liveVarMslabs:       c.Mslabs,
+		liveVarIslabs:       c.Islabs,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
@@ -108,6 +137,10 @@ func Load(c Config) (*Programs, error) {
 		placed:    make(map[*unwind.Table]uint32),
 	}
 	if err := p.tables.set(c.Areas); err != nil {
+		p.Close()
+		return nil, err
+	}
+	if err := p.firstSteps(spec); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -203,20 +236,44 @@ var steps = map[string]step{
 	"mb_free":        {func(o *liveObjects) *ebpf.Program { return o.EnterMbFree }, nil},
 	"alloc_page":     {func(o *liveObjects) *ebpf.Program { return o.EnterAllocPage }, func(o *liveObjects) *ebpf.Program { return o.LeaveAllocPage }},
 	"free_page":      {func(o *liveObjects) *ebpf.Program { return o.EnterFreePage }, nil},
+
+	// Slabs: who allocated an object is all that is followed of it.
+	"sl_alloc":            {nil, func(o *liveObjects) *ebpf.Program { return o.LeaveSlAlloc }},
+	"msl_alloc":           {nil, leaveMSLAlloc},
+	"msl_alloc_from_page": {nil, leaveMSLAlloc},
+	"isl_alloc":           {func(o *liveObjects) *ebpf.Program { return o.EnterIslAlloc }, func(o *liveObjects) *ebpf.Program { return o.LeaveIslAlloc }},
+	"lp_alloc":            {enterLPAlloc, leaveLPAlloc},
+	"lp_allocu":           {enterLPAlloc, leaveLPAlloc},
+	"lp_allocz":           {enterLPAlloc, leaveLPAlloc},
 }
 
 func enterMalloc(o *liveObjects) *ebpf.Program   { return o.EnterMalloc }
 func enterMemalign(o *liveObjects) *ebpf.Program { return o.EnterMemalign }
 func enterMBAlloc(o *liveObjects) *ebpf.Program  { return o.EnterMbAlloc }
 func leavePointer(o *liveObjects) *ebpf.Program  { return o.LeavePointer }
+func leaveMSLAlloc(o *liveObjects) *ebpf.Program { return o.LeaveMslAlloc }
+func enterLPAlloc(o *liveObjects) *ebpf.Program  { return o.EnterLpAlloc }
+func leaveLPAlloc(o *liveObjects) *ebpf.Program  { return o.LeaveLpAlloc }
 
-// group is what one uprobe_multi link can hold: one program, one file.
+// all are the programs that run at probes.
+func (o *livePrograms) all() []*ebpf.Program {
+	return []*ebpf.Program{
+		o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree,
+		o.EnterMbAlloc, o.EnterMbFree, o.LeavePointer, o.LeavePosixMemalign,
+		o.EnterAllocPage, o.LeaveAllocPage, o.EnterFreePage,
+		o.LeaveSlAlloc, o.LeaveMslAlloc, o.EnterIslAlloc, o.LeaveIslAlloc, o.EnterLpAlloc, o.LeaveLpAlloc,
+	}
+}
+
+// group is what one uprobe_multi link can hold: one program, one file; and of
+// one function, so that its probes can be taken off alone.
 type group struct {
-	path    string
-	program *ebpf.Program
-	ret     bool
-	offsets []uint64
-	cookies []uint64
+	path     string
+	function string
+	program  *ebpf.Program
+	ret      bool
+	offsets  []uint64
+	cookies  []uint64
 }
 
 // attachRank orders the entries so that attaching makes no false live blocks:
@@ -254,9 +311,11 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 			entry = &frees
 		}
 		cookie := cookie(function, s)
-		addTo(entry, path, st.enter(&p.objects), false, off, cookie)
+		if st.enter != nil {
+			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, cookie)
+		}
 		if s.Return {
-			addTo(&returns, path, st.leave(&p.objects), true, off, cookie)
+			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, cookie)
 		}
 	}
 	for _, groups := range [][]*group{frees, returns, entries} {
@@ -280,14 +339,15 @@ func cookie(f Function, s plan.Site) uint64 {
 	return uint64(f) | uint64(s.ArgRegister)<<8 | (s.Module.Bias+s.Address)<<16
 }
 
-func addTo(groups *[]*group, path string, program *ebpf.Program, ret bool, offset, cookie uint64) {
+func addTo(groups *[]*group, to group, offset, cookie uint64) {
 	for _, g := range *groups {
-		if g.path == path && g.program == program {
+		if g.path == to.path && g.program == to.program && g.function == to.function {
 			g.offsets, g.cookies = append(g.offsets, offset), append(g.cookies, cookie)
 			return
 		}
 	}
-	*groups = append(*groups, &group{path, program, ret, []uint64{offset}, []uint64{cookie}})
+	to.offsets, to.cookies = []uint64{offset}, []uint64{cookie}
+	*groups = append(*groups, &to)
 }
 
 func (p *Programs) attachGroup(pid int, g *group) error {
@@ -304,7 +364,7 @@ func (p *Programs) attachGroup(pid int, g *group) error {
 		if err != nil {
 			return err
 		}
-		p.links = append(p.links, l)
+		p.links = append(p.links, attached{g.function, l})
 		return nil
 	}
 	for i, off := range g.offsets {
@@ -316,7 +376,7 @@ func (p *Programs) attachGroup(pid int, g *group) error {
 		if err != nil {
 			return err
 		}
-		p.links = append(p.links, l)
+		p.links = append(p.links, attached{g.function, l})
 	}
 	return nil
 }
@@ -337,9 +397,6 @@ func (p *Programs) SetMark(n uint32) error {
 	return nil
 }
 
-// Live is the map of live blocks: address to Block.
-func (p *Programs) Live() *ebpf.Map { return p.objects.Live }
-
 // Stacks is the map of distinct stacks: key to Stack.
 func (p *Programs) Stacks() *ebpf.Map { return p.objects.Stacks }
 
@@ -348,6 +405,9 @@ func (p *Programs) Counters() (Counters, error) {
 	c, err := p.counters()
 	for i, b := range p.base {
 		c[i] -= b
+	}
+	for i, n := range p.adopted {
+		c[i] += n
 	}
 	return c, err
 }
@@ -372,18 +432,32 @@ func (p *Programs) Hits() (map[string]Hits, error) {
 }
 
 func (p *Programs) hits() (map[string]Hits, error) {
-	all := make(map[string]Hits)
+	return perFunction(p.objects.Hits, func(a, b uint64) Hits { return Hits{a, b} })
+}
+
+// Tests are how often what a function was given or returned was, and was not,
+// what it has to be: see tests in live.bpf.c.
+type Tests struct{ Passed, Failed uint64 }
+
+// Tests reads the tests of every probed function, by name.
+func (p *Programs) Tests() (map[string]Tests, error) {
+	return perFunction(p.objects.Tests, func(a, b uint64) Tests { return Tests{a, b} })
+}
+
+// perFunction reads a map of two numbers for each function.
+func perFunction[T any](m *ebpf.Map, pair func(a, b uint64) T) (map[string]T, error) {
+	all := make(map[string]T)
 	count := uint32(liveFunctionFUNCTION_COUNT)
 	for f := uint32(1); f < count; f++ {
-		entered, err := sum(p.objects.Hits, f)
+		a, err := sum(m, f)
 		if err != nil {
 			return nil, err
 		}
-		returned, err := sum(p.objects.Hits, count+f)
+		b, err := sum(m, count+f)
 		if err != nil {
 			return nil, err
 		}
-		all[Function(f).String()] = Hits{entered, returned}
+		all[Function(f).String()] = pair(a, b)
 	}
 	return all, nil
 }
@@ -393,8 +467,7 @@ func (p *Programs) hits() (map[string]Hits, error) {
 // 5.12).
 func (p *Programs) Missed() (uint64, error) {
 	var missed uint64
-	o := &p.objects
-	for _, prog := range []*ebpf.Program{o.EnterMalloc, o.EnterCalloc, o.EnterRealloc, o.EnterMemalign, o.EnterPosixMemalign, o.EnterFree, o.EnterMbAlloc, o.EnterMbFree, o.EnterFreePage, o.EnterAllocPage, o.LeaveAllocPage, o.LeavePointer, o.LeavePosixMemalign} {
+	for _, prog := range p.objects.all() {
 		stats, err := prog.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("read program statistics: %w", err)
@@ -420,13 +493,31 @@ func (p *Programs) Detach() error {
 	var errs []error
 	// Frees last: a block freed after the entries are gone is still seen.
 	for i := len(p.links) - 1; i >= 0; i-- {
-		errs = append(errs, p.links[i].Close())
+		errs = append(errs, p.links[i].link.Close())
 	}
 	p.links = nil
 	return errors.Join(errs...)
 }
 
+// Drop takes the probes off functions, such as one that is not what it was
+// taken for.
+func (p *Programs) Drop(functions ...string) error {
+	var errs []error
+	p.links = slices.DeleteFunc(p.links, func(a attached) bool {
+		if !slices.Contains(functions, a.function) {
+			return false
+		}
+		errs = append(errs, a.link.Close())
+		return true
+	})
+	return errors.Join(errs...)
+}
+
 // Close detaches the probes and unloads the programs.
 func (p *Programs) Close() error {
-	return errors.Join(p.Detach(), p.objects.Close())
+	errs := []error{p.Detach(), p.objects.Close()}
+	for _, s := range p.sets {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
 }

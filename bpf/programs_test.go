@@ -48,8 +48,8 @@ func TestSteps(t *testing.T) {
 }
 
 func TestAttachUnknownFunction(t *testing.T) {
-	err := new(Programs).Attach(1, []plan.Site{{Function: "sl_alloc"}})
-	if err == nil || !strings.Contains(err.Error(), "sl_alloc") {
+	err := new(Programs).Attach(1, []plan.Site{{Function: "sl_free"}})
+	if err == nil || !strings.Contains(err.Error(), "sl_free") {
 		t.Errorf("got %v", err)
 	}
 }

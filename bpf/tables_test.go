@@ -73,7 +73,7 @@ func TestTablesFull(t *testing.T) {
 	table := func(n int) *unwind.Table {
 		return &unwind.Table{Rows: make([]unwind.Row, n), Rules: make([]unwind.Rule, 1)}
 	}
-	p, err := Load(Config{PID: os.Getpid(), MaxBlocks: 1, MaxStacks: 1, Areas: []Area{{Start: 100, End: 200, Table: table(10)}}})
+	p, err := Load(Config{PID: os.Getpid(), MaxStacks: 1, Areas: []Area{{Start: 100, End: 200, Table: table(10)}}})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}

@@ -253,7 +253,6 @@ __noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
 			a = find_area(all, addr, &u->area);
 		}
 	}
-	n &= MAX_FRAMES - 1;
 	s->pc[n] = u->pc;
 	s->exact[n / 64] |= (__u64)u->exact << (n % 64);
 	s->frames = n + 1;

@@ -25,7 +25,7 @@ func TestAttribution(t *testing.T) {
 				p.Do(t, c)
 			}
 			s := snapshot(t, prof)
-			heap, err := attribution.New(prof.Process, nil).Attribute(s, prof.Modules())
+			heap, err := attribution.New(prof.Process, nil, attribution.Options{}).Attribute(s, nil, prof.Modules())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +42,7 @@ func TestAttribution(t *testing.T) {
 				blocks[b.Address] = b
 			}
 			for a, want := range p.Truth(t).Blocks {
-				st := stacks[blocks[a].Stack]
+				st := stacks[uint64(blocks[a].Stack)]
 				if st == nil || !st.Complete {
 					t.Errorf("block 0x%x has the stack %+v", a, st)
 					continue

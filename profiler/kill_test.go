@@ -106,7 +106,7 @@ func plannedSites(t *testing.T, p *fixture.Process) (sites []site) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := plan.New(process, modules)
+	made, err := plan.New(process, modules, plan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,13 +4,10 @@ package profiler
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
-
-// blockCost is what a live block costs in kernel memory, in bytes: an element
-// of 48 + 8 + 24 bytes in the allocator's 96-byte class, and its bucket.
-const blockCost = 96 + 16
 
 // The default budget: an eighth of the memory that is available, but no more
 // than a busy full-table router needs and no less than a small one.
@@ -27,13 +24,16 @@ func DefaultMaxMemory() uint64 {
 }
 
 // available reads MemAvailable of /proc/meminfo (proc_meminfo(5)), in bytes.
-func available() uint64 {
+func available() uint64 { return meminfo(availableLine) }
+
+// meminfo reads a line of /proc/meminfo, in bytes; 0 if it is not there.
+func meminfo(name string) uint64 {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, availableLine); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kB, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			if err == nil {
 				return kB << 10
@@ -43,12 +43,63 @@ func available() uint64 {
 	return 0
 }
 
-// blocksFor is how many live blocks fit in a budget. The kernel rounds the
-// number of buckets up to a power of two, so the capacity is one.
-func blocksFor(budget uint64) uint32 {
-	n := uint64(1) << 10
-	for n*2*blockCost <= budget && n < 1<<30 {
-		n *= 2
+// What has to be left to the machine, or to the control group that leakprof is
+// in: below it the live set takes no more, well before the kernel looks for
+// somebody to kill.
+const (
+	reserveShare = 20
+	reserveLeast = 128 << 20
+	reserveMost  = 512 << 20
+)
+
+// shortOfMemory says whether memory is so short that the live set must not
+// grow. Once it is, half as much again has to be free before it is over.
+func shortOfMemory(m memory, isShort bool) bool {
+	if m.total == 0 {
+		return false // not known
 	}
-	return uint32(n)
+	reserve := min(max(m.total/reserveShare, reserveLeast), reserveMost)
+	reserve = min(reserve, m.total/4) // of a small group
+	if isShort {
+		reserve += reserve / 2
+	}
+	return m.available < reserve
+}
+
+// memory is how much there is and how much of it is left, bytes.
+type memory struct{ total, available uint64 }
+
+// machineMemory reads /proc/meminfo.
+func machineMemory() memory {
+	return memory{meminfo("MemTotal:"), meminfo(availableLine)}
+}
+
+// groupMemory reads the limit of the control group that this process is in
+// (Documentation/admin-guide/cgroup-v2.rst); its maps are charged to it. The
+// zero value if there is no limit.
+func groupMemory() memory {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return memory{}
+	}
+	for line := range strings.Lines(string(b)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		number := func(file string) uint64 {
+			b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, file))
+			if err != nil {
+				return 0
+			}
+			n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+			if err != nil { // "max"
+				return 0
+			}
+			return n
+		}
+		limit, used := number("memory.max"), number("memory.current")
+		return memory{limit, limit - min(used, limit)}
+	}
+	return memory{}
 }

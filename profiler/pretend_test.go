@@ -49,7 +49,7 @@ func pretend(t *testing.T, p *fixture.Process, function, as string) *bpf.Program
 	if i < 0 {
 		t.Fatalf("the fixture has no %s", function)
 	}
-	programs, err := bpf.Load(bpf.Config{PID: p.PID, MaxBlocks: 1024, Areas: areas})
+	programs, err := bpf.Load(bpf.Config{PID: p.PID, Areas: areas})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}

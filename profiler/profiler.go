@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,13 +23,20 @@ import (
 // Options say what to follow and how.
 type Options struct {
 	PID int
-	// MaxMemory bounds the kernel memory of the live set, in bytes; 0 takes
-	// DefaultMaxMemory.
+	// MaxMemory bounds the kernel memory of the live set and what belongs to
+	// it, in bytes; 0 takes DefaultMaxMemory.
 	MaxMemory uint64
 	// MaxStacks is how many distinct stacks are kept, 0 for bpf.Config's
 	// default; blocks of further ones have no stack, which is counted.
 	MaxStacks uint32
 	Attach    bpf.AttachMode
+	// Plan says which layers to follow.
+	Plan plan.Options
+	// Partial follows what can be followed where the plan is incomplete,
+	// instead of refusing.
+	Partial bool
+	// FromStart says that the process has allocated nothing yet.
+	FromStart bool
 	// AnyProgram also follows a process that is no BIRD. Its blocks are not
 	// told apart then.
 	AnyProgram bool
@@ -40,11 +49,18 @@ type Profiler struct {
 	Plan    *plan.Plan
 	// BIRD is what is known of the process as a BIRD, nil if it is none.
 	BIRD *bird.Bird
+	// Before is what was there when the probes came.
+	Before Before
 
 	programs *bpf.Programs
 	unwinder *unwinder
+	pageSize uint64
 	stop     chan struct{}
 	done     sync.WaitGroup
+
+	verifying sync.Mutex
+	dropped   []Dropped
+	trouble   error
 
 	refreshing  sync.Mutex // held while unwinder's areas go to programs
 	undelivered bool       // areas that the kernel has not taken yet
@@ -57,12 +73,13 @@ func Attach(ctx context.Context, o Options) (*Profiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Profiler{Process: process, unwinder: newUnwinder(process), stop: make(chan struct{})}
+	p := &Profiler{Process: process, unwinder: newUnwinder(process), pageSize: uint64(os.Getpagesize()), stop: make(chan struct{})}
 	if err := p.attach(ctx, o); err != nil {
 		p.Close()
 		return nil, err
 	}
 	p.done.Go(p.followLibraries)
+	p.done.Go(p.followMemory)
 	return p, nil
 }
 
@@ -78,7 +95,10 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if p.BIRD, err = bird.Find(p.Process, modules[0]); err != nil && !(o.AnyProgram && errors.Is(err, bird.ErrNotBIRD)) {
 		return err
 	}
-	if p.Plan, err = plan.New(p.Process, modules); err != nil {
+	if p.Plan, err = plan.New(p.Process, modules, o.Plan); err != nil {
+		return err
+	}
+	if err := p.Plan.Refusal(); err != nil && !o.Partial && p.BIRD != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -88,14 +108,35 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()
 	}
-	config := bpf.Config{PID: o.PID, MaxBlocks: blocksFor(maxMemory), MaxStacks: o.MaxStacks, Areas: p.unwinder.areas(), Attach: o.Attach}
+	config := bpf.Config{
+		PID: o.PID, MaxMemory: maxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
+		Areas: p.unwinder.areas(), Attach: o.Attach,
+	}
 	if p.BIRD != nil {
 		config.MblockHeader = p.BIRD.MblockHeader
+		config.Slabs, config.Mslabs, config.Islabs = slabLayout(p.BIRD.Slab()), slabLayout(p.BIRD.Mslab()), slabLayout(p.BIRD.Islab())
 	}
 	if p.programs, err = bpf.Load(config); err != nil {
 		return err
 	}
-	return p.programs.Attach(o.PID, p.Plan.Sites)
+	if o.FromStart || p.BIRD == nil {
+		return p.programs.Attach(o.PID, p.Plan.Sites)
+	}
+	// What is freed while we look is to be remembered, so this begins first.
+	if err := p.programs.Adopting(); err != nil {
+		return err
+	}
+	if err := p.programs.Attach(o.PID, p.Plan.Sites); err != nil {
+		return err
+	}
+	if err := p.adopt(); err != nil {
+		return err
+	}
+	return p.programs.Adopted()
+}
+
+func slabLayout(l bird.ObjectLayout) bpf.SlabLayout {
+	return bpf.SlabLayout{Class: l.Class, ClassAt: l.ClassAt, SizeAt: l.SizeAt, FirstAt: l.FirstAt, FirstBytes: l.FirstBytes}
 }
 
 // followLibraries gives the unwinder the rows of libraries that the process
@@ -112,6 +153,62 @@ func (p *Profiler) followLibraries() {
 			_ = p.refresh()
 		}
 	}
+}
+
+const (
+	// growInterval is how often the live set is looked at for the need to grow:
+	// no program fills a step in it.
+	growInterval = 20 * time.Millisecond
+	// memoryInterval is how often the machine's memory is looked at.
+	memoryInterval = 500 * time.Millisecond
+)
+
+// followMemory lets the live set grow where that is needed, stops it where the
+// machine has too little memory left, and watches the tests of the sites.
+func (p *Profiler) followMemory() {
+	tick := time.NewTicker(growInterval)
+	defer tick.Stop()
+	isShort := false
+	for n := 0; ; n++ {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+		}
+		if !isShort {
+			p.noteTrouble(p.programs.Grow())
+		}
+		if n%int(memoryInterval/growInterval) == 0 {
+			now := shortOfMemory(machineMemory(), isShort) || shortOfMemory(groupMemory(), isShort)
+			if now != isShort {
+				isShort = now
+				p.noteTrouble(p.programs.SetAccepting(!isShort))
+			}
+		}
+		if n%int(verifyInterval/growInterval) == 0 {
+			p.noteTrouble(p.verify())
+		}
+	}
+}
+
+// noteTrouble keeps the first thing that went wrong behind the scenes.
+func (p *Profiler) noteTrouble(err error) {
+	if err == nil {
+		return
+	}
+	p.verifying.Lock()
+	defer p.verifying.Unlock()
+	if p.trouble == nil {
+		p.trouble = err
+	}
+}
+
+// Trouble is the first thing that went wrong while the process was followed,
+// such as no memory for the live set to grow; nil if nothing did.
+func (p *Profiler) Trouble() error {
+	p.verifying.Lock()
+	defer p.verifying.Unlock()
+	return p.trouble
 }
 
 // refresh gives the programs the rows of what is mapped. When it returns they
@@ -136,7 +233,11 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 		// as good as before.
 		p.unwinder.note(err)
 	}
-	return live.Read(p.programs)
+	s, err := live.Read(p.programs)
+	if err == nil && !p.followsPages() {
+		s.Blocks = slices.DeleteFunc(s.Blocks, func(b live.Block) bool { return b.IsPage() })
+	}
+	return s, err
 }
 
 // Mark makes n the mark of everything allocated from now on.
@@ -184,4 +285,9 @@ func (p *Profiler) Close() error {
 	}
 	errs = append(errs, p.unwinder.close(), p.Process.Close())
 	return errors.Join(errs...)
+}
+
+// follows says whether the plan has a probe on a function.
+func (p *Profiler) follows(f bpf.Function) bool {
+	return slices.ContainsFunc(p.Plan.Sites, func(s plan.Site) bool { return s.Function == f.String() })
 }

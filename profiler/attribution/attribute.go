@@ -3,12 +3,10 @@
 package attribution
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
-	"time"
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
@@ -23,12 +21,20 @@ import (
 type Attributor struct {
 	process *target.Process
 	bird    *bird.Bird // nil for a program that is no BIRD
+	options Options
 
 	modules []*module
-	stacks  map[uint64]*Stack
+	stacks  map[uint32]*Stack
+}
 
-	// PoolsUnknown says why the last heap has no pools, nil if it has.
-	PoolsUnknown error
+// Options say what of the live set can be relied on.
+type Options struct {
+	// Objects are the resource classes of which every allocation of an object is
+	// followed ("Slab", "mslab", "Islab"): pages of theirs are charged to their
+	// objects, others to who took the page.
+	Objects map[string]bool
+	// LinpoolObjects: allocations from linpools are followed.
+	LinpoolObjects bool
 }
 
 type module struct {
@@ -38,17 +44,18 @@ type module struct {
 }
 
 // New returns an attributor for a process; b is nil if that is no BIRD.
-func New(p *target.Process, b *bird.Bird) *Attributor {
-	return &Attributor{process: p, bird: b, stacks: make(map[uint64]*Stack)}
+func New(p *target.Process, b *bird.Bird, o Options) *Attributor {
+	return &Attributor{process: p, bird: b, options: o, stacks: make(map[uint32]*Stack)}
 }
 
-// Attribute turns a snapshot into a heap. modules are those that the process
-// has or had mapped, as the profiler knows them. Blocks' headers are read
-// from the running process; after its end, blocks keep the class they were
-// allocated with where a probe told it.
-func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Heap, error) {
+// Attribute turns a snapshot into a heap. t is the resource tree of the same
+// moment, nil if there is none: then there are no pools and no objects in pages.
+// modules are those that the process has or had mapped, as the profiler knows
+// them. Blocks' headers are read from the running process; after its end,
+// blocks keep the class they were allocated with where a probe told it.
+func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target.Module) (*Heap, error) {
 	a.addModules(modules)
-	kinds, err := a.classify(s.Blocks)
+	kinds, err := a.classify(s.Blocks, t)
 	if err != nil {
 		return nil, err
 	}
@@ -56,34 +63,21 @@ func (a *Attributor) Attribute(s *live.Snapshot, modules []*target.Module) (*Hea
 	for _, m := range a.modules {
 		h.Modules = append(h.Modules, m.public)
 	}
-	keys := make([]uint64, 0, len(s.Stacks))
-	for key := range s.Stacks {
-		keys = append(keys, key)
+	numbers := slices.Sorted(maps.Keys(s.Stacks))
+	for _, n := range numbers {
+		h.Stacks = append(h.Stacks, a.stack(n, s.Stacks[n]))
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		h.Stacks = append(h.Stacks, a.stack(key, s.Stacks[key]))
-	}
-	empty := emptyBytes(a.process, s.Blocks)
-	sums := make(map[Sample]*Sample)
+	sums := newSums(a, s)
+	empty := emptyBytes(a.process, s.Blocks, func(i int) bool { return kinds[i].page == nil })
 	for i, b := range s.Blocks {
-		k := Sample{Stack: a.stackOf(b, s), Mark: int(b.Mark), Allocator: kinds[i].allocator, Class: kinds[i].class, Pool: kinds[i].pool, SizeBucket: sizeBucket(b.Size)}
-		sum := sums[k]
-		if sum == nil {
-			copied := k
-			sum = &copied
-			sums[k] = sum
+		k := kinds[i]
+		if k.page != nil {
+			a.addPage(sums, h, b, k, t)
+			continue
 		}
-		sum.Objects++
-		sum.Bytes += b.Size
-		sum.Empty += empty[i]
+		sums.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, empty[i], 0})
 	}
-	for _, sum := range sums {
-		h.Samples = append(h.Samples, *sum)
-	}
-	slices.SortFunc(h.Samples, func(x, y Sample) int {
-		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.SizeBucket, y.SizeBucket))
-	})
+	h.Samples = sums.samples()
 	return h, nil
 }
 
@@ -94,16 +88,22 @@ func sizeBucket(size uint64) uint64 {
 	return 1 << bits.Len64(size-1)
 }
 
-type kind struct{ allocator, class, pool string }
+// kind is what a block or page is.
+type kind struct {
+	allocator, class, pool string
+	// page is how BIRD uses a page, nil for anything else.
+	page *tree.Page
+}
 
 // classify tells what each block is: by its header, and where that cannot be
-// read by the mb_* function that was seen around its allocation.
-func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
+// read by the mb_* function that was seen around its allocation. The resource
+// tree then tells pools, and what pages are for.
+func (a *Attributor) classify(blocks []live.Block, t *tree.Tree) ([]kind, error) {
 	kinds := make([]kind, len(blocks))
 	for i, b := range blocks {
 		kinds[i].allocator = AllocatorMalloc
 		switch {
-		case b.Function == bpf.FunctionAllocPage:
+		case b.IsPage():
 			kinds[i].allocator = AllocatorPage
 		case b.MB != bpf.FunctionNone:
 			kinds[i] = kind{allocator: AllocatorMB, class: bird.MemoryClass}
@@ -124,7 +124,7 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 		return nil, fmt.Errorf("classify blocks: %w", err)
 	}
 	for i, h := range headers {
-		if kinds[i].allocator == AllocatorPage {
+		if blocks[i].IsPage() {
 			continue // a page has no header; what lies in it is no matter here
 		}
 		switch h.Class {
@@ -135,40 +135,45 @@ func (a *Attributor) classify(blocks []live.Block) ([]kind, error) {
 			kinds[i] = kind{allocator: AllocatorResource, class: h.Class}
 		}
 	}
-	a.addPools(kinds, blocks)
+	if t != nil {
+		addPools(kinds, blocks, t)
+	}
 	return kinds, nil
 }
 
-// addPools adds what BIRD's resource tree knows of the blocks and pages. A tree
-// that changed while it was read might name the wrong pool, and is left out.
-func (a *Attributor) addPools(kinds []kind, blocks []live.Block) {
-	t, err := tree.Read(a.process, a.bird, tree.Options{Timeout: treeTimeout})
-	if err == nil && !t.Consistent {
-		err = errors.New("read resource tree: it never stood still")
-	}
-	if a.PoolsUnknown = err; err != nil {
-		return
-	}
+// slabClasses are the classes of resources that hand out objects of one size.
+var slabClasses = map[string]bool{"Slab": true, "mslab": true, "Islab": true}
+
+const linpoolClass = "LinPool"
+
+// addPools adds what the resource tree knows of the blocks and pages.
+func addPools(kinds []kind, blocks []live.Block, t *tree.Tree) {
 	for i, b := range blocks {
+		k := &kinds[i]
+		if b.IsPage() {
+			page, ok := t.Page(b.Address)
+			if !ok {
+				continue
+			}
+			k.pool, k.class, k.page = page.Pool.Path(), page.Class, &page
+			switch {
+			case slabClasses[page.Class]:
+				k.allocator = AllocatorSlab
+			case page.Class == linpoolClass:
+				k.allocator = AllocatorLinpool
+			}
+			continue
+		}
 		path, class, ok := t.PoolOf(b.Address)
 		if !ok {
 			continue
 		}
-		k := &kinds[i]
 		k.pool = path
-		switch {
-		case class == "LinPool" && k.class != class:
+		if class == linpoolClass && k.class != class {
 			k.allocator, k.class = AllocatorLinpool, class
-		case class == "Slab" && k.allocator == AllocatorPage:
-			k.allocator, k.class = AllocatorSlab, class
-		case k.allocator == AllocatorPage:
-			k.class = class
 		}
 	}
 }
-
-// treeTimeout bounds how long a snapshot waits for the resource tree.
-const treeTimeout = 10 * time.Second
 
 func (a *Attributor) addModules(modules []*target.Module) {
 	for _, m := range modules[len(a.modules):] {
@@ -191,30 +196,40 @@ func (a *Attributor) addModules(modules []*target.Module) {
 	}
 }
 
-// noStack stands for blocks whose stack could not be kept.
-const noStack = 0
+// Names of the stacks that are none: one frame that says why.
+var noStack = map[uint32]string{
+	bpf.StackBefore:  "[allocated before leakprof attached]",
+	bpf.StackNotKept: "[stack not kept]",
+	bpf.StackNone:    "[allocation not seen]",
+}
 
-func (a *Attributor) stackOf(b live.Block, s *live.Snapshot) *Stack {
-	if raw, ok := s.Stacks[b.Stack]; ok {
-		return a.stack(b.Stack, raw)
+func (a *Attributor) stackOf(number uint32, s *live.Snapshot) *Stack {
+	if raw, ok := s.Stacks[number]; ok {
+		return a.stack(number, raw)
 	}
-	st := a.stacks[noStack]
+	name, ok := noStack[number]
+	if !ok {
+		number, name = bpf.StackNotKept, noStack[bpf.StackNotKept]
+	}
+	st := a.stacks[number]
 	if st == nil {
-		name := "[stack not kept]"
-		st = &Stack{Key: noStack, End: "not kept", Locations: []Location{{Module: -1, Lines: []symbol.Frame{{Function: name}}}}}
-		a.stacks[noStack] = st
+		st = &Stack{Key: uint64(number), End: "not kept", Locations: []Location{{Module: -1, Lines: []symbol.Frame{{Function: name}}}}}
+		if number == bpf.StackBefore {
+			st.End = "before leakprof attached"
+		}
+		a.stacks[number] = st
 	}
 	return st
 }
 
-func (a *Attributor) stack(key uint64, raw live.Stack) *Stack {
-	st := a.stacks[key]
+func (a *Attributor) stack(number uint32, raw live.Stack) *Stack {
+	st := a.stacks[number]
 	if st == nil {
-		st = &Stack{Key: key, Complete: raw.End == bpf.StackComplete, End: raw.End.String()}
+		st = &Stack{Key: uint64(number), Complete: raw.End == bpf.StackComplete, End: raw.End.String()}
 		for i, pc := range raw.PC {
 			st.Locations = append(st.Locations, a.locate(pc, !raw.Exact[i]))
 		}
-		a.stacks[key] = st
+		a.stacks[number] = st
 	}
 	st.AllocatedObjects, st.AllocatedBytes = raw.AllocatedObjects, raw.AllocatedBytes
 	return st

@@ -23,14 +23,14 @@ const (
 	emptyWords = emptyLeast / 2 / 8
 )
 
-// emptyBytes returns how many bytes of each block lie in long runs of zeros.
-// Blocks beyond emptyMost in total count as full.
-func emptyBytes(p *target.Process, blocks []live.Block) []uint64 {
+// emptyBytes returns how many bytes of each block that is asked for lie in long
+// runs of zeros. Blocks beyond emptyMost in total count as full.
+func emptyBytes(p *target.Process, blocks []live.Block, ask func(i int) bool) []uint64 {
 	empty := make([]uint64, len(blocks))
 	var read uint64
 	buffer := make([]byte, 1<<20)
 	for i, b := range blocks {
-		if b.Size < emptyLeast || read+b.Size > emptyMost {
+		if b.Size < emptyLeast || read+b.Size > emptyMost || !ask(i) {
 			continue
 		}
 		read += b.Size

@@ -18,8 +18,9 @@ const (
 	AllocatorMB = "mb"
 	// AllocatorResource: the header of another resource (ralloc).
 	AllocatorResource = "resource"
-	// AllocatorSlab and AllocatorLinpool: a page of alloc_page that a slab or a
-	// linpool has; also a linpool's large chunk.
+	// AllocatorSlab and AllocatorLinpool: an object of a slab or a linpool, with
+	// its share of the page; or such a page as a whole, where its objects are not
+	// followed; also a linpool's large chunk.
 	AllocatorSlab    = "slab"
 	AllocatorLinpool = "linpool"
 	// AllocatorPage: any other page, such as those of BMP's queue.
@@ -39,7 +40,7 @@ type Location struct {
 
 // Stack is a distinct call stack.
 type Stack struct {
-	// Key identifies the stack within one run.
+	// Key identifies the stack within one run: its number in the live set.
 	Key       uint64
 	Locations []Location // innermost first; the first is the allocation function itself
 	Complete  bool       // reaches the entry of the process or thread
@@ -64,12 +65,16 @@ type Sample struct {
 	Allocator string // AllocatorMB, ...
 	Class     string // BIRD's resource class, e.g. "Memory"; "" if it is no resource
 	Pool      string // path of BIRD's pool from the root, "" if it is not known
-	// SizeBucket is the block's size rounded up to a power of two, in bytes.
+	// SizeBucket is the size of a block or object rounded up to a power of two,
+	// bytes.
 	SizeBucket uint64
 	Objects    uint64
-	Bytes      uint64
-	// Empty is how much of Bytes is free room: long runs of zeros in arrays.
-	Empty uint64
+	// Bytes is what the objects keep from others: a block its size, an object on a
+	// page its share of the whole page. So the samples add up to what BIRD holds.
+	Bytes uint64
+	// Empty is how much of Bytes is long runs of zeros in arrays, Slack how much
+	// is free room in the pages of slabs and linpools.
+	Empty, Slack uint64
 }
 
 // Module is an ELF file of the target.
@@ -91,6 +96,12 @@ type Heap struct {
 	Samples []Sample // sorted by bytes, largest first
 	// Stacks are all stacks seen so far, also those with nothing live.
 	Stacks []*Stack
+	// Unseen is how many live objects of slabs are on pages that were taken since
+	// the probes came, and nobody saw them allocated.
+	Unseen uint64
+	// Unrecorded is how much of the linpools' memory in use is of no object that
+	// was followed, bytes; 0 where linpool objects are not followed.
+	Unrecorded uint64
 	// Moved is how many blocks came or went while the snapshot was read,
 	// MovedBytes how much they are.
 	Moved, MovedBytes uint64
@@ -116,9 +127,13 @@ type Retained struct {
 	Pool      string
 	Objects   int64
 	Bytes     int64
-	// Empty is how much of Bytes is free room in arrays that do not shrink.
-	Empty int64
+	// Empty is how much of Bytes is free room in arrays that do not shrink, Slack
+	// in pages of slabs and linpools.
+	Empty, Slack int64
 }
+
+// FreeRoom is how much of Bytes nothing is in.
+func (r *Retained) FreeRoom() int64 { return r.Empty + r.Slack }
 
 // arrayBlocks is how many blocks of one stack can be arrays that BIRD keeps for
 // the next flood: one for each table or channel. More of them are not kept but
@@ -145,6 +160,7 @@ func Grown(from, to *Heap) []Retained {
 			r.Objects += sign * int64(s.Objects)
 			r.Bytes += sign * int64(s.Bytes)
 			r.Empty += sign * int64(s.Empty)
+			r.Slack += sign * int64(s.Slack)
 			if sign > 0 && s.Bytes > r.most {
 				r.most, r.Allocator, r.Class, r.Pool = s.Bytes, s.Allocator, s.Class, s.Pool
 			}
@@ -159,6 +175,7 @@ func Grown(from, to *Heap) []Retained {
 			if r.Objects > arrayBlocks {
 				r.Empty = 0
 			}
+			r.Slack = min(max(r.Slack, 0), r.Bytes-r.Empty)
 			grown = append(grown, r.Retained)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/report"
 	"leakprof/profiler/target"
 )
@@ -112,7 +113,9 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	c.Session.Driven = c.Driver != nil
 	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1}}
 	if c.Profiler != nil {
-		r.attributor = attribution.New(c.Process, c.Profiler.BIRD)
+		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
+			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
+		})
 	}
 	if c.Control != nil {
 		r.version = c.Control.Version()
@@ -246,11 +249,17 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		if err != nil {
 			return err
 		}
-		if p.Heap, err = r.attributor.Attribute(snapshot, r.Profiler.Modules()); err != nil {
-			return err
+		var t *tree.Tree
+		if r.Profiler.BIRD != nil {
+			if t, err = tree.Read(r.Process, r.Profiler.BIRD, tree.Options{}); err == nil && !t.Consistent {
+				err = errors.New("read resource tree: it never stood still")
+			}
+			if err != nil {
+				r.poolsUnknown, t = append(r.poolsUnknown, fmt.Errorf("%s: %w", e.Phase, err)), nil
+			}
 		}
-		if err := r.attributor.PoolsUnknown; err != nil {
-			r.poolsUnknown = append(r.poolsUnknown, fmt.Errorf("%s: %w", e.Phase, err))
+		if p.Heap, err = r.attributor.Attribute(snapshot, t, r.Profiler.Modules()); err != nil {
+			return err
 		}
 	}
 	if r.Station != nil {

@@ -62,7 +62,7 @@ func (r *run) judge(res *report.Result) {
 	}
 	where, slack := "", ""
 	if v.SlackBytes >= r.Threshold {
-		slack = fmt.Sprintf("; besides %s of empty room in arrays that do not shrink", report.Size(v.SlackBytes))
+		slack = fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(v.SlackBytes))
 	}
 	if n, share := concentration(res.Retained); n > 0 && v.RetainedBytes >= r.Threshold {
 		where = fmt.Sprintf("; %.1f %% in %d call %s", 100*share, n, plural(n, "stack"))
@@ -180,7 +180,7 @@ func sumRetained(all []attribution.Retained) (bytes, objects int64) {
 
 func sumEmpty(all []attribution.Retained) (bytes int64) {
 	for _, s := range all {
-		bytes += s.Empty
+		bytes += s.FreeRoom()
 	}
 	return bytes
 }

@@ -57,7 +57,7 @@ func TestVerdict(t *testing.T) {
 		{name: "grew once", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, want: report.Held, says: "held: 5120.0 kB since the first of 2 cycles, not growing"},
 		{name: "grew in one later cycle only", base: held{}, settled: []held{{2: 5 * mb}, {2: 9 * mb}, {2: 9 * mb}}, want: report.Held, says: "not growing"},
 		{name: "one cycle", base: held{}, settled: []held{{2: 5 * mb}}, want: report.Held, says: "cannot show whether it grows"},
-		{name: "only free room", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, empty: 5 * mb, want: report.Clean, says: "besides 5120.0 kB of empty room"},
+		{name: "only free room", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, empty: 5 * mb, want: report.Clean, says: "besides 5120.0 kB of free room"},
 		{name: "free room that grows", base: held{}, settled: []held{{2: 5 * mb}, {2: 10 * mb}}, empty: 10 * mb, want: report.Leak, says: "+5120.0 kB"},
 		{name: "never settled", base: held{}, settled: []held{{}, {}}, notQuiet: "not at rest after 10m0s: bird uses 99 % of a cpu", want: report.Incomplete, says: "cycle 1 never settled (not at rest"},
 		{name: "losses that matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Incomplete, says: "3 returns lost"},

@@ -5,6 +5,7 @@
 package live
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,13 +20,20 @@ import (
 
 // Block is a live block of the C library's heap, or a page of BIRD's.
 type Block struct {
-	Address  uint64
-	Size     uint64 // as asked for, bytes
-	Stack    uint64 // key in Snapshot.Stacks; 0: not kept
-	Mark     uint32 // index of the mark that was current when it was allocated
+	Address uint64
+	Size    uint64 // as asked for, bytes
+	// Stack is its number in Snapshot.Stacks; bpf.StackBefore for what was there
+	// before the probes, bpf.StackNotKept where there was no room.
+	Stack uint32
+	Mark  uint32 // index of the mark that was current when it was allocated
+	// Function returned it: bpf.FunctionAllocPage for a page, bpf.FunctionNone for
+	// a block from before.
 	Function bpf.Function
 	MB       bpf.Function // mb_* function around it, bpf.FunctionNone if none was seen
 }
+
+// IsPage says whether it is a page of alloc_page.
+func (b *Block) IsPage() bool { return b.Function == bpf.FunctionAllocPage }
 
 // Stack is a distinct call stack.
 type Stack struct {
@@ -43,7 +51,11 @@ type Stack struct {
 type Snapshot struct {
 	Time   time.Time
 	Blocks []Block // sorted by address
-	Stacks map[uint64]Stack
+	Stacks map[uint32]Stack
+	// Slots are those of pages on which an object was allocated, by address.
+	Slots map[uint64]Slots
+	// LinpoolObjects are sorted by address; none where they are not followed.
+	LinpoolObjects []LinpoolObject
 	// Counters are as they were after the reading; Moved is how many blocks
 	// came or went meanwhile, 0 for an exact snapshot.
 	Counters bpf.Counters
@@ -71,6 +83,13 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 	if s.Blocks, err = readBlocks(p.Live(), before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
 		return nil, err
 	}
+	if s.Slots, err = readSlots(p); err != nil {
+		return nil, err
+	}
+	if s.LinpoolObjects, err = readLinpoolObjects(p.LinpoolObjects()); err != nil {
+		return nil, err
+	}
+	// Last, so that what the others name is there.
 	if s.Stacks, err = readStacks(p.Stacks()); err != nil {
 		return nil, err
 	}
@@ -121,28 +140,26 @@ func eachOf[V any](m *ebpf.Map, n int, f func(key uint64, value *V)) error {
 	}
 }
 
-func readBlocks(m *ebpf.Map, expect uint64) ([]Block, error) {
-	blocks := make([]Block, 0, min(expect, uint64(m.MaxEntries())))
-	err := each(m, func(address uint64, b *bpf.Block) {
-		blocks = append(blocks, Block{address, b.Size, b.Stack, b.Mark, bpf.Function(b.Function), bpf.Function(b.Mb)})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read live blocks: %w", err)
-	}
-	slices.SortFunc(blocks, func(a, b Block) int {
-		if a.Address < b.Address {
-			return -1
-		} else if a.Address > b.Address {
-			return 1
+func readBlocks(maps []*ebpf.Map, expect uint64) ([]Block, error) {
+	const most = 1 << 20
+	blocks := make([]Block, 0, min(expect, most))
+	for _, m := range maps {
+		err := each(m, func(address uint64, b *bpf.Block) {
+			if f := bpf.Function(b.Function); f != bpf.FunctionFreed {
+				blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), f, bpf.Function(b.Mb)})
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read live blocks: %w", err)
 		}
-		return 0
-	})
+	}
+	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) })
 	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil
 }
 
-func readStacks(m *ebpf.Map) (map[uint64]Stack, error) {
-	stacks := make(map[uint64]Stack)
-	err := each(m, func(key uint64, v *bpf.Stack) {
+func readStacks(m *ebpf.Map) (map[uint32]Stack, error) {
+	stacks := make(map[uint32]Stack)
+	err := each(m, func(_ uint64, v *bpf.Stack) {
 		n := min(int(v.Frames), bpf.MaxFrames)
 		s := Stack{
 			PC: slices.Clone(v.Pc[:n]), Exact: make([]bool, n), End: bpf.StackEnd(v.End),
@@ -151,7 +168,7 @@ func readStacks(m *ebpf.Map) (map[uint64]Stack, error) {
 		for i := range n {
 			s.Exact[i] = v.Exact[i/64]>>(i%64)&1 != 0
 		}
-		stacks[key] = s
+		stacks[v.Number] = s
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read stacks: %w", err)

@@ -4,6 +4,7 @@ package live
 
 import (
 	"testing"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -56,7 +57,7 @@ func TestReadBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	blocks, err := readBlocks(m, 1<<60)
+	blocks, err := readBlocks([]*ebpf.Map{m}, 1<<60)
 	if err != nil || len(blocks) != 3 {
 		t.Fatalf("%d blocks (%v)", len(blocks), err)
 	}
@@ -72,15 +73,15 @@ func TestReadBlocks(t *testing.T) {
 // TestReadStacks: no more frames are read than there is room for, whatever
 // the map says, and each with its own exact bit.
 func TestReadStacks(t *testing.T) {
-	m := newMap(t, 24+32+8*256, 8)
+	m := newMap(t, uint32(unsafe.Sizeof(bpf.Stack{})), 8)
 	var s bpf.Stack
 	for i := range s.Pc {
 		s.Pc[i] = uint64(i)
 	}
-	s.Exact[0], s.Exact[1], s.Exact[3] = 1, 1<<36, 1<<63
+	s.Exact[0], s.Exact[1], s.Exact[3] = 1, 1<<36, 1<<47
 	s.AllocatedObjects, s.AllocatedBytes = 7, 8
-	for key, frames := range map[uint64]uint32{1: 3, 2: 256, 3: 1 << 31} {
-		s.Frames, s.End = frames, uint32(key)
+	for key, frames := range map[uint64]uint16{1: 3, 2: 240, 3: 1 << 15} {
+		s.Number, s.Frames, s.End = uint32(10+key), frames, uint16(key)
 		if err := m.Put(key, &s); err != nil {
 			t.Fatal(err)
 		}
@@ -89,13 +90,13 @@ func TestReadStacks(t *testing.T) {
 	if err != nil || len(stacks) != 3 {
 		t.Fatalf("%d stacks (%v)", len(stacks), err)
 	}
-	for key, frames := range map[uint64]int{1: 3, 2: 256, 3: 256} {
-		got := stacks[key]
-		if len(got.PC) != frames || len(got.Exact) != frames || uint64(got.End) != key || got.AllocatedObjects != 7 || got.AllocatedBytes != 8 {
+	for key, frames := range map[uint32]int{1: 3, 2: 240, 3: 240} {
+		got := stacks[10+key]
+		if len(got.PC) != frames || len(got.Exact) != frames || uint32(got.End) != key || got.AllocatedObjects != 7 || got.AllocatedBytes != 8 {
 			t.Errorf("stack %d has %d frames, ends %v, %d objects, %d bytes", key, len(got.PC), got.End, got.AllocatedObjects, got.AllocatedBytes)
 		}
 		for i, exact := range got.Exact {
-			if want := i == 0 || i == 100 || i == 255; exact != want || got.PC[i] != uint64(i) {
+			if want := i == 0 || i == 100 || i == 239; exact != want || got.PC[i] != uint64(i) {
 				t.Errorf("stack %d, frame %d: 0x%x, exact %v", key, i, got.PC[i], exact)
 			}
 		}

@@ -243,7 +243,7 @@ func newReconciliation(p *DocumentPhase) ReconciliationPhase {
 
 func newStack(r *attribution.Retained) DocumentStack {
 	d := DocumentStack{
-		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.Empty, Class: classUnknown,
+		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.FreeRoom(), Class: classUnknown,
 		Allocator: r.Allocator, Resource: r.Class, Pool: orNull(r.Pool),
 		Frames: []DocumentFrame{},
 	}

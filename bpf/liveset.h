@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The live set: which blocks and pages the target holds. It grows in steps,
+ * each of which is a map of its own, so that attaching does not pay for the
+ * buckets of a set that may never come. What is in a step stays there.
+ */
+#pragma once
+
+#include "abi.h"
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+
+#define ENOENT 2
+#define E2BIG 7
+#define EEXIST 17
+
+struct {
+	/* key: enum counter; value: its count on each CPU. Written by the
+	 * programs, read by user space. */
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* Programs may be preempted between load and add, hence atomic. */
+static __always_inline void add(void *map, __u32 key, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(map, &key);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+}
+
+static __always_inline void count(enum counter c, __u64 n)
+{
+	add(&counters, c, n);
+}
+
+struct live_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct block);
+};
+
+struct {
+	/* key: the step; value: a map from the address of a live block or page
+	 * to struct block. Its entries are written by the programs, and once, for
+	 * what was there before, by user space, which reads them for a snapshot.
+	 * Capacity: user space adds a step, four times as large as the last,
+	 * before it is needed, up to --max-memory; entries are allocated one by
+	 * one. When all are full a new block is not accepted (nothing is ever
+	 * evicted): COUNTER_LIVE_FULL. */
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_STEPS);
+	__type(key, __u32);
+	__array(values, struct live_map);
+} live SEC(".maps");
+
+/* How many steps there are, set by user space; and the one that is filled now,
+ * which the programs move on when it is full. That is a hint only: two of them
+ * may move it at once. */
+volatile __u32 live_steps, live_step;
+
+/* Set by user space while it takes in what is there already. What is freed
+ * meanwhile leaves FUNCTION_FREED, so that it is not taken in after that. */
+volatile __u32 adopting;
+
+/* Set by user space when the machine runs short of memory. */
+volatile __u32 not_accepting;
+
+/* Finds an address that is in the set. */
+static __always_inline struct block *find(__u64 address, __u32 *step)
+{
+	__u32 steps = live_steps;
+
+	for (__u32 i = 0; i < MAX_STEPS; i++) {
+		if (i >= steps)
+			break;
+		__u32 k = steps - 1 - i;
+		void *map = bpf_map_lookup_elem(&live, &k);
+		if (!map)
+			continue;
+		struct block *b = bpf_map_lookup_elem(map, &address);
+		if (b) {
+			*step = k;
+			return b;
+		}
+	}
+	return NULL;
+}
+
+/* As find, for blocks and pages that are live. */
+static __always_inline struct block *find_live(__u64 address, __u32 *step)
+{
+	struct block *b = find(address, step);
+
+	return b && b->function != FUNCTION_FREED ? b : NULL;
+}
+
+static __always_inline long put(__u64 address, struct block *block, __u64 flags)
+{
+	__u32 newest = live_step, steps = live_steps;
+	long err = -E2BIG;
+
+	/* From the newest on; then those in which frees have made room. */
+	for (__u32 i = 0; i < MAX_STEPS; i++) {
+		__u32 k = newest + i;
+
+		if (i >= steps)
+			break;
+		if (k >= steps)
+			k -= steps;
+		void *map = bpf_map_lookup_elem(&live, &k);
+		if (!map)
+			continue;
+		err = bpf_map_update_elem(map, &address, block, flags);
+		if (err != -E2BIG) {
+			if (!err && k > live_step)
+				live_step = k;
+			return err;
+		}
+	}
+	return err;
+}
+
+/* Takes b, found in a step, out of the set. */
+static __always_inline void take_out(__u64 address, struct block *b, __u32 step)
+{
+	if (adopting) {
+		b->function = FUNCTION_FREED;
+		return;
+	}
+	void *map = bpf_map_lookup_elem(&live, &step);
+	if (map)
+		bpf_map_delete_elem(map, &address);
+}
+
+/* Notes the free of a block or page that is not in the set. */
+static __always_inline void note_freed(__u64 address)
+{
+	if (adopting) {
+		struct block freed = { .function = FUNCTION_FREED };
+
+		put(address, &freed, BPF_NOEXIST);
+	}
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attribution
+
+import (
+	"cmp"
+	"slices"
+
+	"leakprof/bpf"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/live"
+)
+
+// amount is how much a sample has.
+type amount struct{ objects, bytes, empty, slack uint64 }
+
+// sums adds up what is alike.
+type sums struct {
+	a        *Attributor
+	snapshot *live.Snapshot
+	byKind   map[Sample]*Sample
+}
+
+func newSums(a *Attributor, s *live.Snapshot) *sums {
+	return &sums{a, s, make(map[Sample]*Sample)}
+}
+
+func (s *sums) add(stack, mark uint32, k kind, bucket uint64, n amount) {
+	key := Sample{Stack: s.a.stackOf(stack, s.snapshot), Mark: int(mark), Allocator: k.allocator, Class: k.class, Pool: k.pool, SizeBucket: bucket}
+	sum := s.byKind[key]
+	if sum == nil {
+		copied := key
+		sum = &copied
+		s.byKind[key] = sum
+	}
+	sum.Objects += n.objects
+	sum.Bytes += n.bytes
+	sum.Empty += n.empty
+	sum.Slack += n.slack
+}
+
+func (s *sums) samples() []Sample {
+	all := make([]Sample, 0, len(s.byKind))
+	for _, sum := range s.byKind {
+		all = append(all, *sum)
+	}
+	slices.SortFunc(all, func(x, y Sample) int {
+		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.SizeBucket, y.SizeBucket))
+	})
+	return all
+}
+
+// addPage charges a page to the objects on it, or to who took it.
+func (a *Attributor) addPage(s *sums, h *Heap, b live.Block, k kind, t *tree.Tree) {
+	switch page := k.page; {
+	case page.Used > 0 && a.options.Objects[page.Class]:
+		a.addObjects(s, h, b, k)
+	case page.Class == linpoolClass && a.options.LinpoolObjects:
+		a.addLinpoolObjects(s, h, b, k, t)
+	default:
+		s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, 0, min(page.Free, b.Size)})
+	}
+}
+
+// addObjects charges a slab's page to its live objects in equal shares: any of
+// them alone would keep the page.
+func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
+	page := k.page
+	slots := s.snapshot.Slots[b.Address]
+	used := uint64(page.Used)
+	slack := min(page.Free, b.Size)
+	var n uint64
+	for object := range page.Objects() {
+		if n >= used {
+			break
+		}
+		stack, mark := slots.At(object - b.Address)
+		if stack == bpf.StackNone {
+			if stack, mark = bpf.StackBefore, b.Mark; b.Stack != bpf.StackBefore {
+				stack = bpf.StackNone
+				h.Unseen++
+			}
+		}
+		s.add(stack, mark, k, sizeBucket(page.ObjectSize), amount{1, share(b.Size, used, n), 0, share(slack, used, n)})
+		n++
+	}
+	// The bitmap and the count were read at different moments.
+	if n < used {
+		var rest, restSlack uint64
+		for i := n; i < used; i++ {
+			rest += share(b.Size, used, i)
+			restSlack += share(slack, used, i)
+		}
+		s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{used - n, rest, 0, restSlack})
+	}
+}
+
+// share is the part of total that number i of n gets: together they get it all.
+func share(total, n, i uint64) uint64 {
+	if i < total%n {
+		return total/n + 1
+	}
+	return total / n
+}
+
+// addLinpoolObjects charges a linpool's page to the objects in use on it, by
+// their size; the rest of it to who took the page.
+func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t *tree.Tree) {
+	slack := min(k.page.Free, b.Size)
+	end := b.Address + b.Size
+	rest := b.Size
+	for _, o := range liveLinpoolObjects(s.snapshot.LinpoolObjects, b.Address, end, t) {
+		size := min(uint64(o.Size), end-o.Address, rest)
+		s.add(o.Stack, o.Mark, k, sizeBucket(uint64(o.Size)), amount{objects: 1, bytes: size})
+		rest -= size
+	}
+	slack = min(slack, rest)
+	if unrecorded := rest - slack; unrecorded > linpoolHead {
+		h.Unrecorded += unrecorded - linpoolHead
+	}
+	s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
+}
+
+// linpoolHead is how much of a page is a chunk's own at most, and lost between
+// objects for their alignment, bytes.
+const linpoolHead = 16
+
+// liveLinpoolObjects returns the objects in use from start to end. Where a
+// linpool was flushed or restored, and used again but not as far, records of
+// before lie behind younger ones: in one chunk a live object is younger than
+// those below it.
+func liveLinpoolObjects(all []live.LinpoolObject, start, end uint64, t *tree.Tree) []live.LinpoolObject {
+	i, _ := slices.BinarySearchFunc(all, start, func(o live.LinpoolObject, a uint64) int { return cmp.Compare(o.Address, a) })
+	var found []live.LinpoolObject
+	for ; i < len(all) && all[i].Address < end; i++ {
+		o := all[i]
+		if alive, ok := t.LinpoolLive(o.Address); !ok || !alive {
+			continue
+		}
+		if n := len(found); n > 0 && o.Time < found[n-1].Time {
+			continue
+		}
+		// What a younger object covers is gone.
+		for n := len(found); n > 0 && found[n-1].Address+uint64(found[n-1].Size) > o.Address; n-- {
+			found = found[:n-1]
+		}
+		found = append(found, o)
+	}
+	return found
+}
