@@ -5,6 +5,7 @@ package tree
 import (
 	"encoding/binary"
 	"io"
+	"math/bits"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ type image struct {
 	l    Layout
 	bird bird.Bird
 	root uint64
+	// dummy is the head that ends an mslab's lists.
+	dummy uint64
 }
 
 const base = 0x7f5500000000
@@ -60,11 +63,13 @@ func (m *image) text(s string) uint64 {
 func newImage(g bird.Generation, pages int, mblock, chunk, slabHead uint64) *image {
 	m := &image{data: make([]byte, pages*pageSize), next: 64, l: layoutOf(g), bird: bird.Bird{Generation: g, Classes: make(map[uint64]bird.Class)}}
 	m.l.MblockHeader, m.l.ChunkHeader, m.l.SlabHead = mblock, chunk, slabHead
+	m.dummy = m.alloc(24, 16)
+	m.data[m.dummy-base+18] = 0xd0
 	sizes := map[string]uint64{"Pool": 56, bird.MemoryClass: 0, "LinPool": 72, "Slab": 96, "Event": 56, "BMP TX buffers": 32}
 	if g == bird.BIRD3 {
-		sizes = map[string]uint64{"Pool": 64, bird.MemoryClass: 0, "LinPool": 88, "Slab": 104, "Event": 64, "BMP TX buffers": 40, "Routing table": 512, "Islab": 80}
+		sizes = map[string]uint64{"Pool": 64, bird.MemoryClass: 0, "LinPool": 88, "Slab": 104, "Event": 64, "BMP TX buffers": 40, "Routing table": 512, "mslab": 216, "Islab": 80}
 	}
-	for _, name := range []string{"Pool", bird.MemoryClass, "LinPool", "Slab", "Event", "BMP TX buffers", "Routing table", "Islab"} {
+	for _, name := range []string{"Pool", bird.MemoryClass, "LinPool", "Slab", "Event", "BMP TX buffers", "Routing table", "mslab", "Islab"} {
 		if n, ok := sizes[name]; ok {
 			c := bird.Class{Name: name, Address: m.alloc(48, 16), Size: n, Memsize: 1}
 			if name == "Event" {
@@ -276,6 +281,45 @@ func (m *image) islab(pool, object uint64, leaves int) {
 		m.bits(p+24, perPage)
 		m.u64(top+24+8*uint64(offset+3*i), p)
 	}
+}
+
+// mslab makes a slab for threads, of 40 objects of 90 bytes in a page: one page
+// is full, one has some, and one is a thread's, with the bits given in its head
+// and in the thread's own bitmap.
+func (m *image) mslab(pool uint64, head, local uint64) (full, partial, thread uint64) {
+	const object, stride, headSize, perPage = 90, 96, 32, 40
+	at := m.resource(pool, "mslab", 216)
+	for i, v := range []uint64{object, stride, headSize, 2, perPage} {
+		m.u32(at+32+4*uint64(i), v)
+	}
+	page := func(list, next, bits uint64) uint64 {
+		p := m.alloc(pageSize, pageSize)
+		m.u64(p, at)
+		m.u64(p+8, next)
+		used := uint64(0)
+		for i := range uint64(perPage) {
+			if bits>>i&1 != 0 {
+				m.data[p-base+20+i/8] |= 1 << (i % 8)
+				used++
+			}
+		}
+		m.u16(p+16, used)
+		if list != 0 {
+			m.u64(list, p)
+		}
+		return p
+	}
+	const all = 1<<perPage - 1
+	full, partial, thread = page(at+64, m.dummy, all), page(at+56, m.dummy, 1<<39|5), page(0, 0, head)
+	info := m.alloc(48, 16)
+	m.u64(info+8, thread)
+	m.u64(info+40, local)
+	infos := m.alloc(pageSize, pageSize)
+	m.u64(infos+24, info)
+	m.u64(at+176, infos)
+	m.u64(at+200, 3)                                              // pages
+	m.u64(at+208, uint64(perPage+3+bits.OnesCount64(head&local))) // objects
+	return full, partial, thread
 }
 
 // reader reads the image.
