@@ -99,6 +99,10 @@ func TestMslabObjects(t *testing.T) {
 				t.Errorf("%b, %b: objects %v, want %v", c.head, c.local, got, p.want)
 			}
 		}
+		m.u16(thread+16, 17)
+		if _, err := m.reader().walk(); !errors.Is(err, ErrTorn) {
+			t.Errorf("%b, %b: another number of objects in the head of a thread's page: %v", c.head, c.local, err)
+		}
 	}
 }
 
@@ -192,6 +196,11 @@ func TestFingerprint(t *testing.T) {
 		{"size of a block", func() { m.u32(block+m.l.mblockSize, 9) }},
 		{"which object is in use", func() { m.data[page+longSlabHead-base] ^= 1; m.data[page+longSlabHead-base+4] ^= 2 }},
 		{"fill of a linpool", func() { m.u64(linpool+m.l.ptr, m.get(linpool+m.l.ptr)+8) }},
+		{"address of a large chunk", func() {
+			large := m.alloc(5016, 16)
+			m.u64(large+8, linpool)
+			m.u64(linpool+m.l.firstLarge, large)
+		}},
 		{"which object of a thread's page is in use", func() { m.u64(thread+20, m.get(thread+20)&^1); m.u16(thread+16, 39) }},
 	} {
 		c.change()
