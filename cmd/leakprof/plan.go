@@ -3,11 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +18,20 @@ func planCommand() *cobra.Command {
 	var pid int
 	var exe string
 	var asJSON bool
+	var o plan.Options
 	c := &cobra.Command{
 		Use:   "plan --pid PID | --exe FILE",
 		Short: "Show which probes attach would place, and where",
-		Long: `Shows for each event of the allocators where attach would probe it, how the place
-was found, and about what a hit costs. It changes nothing, and a process is not
-stopped. Of a FILE only what lies in the program itself can be shown: the C
-library is that of the process.`,
+		Long: `Shows for each event of BIRD's memory where attach would probe it, how the place
+was found, and about what a hit costs; or what tells the event instead; then the
+allocator functions that the program holds, and what is not covered. It changes
+nothing, and a process is not stopped. Of a FILE only what lies in the program
+itself can be shown: the C library is that of the process.`,
 		Example: `  leakprof plan --pid $(pidof bird)
-  leakprof plan --exe /usr/sbin/bird --json`,
+  leakprof plan --exe /usr/sbin/bird --mode pages --json`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, closePlan, err := makePlan(pid, exe)
+			p, closePlan, err := makePlan(pid, exe, o)
 			if err != nil {
 				return err
 			}
@@ -45,11 +44,13 @@ library is that of the process.`,
 	}
 	c.Flags().IntVar(&pid, "pid", 0, "the BIRD to plan for, `PID`")
 	c.Flags().StringVar(&exe, "exe", "", "the BIRD binary to plan for, `FILE`")
+	c.Flags().Var(&o.Mode, "mode", "how closely to follow slabs: exact (each object) or pages")
+	c.Flags().BoolVar(&o.LinpoolObjects, "linpool-objects", false, "follow each object in linpools, not their chunks alone")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
-func makePlan(pid int, exe string) (_ *plan.Plan, closeAll func(), err error) {
+func makePlan(pid int, exe string, o plan.Options) (_ *plan.Plan, closeAll func(), err error) {
 	if (pid > 0) == (exe != "") {
 		return nil, nil, usageError{errors.New("give either --pid PID or --exe FILE")}
 	}
@@ -58,11 +59,15 @@ func makePlan(pid int, exe string) (_ *plan.Plan, closeAll func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, err := structure.Find(m.Reader); errors.Is(err, structure.ErrNotBIRD) {
+		p, err := plan.NewForFile(m, o)
+		if err != nil {
 			m.Close()
-			return nil, nil, fmt.Errorf("plan for %s: %w; give the file of a BIRD, as in --exe /usr/sbin/bird", exe, err)
+			if errors.Is(err, structure.ErrNotBIRD) {
+				err = fmt.Errorf("%w; give the file of a BIRD, as in --exe /usr/sbin/bird", err)
+			}
+			return nil, nil, err
 		}
-		return plan.NewForFile(m), func() { m.Close() }, nil
+		return p, func() { m.Close() }, nil
 	}
 	process, err := target.Open(pid)
 	if err != nil {
@@ -84,7 +89,7 @@ func makePlan(pid int, exe string) (_ *plan.Plan, closeAll func(), err error) {
 	}
 	var p *plan.Plan
 	if err == nil {
-		p, err = plan.New(process, modules)
+		p, err = plan.New(process, modules, o)
 	}
 	if err != nil {
 		closeAll()
@@ -99,73 +104,4 @@ func withPIDHint(err error) error {
 		return fmt.Errorf("%w; give the pid of BIRD, as in --pid $(pidof bird)", err)
 	}
 	return err
-}
-
-func writePlan(w io.Writer, p *plan.Plan) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "EVENT\tFUNCTION\tPROBE AT\tRETURN\tFOUND BY\tABOUT PER HIT")
-	for _, s := range p.Sites {
-		name := s.Function
-		if s.Into != "" {
-			name += " in " + s.Into
-		}
-		at := fmt.Sprintf("%s+0x%x", s.Module.Name, s.Address)
-		if s.Offset > 0 {
-			at += fmt.Sprintf("+%d", s.Offset)
-		}
-		ret := ""
-		if s.Return {
-			ret = "yes"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%.1f us\n", s.Event, name, at, ret, s.FoundBy, s.Cost().Seconds()*1e6)
-	}
-	if err := tw.Flush(); err != nil {
-		return fmt.Errorf("print plan: %w", err)
-	}
-	fmt.Fprintln(w)
-	for _, part := range []struct {
-		label string
-		texts []string
-	}{{"Covered", p.Covered}, {"Unseen", p.NotCovered}, {"Note", p.Notes}} {
-		for _, text := range part.texts {
-			fmt.Fprintf(w, "%-9s%s\n", part.label, text)
-		}
-	}
-	return nil
-}
-
-// planJSON is the plan for programs; addresses are ELF vaddrs.
-type planJSON struct {
-	Sites      []siteJSON `json:"sites"`
-	Covered    []string   `json:"covered"`
-	NotCovered []string   `json:"not_covered"`
-	Notes      []string   `json:"notes"`
-}
-
-type siteJSON struct {
-	Event    plan.Event   `json:"event"`
-	Function string       `json:"function"`
-	Into     string       `json:"into,omitempty"`
-	Module   string       `json:"module"`
-	Address  string       `json:"address"`
-	Offset   uint64       `json:"offset"`
-	Return   bool         `json:"return"`
-	FoundBy  plan.FoundBy `json:"found_by"`
-	HitNS    int64        `json:"hit_ns"`
-}
-
-func writePlanJSON(w io.Writer, p *plan.Plan) error {
-	out := planJSON{Sites: []siteJSON{}, Covered: p.Covered, NotCovered: p.NotCovered, Notes: p.Notes}
-	for _, s := range p.Sites {
-		out.Sites = append(out.Sites, siteJSON{
-			Event: s.Event, Function: s.Function, Into: s.Into, Module: s.Module.Path, Address: fmt.Sprintf("0x%x", s.Address),
-			Offset: s.Offset, Return: s.Return, FoundBy: s.FoundBy, HitNS: s.Cost().Nanoseconds(),
-		})
-	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(out); err != nil {
-		return fmt.Errorf("print plan: %w", err)
-	}
-	return nil
 }

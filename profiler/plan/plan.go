@@ -3,29 +3,21 @@
 // Package plan decides which event of the allocators is probed where. A plan
 // is made from the process's ELF files alone and changes nothing.
 //
-// The plan covers two layers. Blocks of the C library's heap (malloc and its
-// kin): in them BIRD's mb_* blocks, resource headers, large linpool chunks and
-// socket buffers live. And BIRD's own pages (alloc_page), with slabs, linpool
-// chunks and BMP's queue in them, where every place that takes or gives back a
-// page can be probed; Plan.NotCovered says where not.
+// All that BIRD holds lies in two layers: blocks of the C library's heap
+// (malloc and its kin), and pages of its own (alloc_page). Slab objects and
+// linpool objects lie in pages. One file each: allocator.go finds the C
+// library; survey.go BIRD's functions and what the compiler made of them;
+// pages.go, slabs.go and linpools.go choose the places of a layer; site.go the
+// instruction. What happens to pools, chunks and freed objects needs no probe:
+// Coverage says what tells it.
 package plan
 
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"leakprof/profiler/target"
-)
-
-// Event is what a probe tells.
-type Event string
-
-const (
-	BlockAllocated Event = "block allocated"
-	BlockResized   Event = "block resized"
-	BlockFreed     Event = "block freed"
-	PageTaken      Event = "page taken"
-	PageReturned   Event = "page returned"
 )
 
 // FoundBy is how a function was found in its file.
@@ -58,8 +50,8 @@ type Site struct {
 	ArgRegister uint8
 	// Into is the function that holds an inlined copy, "" otherwise.
 	Into string
-	// Return asks for a probe on the function's return as well.
-	Return bool
+	// Entry and Return say on which of the two a program runs.
+	Entry, Return bool
 	// Emulated says that the kernel emulates the probed instruction on
 	// x86-64 instead of single-stepping it, which is some ten times cheaper.
 	Emulated bool
@@ -67,49 +59,25 @@ type Site struct {
 
 // Plan is all that is probed in one process.
 type Plan struct {
-	Sites      []Site
-	Covered    []string // what they follow, in words
-	NotCovered []string // what the probes cannot see, in words
+	Options Options
+	// Events is how each event is followed, in the order of the constants.
+	Events []Coverage
+	Sites  []Site // all of Events
+	// Functions are BIRD's allocator functions that the program holds, ordered
+	// by address; NotFound those that were looked for in vain.
+	Functions  []Function
+	NotFound   []Absent
+	Covered    []string // what the probes follow, in words
+	NotCovered []string // what they cannot see, in words
+	// Incomplete are the layers that Options ask for, and that cannot be
+	// followed whole.
+	Incomplete []Incomplete
 	Notes      []string // what a reader should know of the choice
 }
 
-const blocksCovered = "blocks of the C library's heap: mb_alloc blocks, resource headers, large linpool chunks, socket buffers, libraries"
-
-// libcFunctions are the allocation functions of glibc and musl, and the event
-// each one tells. Functions built on them (strdup, getline, reallocarray,
-// ...) call these inside the library and are seen through them.
-var libcFunctions = []struct {
-	name     string
-	event    Event
-	returns  bool
-	required bool
-}{
-	{"malloc", BlockAllocated, true, true},
-	{"calloc", BlockAllocated, true, true},
-	{"realloc", BlockResized, true, true},
-	{"free", BlockFreed, false, true},
-	{"memalign", BlockAllocated, true, false},
-	{"aligned_alloc", BlockAllocated, true, false},
-	{"posix_memalign", BlockAllocated, true, false},
-	{"valloc", BlockAllocated, true, false},
-	{"pvalloc", BlockAllocated, true, false},
-}
-
-// birdFunctions are BIRD's block functions (lib/resource.c). They only say
-// what a libc block is for, so builds that inline them lose nothing but a
-// second opinion: the block's own header tells it too.
-var birdFunctions = []struct {
-	name  string
-	event Event
-}{
-	{"mb_alloc", BlockAllocated},
-	{"mb_allocz", BlockAllocated},
-	{"mb_realloc", BlockResized},
-	{"mb_free", BlockFreed},
-}
-
-// New plans the probes of a process from its modules, the executable first.
-func New(p *target.Process, modules []*target.Module) (*Plan, error) {
+// New plans the probes of a process from its modules, the executable first. A
+// layer of BIRD's that cannot be followed is no error here; see Refusal.
+func New(p *target.Process, modules []*target.Module, o Options) (*Plan, error) {
 	if len(modules) == 0 {
 		return nil, errors.New("plan probes: the process has no ELF file mapped")
 	}
@@ -117,52 +85,44 @@ func New(p *target.Process, modules []*target.Module) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Covered: []string{blocksCovered}}
-	seen := make(map[uint64]string)
-	for _, f := range libcFunctions {
-		sym, ok := findSymbol(libc, f.name)
-		if !ok {
-			if f.required {
-				return nil, fmt.Errorf("plan probes: %s has no symbol %s", libc.Name, f.name)
-			}
-			continue
-		}
-		// musl's memalign and aligned_alloc may be one function; probing it
-		// twice would count twice.
-		if first, dup := seen[sym.Value]; dup {
-			plan.Notes = append(plan.Notes, fmt.Sprintf("%s is %s in %s", f.name, first, libc.Name))
-			continue
-		}
-		seen[sym.Value] = f.name
-		plan.Sites = append(plan.Sites, newSite(libc, sym, f.name, f.event, ByLibc, f.returns))
+	plan := &Plan{Options: o}
+	if err := plan.addBlocks(libc, modules[0]); err != nil {
+		return nil, err
 	}
-	plan.addProgram(modules[0])
+	plan.addProgram(surveyProgram(modules[0]))
 	return plan, nil
 }
 
-// NewForFile plans what lies in a program itself, without a process.
-func NewForFile(exe *target.Module) *Plan {
-	plan := &Plan{NotCovered: []string{"blocks of the C library's heap: which library that is, only the process tells"}}
-	plan.addProgram(exe)
-	return plan
+// NewForFile plans what lies in a program itself, without a process. The error
+// wraps structure.ErrNotBIRD for another program.
+func NewForFile(exe *target.Module, o Options) (*Plan, error) {
+	s := surveyProgram(exe)
+	if err := s.isBIRD(); err != nil {
+		return nil, fmt.Errorf("plan probes of %s: %w", exe.Path, err)
+	}
+	plan := &Plan{Options: o}
+	if err := plan.addBlocks(nil, exe); err != nil {
+		return nil, err
+	}
+	plan.addProgram(s)
+	return plan, nil
 }
 
-// addProgram plans the probes in BIRD's own code.
-func (p *Plan) addProgram(exe *target.Module) {
-	bound := false
-	for _, f := range birdFunctions {
-		if sym, ok := findSymbol(exe, f.name); ok {
-			p.Sites = append(p.Sites, newSite(exe, sym, f.name, f.event, BySymbol, false))
-			bound = true
-		}
+// Refusal is why attach should not run this plan, and what to run instead: a
+// layer that the options ask for would be followed in part. nil if none.
+func (p *Plan) Refusal() error {
+	if len(p.Incomplete) == 0 {
+		return nil
 	}
-	if !bound {
-		p.Notes = append(p.Notes, fmt.Sprintf("%s has no mb_* symbols; its blocks are told apart by their headers", exe.Name))
+	var texts []string
+	for _, i := range p.Incomplete {
+		texts = append(texts, fmt.Sprintf("follow %s: %s; run %s", i.Layer, i.Why, i.Remedy))
 	}
-	if why := p.addPages(exe); why != "" {
-		p.NotCovered = append(p.NotCovered, pagesNotCovered+": "+why)
-	} else {
-		p.Covered = append(p.Covered, pagesCovered)
-		p.NotCovered = append(p.NotCovered, objectsNotCovered)
-	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// cover adds how an event is followed.
+func (p *Plan) cover(c Coverage) {
+	p.Events = append(p.Events, c)
+	p.Sites = append(p.Sites, c.Sites...)
 }

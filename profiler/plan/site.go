@@ -29,7 +29,7 @@ func findSymbol(m *target.Module, name string) (elf.Symbol, bool) {
 const dwarfRDI = 5
 
 func newSite(m *target.Module, sym elf.Symbol, function string, event Event, by FoundBy, returns bool) Site {
-	s := Site{Event: event, Function: function, Module: m, Address: sym.Value, FoundBy: by, Return: returns, ArgRegister: dwarfRDI}
+	s := Site{Event: event, Function: function, Module: m, Address: sym.Value, FoundBy: by, Entry: true, Return: returns, ArgRegister: dwarfRDI}
 	// Without the whole function's code nobody can say that nothing jumps in
 	// behind the entry; then the entry itself is probed, which is always right.
 	if code, ok := functionCode(m, sym); ok {
@@ -39,15 +39,20 @@ func newSite(m *target.Module, sym elf.Symbol, function string, event Event, by 
 }
 
 func functionCode(m *target.Module, sym elf.Symbol) ([]byte, bool) {
+	return codeAt(m, sym.Value, sym.Size)
+}
+
+// codeAt reads code at an ELF vaddr from the file.
+func codeAt(m *target.Module, address, size uint64) ([]byte, bool) {
 	const most = 1 << 16
-	if sym.Size == 0 || sym.Size > most {
+	if size == 0 || size > most {
 		return nil, false
 	}
-	off, err := m.FileOffset(sym.Value)
+	off, err := m.FileOffset(address)
 	if err != nil {
 		return nil, false
 	}
-	code := make([]byte, sym.Size)
+	code := make([]byte, size)
 	if n, err := m.Reader.ReadAt(code, int64(off)); err != nil && n < len(code) {
 		return nil, false
 	}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"leakprof/profiler/bird/inline"
+	"leakprof/profiler/target"
+)
+
+func openModule(t testing.TB, path string) *target.Module {
+	t.Helper()
+	m, err := target.OpenModule(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func planFile(t testing.TB, path string, o Options) *Plan {
+	t.Helper()
+	p, err := NewForFile(openModule(t, path), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// strip returns a copy of the file without symbols and debug information.
+func strip(t testing.TB, path string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "stripped")
+	if msg, err := exec.Command("strip", "-s", "-o", out, path).CombinedOutput(); err != nil {
+		t.Fatalf("strip: %v: %s (apt-get install -y binutils)", err, msg)
+	}
+	return out
+}
+
+// wrong compares a plan of a stripped file with the symbols and DWARF of the
+// file that it was made from. The result is what is wrong, one thing a line.
+func wrong(t testing.TB, stripped *Plan, path string) (list []string) {
+	t.Helper()
+	m := openModule(t, path)
+	bodies := inline.OutOfLine(m.ELF, functionNames...)
+	instances, err := inline.Find(m.ELF, functionNames...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isBody := func(name string, address uint64, part bool) bool {
+		return slices.ContainsFunc(bodies[name], func(b inline.Body) bool {
+			return b.Address == address && !b.Has(inline.Cold) && b.Has(inline.Part) == part
+		})
+	}
+	for _, f := range stripped.Functions {
+		if !isBody(f.Name, f.Address, f.Part) {
+			list = append(list, fmt.Sprintf("%s (part: %v) is not at 0x%x", f.Name, f.Part, f.Address))
+		}
+	}
+	for _, s := range stripped.Sites {
+		if s.Module.Path == path || s.FoundBy != ByStructure {
+			list = append(list, fmt.Sprintf("%s is found by %s", s.Function, s.FoundBy))
+		}
+		ok := false
+		switch {
+		case s.Into == "":
+			ok = isBody(s.Function, s.Address, false) || isBody(s.Function, s.Address, true)
+		case s.Offset == 0 && s.Return: // a function with a copy
+			ok = isBody(s.Into, s.Address, false)
+		default:
+			ok = slices.ContainsFunc(instances[s.Function], func(i inline.Instance) bool {
+				return slices.ContainsFunc(i.Ranges, func(r [2]uint64) bool { return s.Address >= r[0] && s.Address < r[1] })
+			})
+		}
+		if !ok {
+			list = append(list, fmt.Sprintf("%s of %s is not at 0x%x", s.Event, s.Function, s.Address))
+		}
+	}
+	// What the symbols know to be incomplete cannot be whole without them.
+	symbols := planFile(t, path, stripped.Options)
+	for _, i := range symbols.Incomplete {
+		if !slices.ContainsFunc(stripped.Incomplete, func(o Incomplete) bool { return o.Layer == i.Layer }) {
+			list = append(list, fmt.Sprintf("%s are incomplete: %s", i.Layer, i.Why))
+		}
+	}
+	return append(list, differences(symbols, stripped)...)
+}
+
+// differences are the events that both plans probe, but at different places,
+// and copies that only the first one probes; these have different places.
+func differences(a, b *Plan) (list []string) {
+	places := func(p *Plan, e Event) (at []string, copies int) {
+		for _, s := range p.Sites {
+			switch {
+			case s.Event != e || strings.HasPrefix(s.Function, "mb_"):
+			case s.Into != "" && !s.Return:
+				copies++
+			default:
+				at = append(at, fmt.Sprintf("%s 0x%x+%d %v %v", s.Function, s.Address, s.Offset, s.Entry, s.Return))
+			}
+		}
+		slices.Sort(at)
+		return at, copies
+	}
+	for _, e := range a.Events {
+		x, xCopies := places(a, e.Event)
+		y, yCopies := places(b, e.Event)
+		if len(x) > 0 && len(y) > 0 && (!slices.Equal(x, y) || xCopies > yCopies) {
+			list = append(list, fmt.Sprintf("%s: by symbols %v and %d copies, by structure %v and %d", e.Event, x, xCopies, y, yCopies))
+		}
+	}
+	return list
+}
+
+// TestStripped builds allocators in BIRD's shape in several ways: what is
+// planned for the stripped file is what the symbols say.
+func TestStripped(t *testing.T) {
+	sources, err := filepath.Glob("../bird/structure/testdata/*.c")
+	if err != nil || len(sources) == 0 {
+		t.Fatal("no sources in ../bird/structure/testdata")
+	}
+	for _, generation := range []string{"2", "3"} {
+		for _, flags := range []string{"gcc -O2", "gcc -O2 -flto", "gcc -O3", "gcc -Os -no-pie -fno-pie", "clang -O2"} {
+			t.Run(generation+" "+flags, func(t *testing.T) {
+				t.Parallel()
+				path := filepath.Join(t.TempDir(), "fixture")
+				words := append(strings.Fields(flags), "-g", "-DGENERATION="+generation, "-o", path)
+				if out, err := exec.Command(words[0], append(words[1:], sources...)...).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %v\n%s(apt-get install -y gcc clang)", words, err, out)
+				}
+				o := Options{LinpoolObjects: true}
+				p := planFile(t, strip(t, path), o)
+				for _, w := range wrong(t, p, path) {
+					t.Error(w)
+				}
+				t.Logf("%d sites; %v", len(p.Sites), p.Refusal())
+			})
+		}
+	}
+}
