@@ -78,6 +78,7 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		go drain(station)
 		c.Station = station
 	}
+	dieFirst()
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
 	if err != nil {
 		return withPIDHint(err)

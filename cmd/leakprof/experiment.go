@@ -16,6 +16,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/report"
 )
 
@@ -28,6 +29,8 @@ type experimentFlags struct {
 	threshold sizeFlag
 	failOn    sizeFlag
 	maxMemory sizeFlag
+	plan      plan.Options
+	partial   bool
 }
 
 func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, cycles int) {
@@ -42,6 +45,14 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	flags.Lookup("fail-on-retained").DefValue = "off"
 	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 1 GB)")
 	flags.Lookup("max-memory").DefValue = ""
+	registerPlan(flags, &f.plan)
+	flags.BoolVar(&f.partial, "partial", false, "follow what can be followed where this BIRD does not allow all that the mode asks for, instead of refusing")
+}
+
+// registerPlan adds the flags that say what is to be followed.
+func registerPlan(flags *pflag.FlagSet, o *plan.Options) {
+	flags.Var(&o.Mode, "mode", "exact: the stack of every block and slab object; pages: of every block and of whoever took a page, no probe on objects")
+	flags.BoolVar(&o.LinpoolObjects, "linpool-objects", false, "the stack of each object in a linpool as well, not of its chunks alone (many more hits)")
 }
 
 func (f *experimentFlags) validate() error {
@@ -61,7 +72,7 @@ func (f *experimentFlags) session() session.Options {
 }
 
 func (f *experimentFlags) profiler(pid int) profiler.Options {
-	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0))}
+	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0)), Plan: f.plan, Partial: f.partial}
 }
 
 // conclude runs the experiment, prints its report and writes its files.
@@ -112,4 +123,13 @@ func (f *experimentFlags) judge(r *report.Result) error {
 		}
 	}
 	return nil
+}
+
+// dieFirst makes leakprof what the kernel kills when memory runs out, and not
+// the router: the live set, which is the kernel's memory, goes with it. To be
+// called when there are no more children to start: they would inherit it.
+func dieFirst() {
+	const most = "1000" // proc_pid_oom_score_adj(5)
+	// A refusal does no harm: the live set stops growing long before.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(most), 0)
 }

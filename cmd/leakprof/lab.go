@@ -126,7 +126,10 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 
 	c := experiment.Config{Station: station, Cycles: f.cycles}
 	if f.attach {
-		p, err := profiler.Attach(ctx, f.profiler(bird.PID()))
+		dieFirst()
+		o := f.profiler(bird.PID())
+		o.FromStart = true
+		p, err := profiler.Attach(ctx, o)
 		if err != nil {
 			return err
 		}
