@@ -66,6 +66,7 @@ static void run(struct slot *own, size_t count, uint64_t seed, long n)
 				abort();
 			s->memory = moved;
 			s->size = size;
+			memset(s->memory, (int)next(&state), s->size);
 		} else if (s->memory) {
 			free(s->memory);
 			s->memory = NULL;
@@ -103,7 +104,7 @@ static void start_threads(long n)
 	pthread_barrier_wait(&barrier);
 }
 
-static void truth(void)
+__attribute__((noinline)) static void truth(void)
 {
 	struct mallinfo2 m = mallinfo2();
 
