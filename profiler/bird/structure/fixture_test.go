@@ -57,10 +57,12 @@ func TestFixture(t *testing.T) {
 
 func testVariant(t *testing.T, generation int, v variant) {
 	path := buildFixture(t, generation, v)
-	found, _, err := findFile(strip(t, path))
+	stripped := strip(t, path)
+	found, _, err := findFile(stripped)
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkFreePages(t, generation, v, path, stripped)
 	if same, _, err := findFile(path); err != nil || !reflect.DeepEqual(found, same) {
 		t.Errorf("symbols change what is found: %v", err)
 	}

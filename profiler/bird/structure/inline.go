@@ -118,10 +118,10 @@ func (f *finder) inlinedFreePage() {
 }
 
 // storedRegister returns DWARF's number of the register that a mov of 8 bytes
-// to memory stores, -1 for any other instruction.
+// to memory stores, or an xchg, -1 for any other instruction.
 func (f *finder) storedRegister(pc uint64) int {
 	in := f.decode(pc)
-	if in == nil || in.Op != x86asm.MOV {
+	if in == nil || in.Op != x86asm.MOV && in.Op != x86asm.XCHG {
 		return -1
 	}
 	_, isMem := in.Args[0].(x86asm.Mem)
