@@ -143,6 +143,25 @@ func (r *running) waitRoutes(t *testing.T, want uint64) {
 	t.Fatalf("BIRD has %d routes, want %d", sum, want)
 }
 
+func free(p *Pages) int { return len(p.Kept) + len(p.Cold) + len(p.Index) }
+
+// waitFree waits until so many pages are free. (BIRD 3.1.7 sometimes crashes
+// when it is asked for its routes while they go away.)
+func (r *running) waitFree(t *testing.T, want int) {
+	t.Helper()
+	var p *Pages
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if p, err = r.cache.Read(); err == nil && free(p) >= want {
+			return
+		}
+		if err != nil && !errors.Is(err, ErrBusy) {
+			t.Fatal(err, r.Err())
+		}
+	}
+	t.Fatalf("%d pages are free, want %d", free(p), want)
+}
+
 // commandPages is how many pages a command has while it runs.
 const commandPages = 1
 
@@ -165,7 +184,11 @@ func (r *running) compare(t *testing.T, phase string, p *Pages, m *birdc.Memory)
 			t.Errorf("%s: %s: %d pages, %d bytes; BIRD says %d to %d", phase, line, pages, pages*pageSize, s.Min, s.Max)
 		}
 	}
-	between("Kept free pages", kept, commandPages)
+	if r.bird.Generation == bird.BIRD3 {
+		between("Kept free pages", kept+index, commandPages)
+	} else {
+		between("Kept free pages", kept, commandPages)
+	}
 	between("Cold free pages", cold, 0)
 	if _, ok := m.Line("Cold free pages"); ok { // before, index pages are not counted
 		between("Standby memory", kept+index, commandPages)
@@ -209,12 +232,8 @@ func TestShowMemory(t *testing.T) {
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, 0)
+			b.waitFree(t, free(flooded)+1000)
 			dropped := check("dropped")
-			free := func(p *Pages) int { return len(p.Kept) + len(p.Cold) + len(p.Index) }
-			if free(dropped) < free(flooded)+1000 {
-				t.Errorf("%d pages are free, %d before the routes were dropped", free(dropped), free(flooded))
-			}
 			if b.bird.Generation == bird.BIRD2 && len(dropped.Cold) == 0 {
 				t.Error("no page is cold after a flood")
 			}

@@ -64,7 +64,8 @@ type Pages struct {
 	Total uint64
 }
 
-// KeptCount returns what "show memory" calls "Kept free pages", in pages.
+// KeptCount returns how many pages BIRD counts as kept. "show memory" has them
+// in "Kept free pages", where BIRD 3 adds the index pages.
 func (p *Pages) KeptCount() uint64 { return uint64(len(p.Kept)) + p.Lost + p.Unread }
 
 // memory is a process's memory, as target.Process gives it.
