@@ -35,12 +35,19 @@ func (c *Cache) readIndex(h *head, p *Pages) error {
 		prev = c.at.Global + globalIndex
 		end = prev + listNull
 	}
+	most := uint64(maxIndexes)
+	if c.at.Indexes != 0 {
+		most = min(most, h.indexes)
+	}
 	l := c.indexLayout()
 	full := (pageSize - l.pages) / 8
 	var before [][]byte
 	for page := h.index.first; page != end; {
-		if !isPage(page) || len(before) == maxIndexes {
+		if !isPage(page) {
 			return fmt.Errorf("index page 0x%x: %w", page, errTorn)
+		}
+		if uint64(len(before)) >= most {
+			return fmt.Errorf("more than %d index pages: %w", most, errTorn)
 		}
 		b := make([]byte, pageSize)
 		if _, err := c.ReadAt(b, int64(page)); err != nil {

@@ -143,6 +143,41 @@ func (r *running) waitRoutes(t *testing.T, want uint64) {
 	t.Fatalf("BIRD has %d routes, want %d", sum, want)
 }
 
+// readAlong reads the lists over and over while BIRD works, until done is called.
+func (r *running) readAlong(t *testing.T) (done func(phase string)) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	var read, busy int
+	var longest time.Duration
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			begin := time.Now()
+			_, err := r.cache.Read()
+			longest = max(longest, time.Since(begin))
+			switch {
+			case err == nil:
+				read++
+			case errors.Is(err, ErrBusy):
+				busy++
+			default:
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	return func(phase string) {
+		t.Helper()
+		close(stop)
+		<-stopped
+		t.Logf("%-8s %d readings, %d times too busy, at most %v", phase, read, busy, longest)
+	}
+}
+
 func free(p *Pages) int { return len(p.Kept) + len(p.Cold) + len(p.Index) }
 
 // waitFree waits until so many pages are free. (BIRD 3.1.7 sometimes crashes
@@ -224,15 +259,19 @@ func TestShowMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			done := b.readAlong(t)
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			b.waitRoutes(t, peers*routes)
+			done("flood")
 			flooded := check("flooded")
+			done = b.readAlong(t)
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			b.waitFree(t, free(flooded)+1000)
+			done("drop")
 			dropped := check("dropped")
 			if b.bird.Generation == bird.BIRD2 && len(dropped.Cold) == 0 {
 				t.Error("no page is cold after a flood")

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"leakprof/profiler/bird"
@@ -74,9 +75,11 @@ type memory interface {
 	ReadBatch(addrs []uint64, size int) (data []byte, ok []bool, err error)
 }
 
-// Cache is where a BIRD has its lists of free pages.
+// Cache is where a BIRD has its lists of free pages. It may be used by several
+// goroutines.
 type Cache struct {
 	memory
+	mu sync.Mutex // held while reading
 	at structure.FreePages // in the process, no longer in the file
 	// threads returns the process's threads (BIRD 3).
 	threads func() ([]thread, error)
@@ -128,6 +131,8 @@ const attempts = 8
 // Read reads the lists. BIRD goes on meanwhile. If it changes them while they
 // are read, time and again, the error wraps ErrBusy.
 func (c *Cache) Read() (*Pages, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	pause := time.Millisecond
 	for attempt := 1; ; attempt++ {
 		p, err := c.read()

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pagecache
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"reflect"
+	"testing"
+
+	"leakprof/profiler/bird/structure"
+)
+
+// image is memory that a test writes. Its pages need not lie side by side.
+type image struct {
+	pages map[uint64]*[pageSize]byte
+	// before is called with how often memory was read before.
+	before func(reads int)
+	reads  int
+}
+
+func newImage() *image { return &image{pages: make(map[uint64]*[pageSize]byte)} }
+
+func (m *image) at(addr uint64) []byte {
+	base := addr &^ (pageSize - 1)
+	p := m.pages[base]
+	if p == nil {
+		p = new([pageSize]byte)
+		m.pages[base] = p
+	}
+	return p[addr-base:]
+}
+
+func (m *image) put(addr, v uint64) { binary.LittleEndian.PutUint64(m.at(addr), v) }
+func (m *image) put4(addr, v uint64) {
+	binary.LittleEndian.PutUint32(m.at(addr), uint32(v))
+}
+
+func (m *image) ReadAt(b []byte, off int64) (int, error) {
+	if m.before != nil {
+		m.before(m.reads)
+	}
+	m.reads++
+	for n := 0; n < len(b); {
+		addr := uint64(off) + uint64(n)
+		p := m.pages[addr&^(pageSize-1)]
+		if p == nil {
+			return n, io.ErrUnexpectedEOF
+		}
+		n += copy(b[n:], p[addr%pageSize:])
+	}
+	return len(b), nil
+}
+
+func (m *image) ReadBatch(addrs []uint64, size int) ([]byte, []bool, error) {
+	data, ok := make([]byte, len(addrs)*size), make([]bool, len(addrs))
+	for i, a := range addrs {
+		n, _ := m.ReadAt(data[i*size:(i+1)*size], int64(a))
+		ok[i] = n == size
+	}
+	return data, ok, nil
+}
+
+// Where the images have what.
+const (
+	data    = 0x5000_0000_0000 // the program's variables
+	arena   = 0x7000_0000_0000 // its pages
+	pointer = 0x7e00_0000_0000 // thread pointer of thread i: + i<<16
+)
+
+func pageAt(i int) uint64 { return arena + uint64(i)*pageSize }
+
+// cacheAt is a Cache of an image of BIRD 2 or 3 with so many threads.
+func cacheAt(m *image, generation, threads int) *Cache {
+	c := &Cache{memory: m, at: structure.FreePages{
+		Generation: generation, Cold: data + 0x200, Indexes: data + 0x204, Total: data + 0x208,
+	}}
+	if generation == 2 {
+		c.at.Global = data
+		for _, list := range []uint64{data + globalKept, data + globalIndex} {
+			m.put(list, list+listNull)
+			m.put(list+listTail, list)
+		}
+		return c
+	}
+	c.at.Stack, c.at.Cork, c.at.Index = data, data+8, data+16
+	c.at.Kept, c.at.KeptLocally = data+0x210, data+0x214
+	c.at.LocalStack, c.at.LocalCount = -0xb08, -0xb10
+	var all []thread
+	for i := range threads {
+		all = append(all, thread{100 + i, pointer + uint64(i)<<16})
+		m.put(all[i].pointer+uint64(c.at.LocalStack), 0)
+	}
+	c.threads = func() ([]thread, error) { return all, nil }
+	m.put(data, 0)
+	return c
+}
+
+// keep puts pages on the list of kept pages, on BIRD 3 on the shared stack.
+func (c *Cache) keep(m *image, pages ...uint64) {
+	if c.at.Generation == 3 {
+		c.push(m, c.at.Stack, c.at.Kept, pages)
+		return
+	}
+	list := c.at.Global + globalKept
+	for _, p := range pages {
+		c.link(m, list, p)
+	}
+	m.put4(c.at.Global+globalCount, uint64(binary.LittleEndian.Uint32(m.at(c.at.Global+globalCount)))+uint64(len(pages)))
+}
+
+// link puts a node at the end of a list of BIRD 2.
+func (c *Cache) link(m *image, list, node uint64) {
+	last := binary.LittleEndian.Uint64(m.at(list + listTail))
+	m.put(node, list+listNull)
+	m.put(node+8, last)
+	m.put(last, node)
+	m.put(list+listTail, node)
+}
+
+func (c *Cache) push(m *image, top, count uint64, pages []uint64) {
+	for _, p := range pages {
+		m.put(p, binary.LittleEndian.Uint64(m.at(top)))
+		m.put(top, p)
+	}
+	m.put4(count, uint64(binary.LittleEndian.Uint32(m.at(count)))+uint64(len(pages)))
+}
+
+// keepLocally puts pages on the stack of a thread.
+func (c *Cache) keepLocally(m *image, thread int, pages ...uint64) {
+	all, _ := c.threads()
+	tp := all[thread].pointer
+	c.push(m, tp+uint64(c.at.LocalStack), tp+uint64(c.at.LocalCount), pages)
+	m.put4(c.at.KeptLocally, uint64(binary.LittleEndian.Uint32(m.at(c.at.KeptLocally)))+uint64(len(pages)))
+}
+
+// cool makes index the last index page, with addresses of pages.
+func (c *Cache) cool(m *image, index uint64, pages ...uint64) {
+	l := c.indexLayout()
+	if c.at.Generation == 2 {
+		c.link(m, c.at.Global+globalIndex, index)
+	} else {
+		last := c.at.Index
+		for next := last; next != 0; next = binary.LittleEndian.Uint64(m.at(next)) {
+			last = next
+		}
+		m.put(last, index)
+		m.put(index, 0)
+	}
+	m.put4(index+l.count, uint64(len(pages)))
+	for i, p := range pages {
+		m.put(index+l.pages+8*uint64(i), p)
+	}
+	m.put4(c.at.Indexes, uint64(binary.LittleEndian.Uint32(m.at(c.at.Indexes)))+1)
+	m.put4(c.at.Cold, uint64(binary.LittleEndian.Uint32(m.at(c.at.Cold)))+uint64(len(pages)))
+}
+
+func pagesFrom(i, n int) (pages []uint64) {
+	for ; n > 0; i, n = i+1, n-1 {
+		pages = append(pages, pageAt(i))
+	}
+	return pages
+}
+
+// filled is an image with 20 kept pages, in BIRD 3 of which 12 are of threads,
+// and two index pages, of which the second is full.
+func filled(generation int) (*image, *Cache) {
+	m := newImage()
+	c := cacheAt(m, generation, 2)
+	if generation == 3 {
+		c.keep(m, pagesFrom(0, 8)...)
+		c.keepLocally(m, 0, pagesFrom(8, 5)...)
+		c.keepLocally(m, 1, pagesFrom(13, 7)...)
+	} else {
+		c.keep(m, pagesFrom(0, 20)...)
+	}
+	c.cool(m, pageAt(20), pagesFrom(30, 3)...)
+	c.cool(m, pageAt(21), pagesFrom(40, c.full())...)
+	m.put4(c.at.Total, 1000)
+	return m, c
+}
+
+func (c *Cache) full() int { return int(pageSize-c.indexLayout().pages) / 8 }
+
+func TestRead(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		_, c := filled(generation)
+		p, err := c.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Kept) != 20 || len(p.Cold) != 3+c.full() || len(p.Index) != 2 || p.Lost != 0 || p.Unread != 0 || p.Total != 1000 {
+			t.Errorf("BIRD %d: %d kept, %d cold, %d index pages, %d lost, %d unread, %d in total",
+				generation, len(p.Kept), len(p.Cold), len(p.Index), p.Lost, p.Unread, p.Total)
+		}
+	}
+}
+
+// TestReadNothing: before BIRD has set up its lists, it has no free pages.
+func TestReadNothing(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		m := newImage()
+		c := cacheAt(m, generation, 1)
+		clear(m.pages[data][:])
+		if p, err := c.Read(); err != nil || free(p) != 0 {
+			t.Errorf("BIRD %d: %v, %v", generation, p, err)
+		}
+	}
+}
+
+// TestLostAndUnread: pages of BIRD 3 that are counted and cannot be listed.
+func TestLostAndUnread(t *testing.T) {
+	m, c := filled(3)
+	m.put4(c.at.Kept, 8+113)
+	all, _ := c.threads()
+	all[1].pointer = 0
+	p, err := c.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Kept) != 13 || p.Lost != 113 || p.Unread != 7 || p.KeptCount() != 20+113 {
+		t.Errorf("%d listed, %d lost, %d unread, %d counted", len(p.Kept), p.Lost, p.Unread, p.KeptCount())
+	}
+}
+
+// TestTorn: what cannot be at rest is not taken.
+func TestTorn(t *testing.T) {
+	word := func(m *image, at uint64) uint64 { return binary.LittleEndian.Uint64(m.at(at)) }
+	for name, test := range map[string]struct {
+		generation int
+		tear       func(m *image, c *Cache)
+	}{
+		"one more counted":          {2, func(m *image, c *Cache) { m.put4(c.at.Global+globalCount, 21) }},
+		"one less counted":          {2, func(m *image, c *Cache) { m.put4(c.at.Global+globalCount, 19) }},
+		"no list":                   {2, func(m *image, c *Cache) { m.put(c.at.Global+globalKept+listNull, 8) }},
+		"links back elsewhere":      {2, func(m *image, c *Cache) { m.put(pageAt(5)+8, pageAt(9)) }},
+		"ends elsewhere":            {2, func(m *image, c *Cache) { m.put(c.at.Global+globalKept+listTail, pageAt(3)) }},
+		"no page":                   {2, func(m *image, c *Cache) { m.put(pageAt(5), pageAt(6)+8) }},
+		"in a ring":                 {2, func(m *image, c *Cache) { m.put(pageAt(19), pageAt(0)) }},
+		"not mapped":                {2, func(m *image, c *Cache) { m.put(pageAt(5), pageAt(5000)) }},
+		"index links back":          {2, func(m *image, c *Cache) { m.put(pageAt(21)+8, pageAt(3)) }},
+		"index ends elsewhere":      {2, func(m *image, c *Cache) { m.put(c.at.Global+globalIndex+listTail, pageAt(20)) }},
+		"index too full":            {2, func(m *image, c *Cache) { m.put4(pageAt(20)+16, 510) }},
+		"index not full":            {2, func(m *image, c *Cache) { m.put4(pageAt(21)+16, 5) }},
+		"cold is no page":           {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, 12) }},
+		"cold twice":                {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, pageAt(31)) }},
+		"cold and kept":             {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, pageAt(0)) }},
+		"more cold counted":         {2, func(m *image, c *Cache) { m.put4(c.at.Cold, 4) }},
+		"more index counted":        {2, func(m *image, c *Cache) { m.put4(c.at.Indexes, 3) }},
+		"more than there are":       {2, func(m *image, c *Cache) { m.put4(c.at.Total, 100) }},
+		"corked":                    {3, func(m *image, c *Cache) { m.put(c.at.Stack, c.at.Cork) }},
+		"stack longer than counted": {3, func(m *image, c *Cache) { m.put4(c.at.Kept, 7) }},
+		"stack in a ring":           {3, func(m *image, c *Cache) { m.put(pageAt(0), pageAt(7)) }},
+		"stack of no pages":         {3, func(m *image, c *Cache) { m.put(c.at.Stack, pageAt(7)+16) }},
+		"count negative":            {3, func(m *image, c *Cache) { m.put4(c.at.Kept, 1<<32-1) }},
+		"local shorter": {3, func(m *image, c *Cache) {
+			m.put(pointer+uint64(c.at.LocalStack), word(m, word(m, pointer+uint64(c.at.LocalStack))))
+		}},
+		"local longer":             {3, func(m *image, c *Cache) { m.put4(pointer+uint64(c.at.LocalCount), 4) }},
+		"local more than all have": {3, func(m *image, c *Cache) { m.put4(c.at.KeptLocally, 11) }},
+		"local less than all have": {3, func(m *image, c *Cache) { m.put4(c.at.KeptLocally, 13) }},
+		"thread gone":              {3, func(m *image, c *Cache) { delete(m.pages, (pointer-0xb08)&^(pageSize-1)) }},
+		"local and shared":         {3, func(m *image, c *Cache) { m.put(c.at.Stack, pageAt(19)) }},
+		"index is no page":         {3, func(m *image, c *Cache) { m.put(c.at.Index, pageAt(20)+8) }},
+		"index in a ring":          {3, func(m *image, c *Cache) { m.put(pageAt(21), pageAt(21)) }},
+		"index not mapped":         {3, func(m *image, c *Cache) { m.put(pageAt(21), pageAt(5000)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, c := filled(test.generation)
+			test.tear(m, c)
+			if p, err := c.read(); !errors.Is(err, errTorn) {
+				t.Errorf("%+v, %v; want errTorn", p, err)
+			}
+		})
+	}
+}
+
+// TestChanges takes a page before each of the reads in turn. What is read is how
+// it was before or after, or torn.
+func TestChanges(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		m, c := filled(generation)
+		before, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads := m.reads
+		c.takeFirst(m)
+		after, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		torn := 0
+		for when := range reads {
+			m, c := filled(generation)
+			m.before = func(n int) {
+				if n == when {
+					c.takeFirst(m)
+				}
+			}
+			p, err := c.read()
+			switch {
+			case errors.Is(err, errTorn):
+				torn++
+			case err != nil:
+				t.Errorf("BIRD %d, before read %d: %v", generation, when, err)
+			case !reflect.DeepEqual(p, before) && !reflect.DeepEqual(p, after):
+				t.Errorf("BIRD %d, changed before read %d of %d: %d kept", generation, when, reads, len(p.Kept))
+			}
+		}
+		if torn < reads/2 {
+			t.Errorf("BIRD %d: %d of %d changes seen", generation, torn, reads)
+		}
+	}
+}
+
+// takeFirst takes the first kept page, as alloc_page does, and writes in it.
+func (c *Cache) takeFirst(m *image) {
+	top, count := c.at.Stack, c.at.Kept
+	if c.at.Generation == 2 {
+		top, count = c.at.Global+globalKept, c.at.Global+globalCount
+	}
+	page := binary.LittleEndian.Uint64(m.at(top))
+	next := binary.LittleEndian.Uint64(m.at(page))
+	m.put(top, next)
+	if c.at.Generation == 2 {
+		m.put(next+8, top)
+	}
+	m.put4(count, uint64(binary.LittleEndian.Uint32(m.at(count)))-1)
+	clear(m.at(page)[:16])
+}
+
+// TestBusy: a BIRD that changes its lists all the time is said to.
+func TestBusy(t *testing.T) {
+	m, c := filled(3)
+	m.put(c.at.Stack, c.at.Cork)
+	if _, err := c.Read(); !errors.Is(err, ErrBusy) {
+		t.Errorf("%v, want ErrBusy", err)
+	}
+	m, c = filled(3)
+	top := binary.LittleEndian.Uint64(m.at(c.at.Stack))
+	m.put(c.at.Stack, c.at.Cork)
+	m.before = func(n int) {
+		if n == 3*20 { // a few attempts later
+			m.put(c.at.Stack, top)
+		}
+	}
+	if p, err := c.Read(); err != nil || len(p.Kept) != 20 {
+		t.Errorf("%v, %v after the cork was drawn", p, err)
+	}
+}
+
+// FuzzRead reads lists from any memory: what comes out is bounded, and no page
+// is free twice.
+func FuzzRead(f *testing.F) {
+	for _, generation := range []int{2, 3} {
+		m, c := filled(generation)
+		f.Add(generation == 3, m.pages[data][:0x220], m.pages[arena][:64], m.pages[pageAt(20)][:128])
+		m.put(c.at.Stack, c.at.Cork)
+		f.Add(generation == 3, m.pages[data][:0x220], m.pages[pageAt(20)][:64], m.pages[pageAt(21)][:])
+	}
+	f.Fuzz(func(t *testing.T, third bool, variables, first, second []byte) {
+		generation := 2
+		if third {
+			generation = 3
+		}
+		m, c := filled(generation)
+		copy(m.pages[data][:], variables)
+		copy(m.pages[arena][:], first)
+		copy(m.pages[pageAt(20)][:], second)
+		p, err := c.read()
+		if err != nil {
+			return
+		}
+		seen := make(map[uint64]bool)
+		for _, list := range [][]uint64{p.Kept, p.Cold, p.Index} {
+			for _, page := range list {
+				if seen[page] || page%pageSize != 0 {
+					t.Fatalf("page 0x%x in %+v", page, p)
+				}
+				seen[page] = true
+			}
+		}
+	})
+}
