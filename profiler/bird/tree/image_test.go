@@ -247,6 +247,9 @@ func (m *image) table(pool uint64, item, items, pages uint64) {
 			p := m.alloc(pageSize, pageSize)
 			m.u64(p+8, prev)
 			m.u64(p+16, j+24)
+			end := min(items, (pageSize-journalHead)/item)
+			m.u32(p+24, end)
+			items -= end
 			if prev == 0 {
 				m.u64(j+24, p)
 				m.u64(p+journalHead, 100)

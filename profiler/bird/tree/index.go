@@ -30,8 +30,37 @@ type Block struct {
 	// Payload is what mb_alloc was asked for; 0 for other classes.
 	Payload uint64
 	Class   string // of the resource; "LinPool" for a large chunk
+	Large   bool   // it is a large chunk
 	Pool    *Node  // that it is in; a pool's own block is in that pool
+
+	measured bool
 }
+
+// Memsize returns what BIRD counts for the block alone, without its pages, if
+// malloc was asked for so many bytes (the memsize functions, and rmemsize in
+// lib/resource.c). The pages count for themselves.
+func (t *Tree) Memsize(b Block, bytes uint64) (effective, overhead uint64) {
+	l := t.Layout
+	switch {
+	case b.Large:
+		return bytes - min(bytes, l.ChunkHeader), l.ChunkHeader + allocOverhead
+	case b.Class == bird.MemoryClass:
+		return bytes - min(bytes, l.MblockHeader), l.MblockHeader + allocOverhead
+	case b.Class == bird.PoolClass:
+		return 0, bytes + allocOverhead
+	case !b.measured:
+		return bytes - min(bytes, l.header), l.header + allocOverhead
+	case b.Class == routingTableClass:
+		return 0, 0
+	case b.Class == bmpBuffersClass || b.Class == cliBuffersClass:
+		return 0, bytes
+	}
+	return 0, bytes + allocOverhead
+}
+
+// RootOverhead is what BIRD counts for the pool Root, which is a variable and no
+// block, bytes.
+func (t *Tree) RootOverhead() uint64 { return t.Layout.poolSize + allocOverhead }
 
 // Blocks returns the blocks of all resources except for root_pool, which is a
 // variable of BIRD's.
@@ -46,7 +75,7 @@ func (t *Tree) Blocks() iter.Seq[Block] {
 }
 
 func (t *Tree) block(b block) Block {
-	out := Block{Address: b.addr, Bytes: uint64(b.bytes), Class: t.class[b.class], Pool: t.nodes[b.node]}
+	out := Block{Address: b.addr, Bytes: uint64(b.bytes), Class: t.class[b.class], Large: b.large, Pool: t.nodes[b.node], measured: t.measured[b.class]}
 	switch {
 	case b.large && b.bytes != 0:
 		out.Bytes += t.Layout.ChunkHeader

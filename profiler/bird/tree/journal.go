@@ -4,6 +4,8 @@ package tree
 
 import "fmt"
 
+const routingTableClass = "Routing table"
+
 // routingTable counts the two export journals of a BIRD 3's table
 // (rt_res_memsize, nest/rt-table.c, and lfjour_memsize, lib/lockfree.c); the
 // table itself does not count. They lie in the table wherever the version has
@@ -55,16 +57,24 @@ func isJournal(j words) bool {
 // journal counts a journal's pages, a typed list at address list, and items.
 func (w *walker) journal(c *class, table, list uint64, j words) (size, error) {
 	item, items, last, firstItem, next := j.u32(16), j.u32(20), j.u64(32), j.u64(40), j.u64(56)
+	shape, err := w.addShape(shape{object: uint32(item)})
+	if err != nil {
+		return size{}, err
+	}
 	var pages, prev uint64
-	err := w.chain(j.u64(24), 0, 28, func(at uint64, block words) error {
+	first := len(w.t.pages)
+	err = w.chain(j.u64(24), 0, 28, func(at uint64, block words) error {
 		if !isPage(at) || block.u64(8) != prev || block.u64(16) != list {
 			return fmt.Errorf("journal's page at 0x%x is not linked where it should be: %w", at, ErrTorn)
 		}
 		pages++
 		prev = at
 		// Items fill the page from its head on; those that are done with stay.
-		full := journalHead + items*item
-		return w.page(page{addr: at, owner: table, class: c.index, free: uint16(full - min(full, journalHead+block.u32(24)*item))})
+		end := block.u32(24)
+		if end > items {
+			return fmt.Errorf("journal's page at 0x%x has %d items of %d: %w", at, end, items, ErrTorn)
+		}
+		return w.page(page{addr: at, owner: table, class: c.index, shape: shape, used: uint16(end), free: uint16((items - end) * item)})
 	})
 	if err != nil {
 		return size{}, err
@@ -73,6 +83,9 @@ func (w *walker) journal(c *class, table, list uint64, j words) (size, error) {
 		return size{}, fmt.Errorf("journal ends elsewhere: %w", ErrTorn)
 	}
 	if firstItem == 0 {
+		for i := first; i < len(w.t.pages); i++ {
+			w.t.pages[i].used = 0
+		}
 		return size{overhead: pages * pageSize}, nil
 	}
 	number, err := w.word(firstItem)
@@ -82,6 +95,16 @@ func (w *walker) journal(c *class, table, list uint64, j words) (size, error) {
 	eff := (next - number) * item
 	if number > next || eff > pages*pageSize {
 		return size{}, fmt.Errorf("journal has items %d to %d of %d bytes in %d pages: %w", number, next, item, pages, ErrTorn)
+	}
+	// The last items count, down to the first that is still to be announced.
+	left := next - number
+	for i := len(w.t.pages) - 1; i >= first; i-- {
+		p := &w.t.pages[i]
+		p.used = uint16(min(uint64(p.used), left))
+		left -= uint64(p.used)
+	}
+	if left > 0 {
+		return size{}, fmt.Errorf("journal has %d items more than its pages: %w", left, ErrTorn)
 	}
 	return size{eff, pages*pageSize - eff}, nil
 }

@@ -22,7 +22,8 @@ type page struct {
 	free        uint16 // bytes; pageSize for a linpool's chunk that nothing is in
 }
 
-// shape says where in a page objects of one size are.
+// shape says where in a page objects of one size are, or how long an item of a
+// journal is: then it has only that.
 type shape struct {
 	object, stride, head uint32 // bytes
 	capacity             uint32 // objects
@@ -47,6 +48,9 @@ type Page struct {
 	// for it does not keep how full that was), of a journal or a send queue what
 	// is beyond its end. 0 where that is not known.
 	Free uint64
+	// Effective and Overhead are what BIRD counts for the page, bytes: 4096 and
+	// what it adds for malloc with some in all.
+	Effective, Overhead uint64
 
 	bitmap []uint32
 }
@@ -102,13 +106,19 @@ func (t *Tree) Page(address uint64) (Page, bool) {
 
 func (t *Tree) page(p page) Page {
 	out := Page{Address: p.addr, Owner: p.owner, Class: t.class[p.class], Pool: t.nodes[p.node], Free: uint64(p.free)}
-	if out.Class == linPoolClass {
+	s := t.shapes[p.shape]
+	out.Effective = uint64(p.used) * uint64(s.object)
+	out.Overhead = pageSize - out.Effective
+	switch out.Class {
+	case linPoolClass:
 		out.Free = min(out.Free, pageSize-t.Layout.ChunkHeader)
+		out.Effective, out.Overhead = pageSize-t.Layout.ChunkHeader, t.Layout.ChunkHeader+allocOverhead
+	case bmpBuffersClass, cliBuffersClass:
+		out.Effective, out.Overhead = pageSize, 0
 	}
-	if p.shape == 0 {
+	if s.capacity == 0 {
 		return out
 	}
-	s := t.shapes[p.shape]
 	out.Used, out.Capacity = int(p.used), int(s.capacity)
 	out.ObjectSize, out.Stride, out.HeadSize = uint64(s.object), uint64(s.stride), uint64(s.head)
 	if p.used > 0 && uint32(p.used) < s.capacity {
@@ -151,7 +161,10 @@ func (w *walker) shape(object, stride, head, capacity uint64) (uint16, error) {
 	if capacity == 0 || capacity > pageSize || stride == 0 || object > stride || head+capacity*stride > pageSize || bitmapSize(capacity) > head {
 		return 0, fmt.Errorf("%d objects of %d bytes in %d behind a head of %d: %w", capacity, object, stride, head, ErrTorn)
 	}
-	s := shape{uint32(object), uint32(stride), uint32(head), uint32(capacity)}
+	return w.addShape(shape{uint32(object), uint32(stride), uint32(head), uint32(capacity)})
+}
+
+func (w *walker) addShape(s shape) (uint16, error) {
 	i := slices.Index(w.t.shapes, s)
 	if i < 0 {
 		if i = len(w.t.shapes); i > maxShapes {

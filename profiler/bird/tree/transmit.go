@@ -10,6 +10,11 @@ import "fmt"
 // wherever the version has it. It is known by its shape, and by the number of
 // pages, which the owner has too.
 
+const (
+	bmpBuffersClass = "BMP TX buffers"
+	cliBuffersClass = "CLI TX buffers"
+)
+
 // bmpBuffers counts the pages of a struct bmp_proto: first, last (addresses),
 // their number and its limit (32 bits each). A page has the next one's address
 // and that of its first free byte, and then data.

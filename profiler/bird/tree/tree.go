@@ -100,7 +100,9 @@ type Tree struct {
 	shapes  []shape  // of pages; the first is of those without
 	bitmaps []uint32 // of pages
 	class   []string // names, by index
-	lookup  index
+	// measured says, by index, which classes have a size rule of their own.
+	measured []bool
+	lookup   index
 }
 
 // Options say how to read.

@@ -40,13 +40,13 @@ type class struct {
 
 // measures are the size rules of the classes that have one (memsize).
 var measures = map[string]func(w *walker, c *class, addr uint64) (size, error){
-	linPoolClass:     (*walker).linpool,
-	"Slab":           (*walker).slab,
-	"mslab":          (*walker).mslab,
-	"Islab":          (*walker).islab,
-	"BMP TX buffers": (*walker).bmpBuffers,
-	"CLI TX buffers": (*walker).cliBuffers,
-	"Routing table":  (*walker).routingTable,
+	linPoolClass:      (*walker).linpool,
+	"Slab":            (*walker).slab,
+	"mslab":           (*walker).mslab,
+	"Islab":           (*walker).islab,
+	bmpBuffersClass:   (*walker).bmpBuffers,
+	cliBuffersClass:   (*walker).cliBuffers,
+	routingTableClass: (*walker).routingTable,
 }
 
 // errShape says that a class's resources are not of the shape that is known.
@@ -98,6 +98,7 @@ func (r *Reader) walk() (*Tree, error) {
 		if c.Memsize != 0 {
 			c.measure = measures[c.Name]
 		}
+		w.t.measured = append(w.t.measured, c.measure != nil)
 	}
 	w.sums = make([]ClassSum, len(w.list))
 	err := w.run(r.root)
