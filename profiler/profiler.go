@@ -58,6 +58,9 @@ type Profiler struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 
+	looking sync.Mutex // one at a time
+	sources sources
+
 	verifying sync.Mutex
 	dropped   []Dropped
 	trouble   error

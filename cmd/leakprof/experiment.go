@@ -85,7 +85,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
 	}
 	live := newStatusLine(os.Stderr)
-	c.Threshold, c.Session, c.Status = int64(f.threshold), f.session(), live.show
+	c.Threshold, c.Session, c.Status, c.Warn = int64(f.threshold), f.session(), live.show, live.warn
 	result, err := experiment.Run(ctx, c)
 	live.end()
 	if err != nil {

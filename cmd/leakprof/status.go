@@ -66,6 +66,12 @@ func (l *statusLine) show(s experiment.Status) {
 	fmt.Fprintf(l.file, "\r%s\x1b[K", text)
 }
 
+// warn prints a line of its own.
+func (l *statusLine) warn(text string) {
+	l.end()
+	fmt.Fprintf(l.file, "leakprof: warning: %s\n", text)
+}
+
 // end leaves the line empty for what follows.
 func (l *statusLine) end() {
 	if l.terminal {

@@ -16,8 +16,8 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
-	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/report"
+	"leakprof/profiler/snapshot"
 	"leakprof/profiler/target"
 )
 
@@ -46,6 +46,8 @@ type Config struct {
 	Threshold int64
 	// Status is called several times a second with what goes on; may be nil.
 	Status func(Status)
+	// Warn is called with what a user should know at once; may be nil.
+	Warn func(string)
 }
 
 // Status is what goes on at the moment.
@@ -94,10 +96,12 @@ type run struct {
 	flood   floodClock
 	cpu     *report.FloodCPU
 
-	poolsUnknown []error // looks without pools, and why
-	controlLost  error   // why the control socket was given up
-	version      string  // of BIRD
+	notQuiet      []string // looks at which BIRD did not stand still, and why
+	missedReturns int      // pages that BIRD's own lists said were free
+	controlLost   error    // why the control socket was given up
+	version       string   // of BIRD
 
+	warned int    // how many dropped functions were warned of
 	hits   uint64 // of all probes, at hitsAt
 	hitsAt time.Time
 }
@@ -161,6 +165,7 @@ func (r *run) loop(ctx context.Context) error {
 		if err := r.handle(ctx, r.machine.Observe(o)); err != nil {
 			return err
 		}
+		r.warnOfDropped()
 		r.showStatus(o)
 		if err := r.drive(ctx, o.Time); err != nil {
 			return err
@@ -245,20 +250,15 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	p := &r.phases[len(r.phases)-1]
 	p.End, p.Incomplete = e.Time, e.Incomplete
 	if r.Profiler != nil {
-		snapshot, err := r.Profiler.Snapshot()
+		s, err := r.Profiler.Look(ctx, snapshot.Options{})
 		if err != nil {
 			return err
 		}
-		var t *tree.Tree
-		if r.Profiler.BIRD != nil {
-			if t, err = tree.Read(r.Process, r.Profiler.BIRD, tree.Options{}); err == nil && !t.Consistent {
-				err = errors.New("read resource tree: it never stood still")
-			}
-			if err != nil {
-				r.poolsUnknown, t = append(r.poolsUnknown, fmt.Errorf("%s: %w", e.Phase, err)), nil
-			}
+		if s.Why != "" {
+			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
 		}
-		if p.Heap, err = r.attributor.Attribute(snapshot, t, r.Profiler.Modules()); err != nil {
+		r.missedReturns += len(s.MissedReturns)
+		if p.Heap, err = r.attributor.Attribute(s.Live, s.Tree, r.Profiler.Modules()); err != nil {
 			return err
 		}
 	}
@@ -288,6 +288,18 @@ func (r *run) loseControl(err error) {
 	}
 	r.Control = nil
 	r.last.Routes = -1
+}
+
+// warnOfDropped says at once which functions turned out to be others.
+func (r *run) warnOfDropped() {
+	if r.Profiler == nil || r.Warn == nil {
+		return
+	}
+	dropped := r.Profiler.Dropped()
+	for _, d := range dropped[min(r.warned, len(dropped)):] {
+		r.Warn(d.String())
+	}
+	r.warned = len(dropped)
 }
 
 func (r *run) showStatus(o session.Observation) {

@@ -17,12 +17,17 @@ var losses = []struct {
 	harmless bool
 	meaning  string
 }{
-	{counter: bpf.FreeUnknown, harmless: true, meaning: "allocated before we attached, or not kept"},
+	{counter: bpf.FreeUnknown, harmless: true, meaning: "no resources of BIRD's, from before we attached, or not kept"},
 	{counter: bpf.ReallocUnknown, harmless: true, meaning: "they were allocated before we attached; live under the new stack now"},
 	{counter: bpf.AllocationFailed, harmless: true, meaning: "malloc returned NULL"},
 	{counter: bpf.PageReturnUnknown, harmless: true, meaning: "taken before we attached, or BIRD filling its cache of free pages"},
 	{counter: bpf.MBMismatch, harmless: true, meaning: "the blocks are told apart by their headers instead"},
 	{counter: bpf.MissedFree, meaning: "seen when the address came back, and corrected; others may still stand as live"},
+	{counter: bpf.MissedPageReturn, harmless: true, meaning: "seen when BIRD took them again, and corrected"},
+	{counter: bpf.NotAccepted, bytes: bpf.NotAcceptedBytes, bounded: true, meaning: "not in the live set: the machine was short of memory"},
+	{counter: bpf.ObjectNoPage, harmless: true, meaning: "their stacks are not known; their pages are in the tree"},
+	{counter: bpf.SlotsFull, harmless: true, meaning: "they stand under [allocation not seen]; raise --max-memory"},
+	{counter: bpf.LinpoolObjectsFull, harmless: true, meaning: "they count as the chunk's; raise --max-memory"},
 	{counter: bpf.LiveFull, bytes: bpf.LiveFullBytes, bounded: true, meaning: "not in the live set; raise --max-memory"},
 	{counter: bpf.LiveNoMemory, bytes: bpf.LiveNoMemoryBytes, bounded: true, meaning: "not in the live set; the kernel had no memory"},
 	{counter: bpf.StacksFull, harmless: true, meaning: "their blocks are counted under [stack not kept]"},
@@ -101,8 +106,15 @@ func (r *run) health() ([]report.Health, error) {
 	if r.controlLost != nil {
 		add(report.Health{Name: "control socket lost", Count: 1, Harmless: true, Meaning: r.controlLost.Error() + "; no route counts and no `show memory` from then on"})
 	}
-	for _, err := range r.poolsUnknown {
-		add(report.Health{Name: "snapshots without pools", Count: 1, Harmless: true, Meaning: err.Error()})
+	for _, why := range r.notQuiet {
+		add(report.Health{Name: "snapshots of a BIRD that did not rest", Count: 1, Harmless: true, Meaning: why + "; pools and objects are as good as one reading makes them"})
+	}
+	add(report.Health{Name: "returns of pages found missed", Count: uint64(r.missedReturns), Harmless: true, Meaning: "by BIRD's own lists of free pages, and corrected"})
+	for _, d := range r.Profiler.Dropped() {
+		add(report.Health{Name: "probes taken off " + d.Function, Count: 1, Unbounded: true, Meaning: d.String()})
+	}
+	if err := r.Profiler.Trouble(); err != nil {
+		add(report.Health{Name: "trouble while following", Count: 1, Harmless: true, Meaning: err.Error()})
 	}
 	for i := range r.phases {
 		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"leakprof/profiler"
 	"leakprof/profiler/report"
 	"leakprof/profiler/target"
 )
@@ -30,12 +31,26 @@ func (r *run) result() (*report.Result, error) {
 		res.Coverage = r.Profiler.Plan.Covered
 		res.NotCovered = r.Profiler.Plan.NotCovered
 		res.Stacks = r.stackQuality()
+		res.Before = before(r.Profiler)
 		exe := r.Profiler.Modules()[0]
 		res.Target.BuildID = exe.BuildID()
 		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
 	}
 	r.judge(res)
 	return res, nil
+}
+
+// before is what was there when the probes came, nil if that was nothing.
+func before(p *profiler.Profiler) *report.Before {
+	b := p.Before
+	if b.Blocks+b.Pages == 0 && b.Unknown == nil {
+		return nil
+	}
+	out := &report.Before{Bytes: b.Bytes, Blocks: b.Blocks, Pages: b.Pages}
+	if b.Unknown != nil {
+		out.Unknown = b.Unknown.Error()
+	}
+	return out
 }
 
 // names says where the program's names come from, and how better ones could

@@ -34,6 +34,7 @@ type Document struct {
 	Phases          []DocumentPhase      `json:"phases"`
 	Stacks          []DocumentStack      `json:"stacks"`
 	Reconciliation  Reconciliation       `json:"reconciliation"`
+	Before          *DocumentBefore      `json:"before"`
 	Health          []DocumentHealth     `json:"health"`
 	StackQuality    DocumentStackQuality `json:"stack_quality"`
 	FloodCPU        *DocumentFloodCPU    `json:"flood_cpu"`
@@ -49,6 +50,14 @@ type DocumentTarget struct {
 	BuildID string `json:"build_id"`
 	Version string `json:"version"`
 	Symbols string `json:"symbols"`
+}
+
+// DocumentBefore is Before in report.json.
+type DocumentBefore struct {
+	Bytes   uint64 `json:"bytes"`
+	Blocks  uint64 `json:"blocks"`
+	Pages   uint64 `json:"pages"`
+	Unknown string `json:"unknown"`
 }
 
 // DocumentCycle is Cycle in report.json, without its stacks.
@@ -166,6 +175,7 @@ func NewDocument(r *Result) *Document {
 		RetainedBytes:   r.Verdict.RetainedBytes,
 		RetainedObjects: r.Verdict.RetainedObjects,
 		SlackBytes:      r.Verdict.SlackBytes,
+		Before:          (*DocumentBefore)(r.Before),
 		// Lists are [], never null: a reader can go through them.
 		Cycles:         []DocumentCycle{},
 		Phases:         []DocumentPhase{},

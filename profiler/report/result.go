@@ -30,6 +30,8 @@ type Result struct {
 	// Coverage says what layers of BIRD's memory the run followed, and
 	// NotCovered what it could not see, in words.
 	Coverage, NotCovered []string
+	// Before is what was there when leakprof attached; nil if nothing could be.
+	Before *Before
 	// Stacks sums up how many allocations have a complete stack.
 	Stacks StackQuality
 	// CPU is who was busy while routes came in; nil where it was not measured.
@@ -38,6 +40,15 @@ type Result struct {
 	NamesHint string
 	Started   time.Time
 	Ended     time.Time
+}
+
+// Before is what BIRD held when leakprof attached. It is in the snapshots, under
+// one frame that says so.
+type Before struct {
+	Bytes         uint64
+	Blocks, Pages uint64
+	// Unknown says why it is not known, "" if it is.
+	Unknown string
 }
 
 // Target is the process that was followed.

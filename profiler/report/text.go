@@ -204,6 +204,9 @@ func (t *text) quality() {
 		}
 		t.paragraph("Flood", s)
 	}
+	if t.d.Before != nil {
+		t.paragraph("Before", t.d.Before.sentence())
+	}
 	t.paragraph("Stacks", t.d.StackQuality.sentence())
 	if len(t.d.Health) == 0 {
 		t.paragraph("Health", "nothing lost, truncated or unknown")
@@ -222,6 +225,13 @@ func (t *text) quality() {
 	if t.d.NamesHint != "" {
 		t.paragraph("Names", t.d.NamesHint)
 	}
+}
+
+func (b *DocumentBefore) sentence() string {
+	if b.Unknown != "" {
+		return "what was there when leakprof attached is not known: " + printable(b.Unknown)
+	}
+	return fmt.Sprintf("%s in %s and %s were there when leakprof attached, without stacks", amount(float64(b.Bytes)), plural(b.Blocks, "block"), plural(b.Pages, "page"))
 }
 
 // rank puts what can change the verdict first.
