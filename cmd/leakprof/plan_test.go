@@ -4,11 +4,13 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"leakprof/collector/lab"
+	"leakprof/profiler/plan"
 )
 
 // TestPlan: of a running BIRD all of libc's functions are planned, and what is
@@ -56,15 +58,60 @@ func TestPlan(t *testing.T) {
 		t.Error("nothing is planned in the file")
 	}
 	text := start(t, "plan", "--pid", strconv.Itoa(bird.PID())).wait()
-	for _, want := range []string{"EVENT", "page returned", "structure", "Covered", "Unseen"} {
+	for _, want := range []string{
+		"EVENT", "page returned", "structure", "slab object freed         covered by the bitmap", "BIRD'S FUNCTION", "sl_free", "Covered", "Unseen",
+	} {
 		if !strings.Contains(text.stdout, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, text.stdout)
 		}
 	}
 }
 
+// TestPlanJSON: each event is told by something, each function has a place, and
+// the sites of the events are those of the plan.
+func TestPlanJSON(t *testing.T) {
+	for _, name := range birds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := start(t, "plan", "--json", "--mode", "pages", "--linpool-objects", "--exe", birdPath(t, name)).wait()
+			var p planJSON
+			if err := json.Unmarshal([]byte(got.stdout), &p); err != nil || got.status != exitDone {
+				t.Fatalf("exit status %d: %v\n%s", got.status, err, got.stderr)
+			}
+			if p.Mode != "pages" || !p.LinpoolObjects || len(p.Incomplete) > 0 {
+				t.Errorf("mode %s, linpool objects %v, incomplete %v", p.Mode, p.LinpoolObjects, p.Incomplete)
+			}
+			var sites []siteJSON
+			for _, e := range p.Events {
+				sites = append(sites, e.Sites...)
+				if len(e.Sites) == 0 && e.CoveredBy == "" && e.Missing == "" {
+					t.Errorf("nothing tells of %q", e.Event)
+				}
+				if e.Event == plan.SlabObjectAllocated && len(e.Sites) > 0 {
+					t.Errorf("slab objects are probed: %v", e.Sites)
+				}
+			}
+			if len(p.Events) != 13 || !slices.Equal(sites, p.Sites) {
+				t.Errorf("%d events with %d sites, %d sites in all", len(p.Events), len(sites), len(p.Sites))
+			}
+			functions := make(map[string]bool)
+			for _, f := range p.Functions {
+				functions[f.Function] = true
+				if n, err := strconv.ParseUint(f.Address, 0, 64); err != nil || n == 0 || len(f.Signals) < 2 || f.Confidence == "" {
+					t.Errorf("function %+v", f)
+				}
+			}
+			for _, want := range []string{"mb_alloc", "mb_free", "rfree", "pool_free", "rp_new", "lp_flush", "sl_alloc", "sl_free", "alloc_page"} {
+				if !functions[want] {
+					t.Errorf("%s is not among the functions", want)
+				}
+			}
+		})
+	}
+}
+
 func TestPlanUsage(t *testing.T) {
-	for _, args := range [][]string{{"plan"}, {"plan", "--pid", "1", "--exe", "x"}} {
+	for _, args := range [][]string{{"plan"}, {"plan", "--pid", "1", "--exe", "x"}, {"plan", "--exe", "x", "--mode", "every"}} {
 		if got := start(t, args...).wait(); got.status != exitUsage {
 			t.Errorf("%v: exit status %d\n%s", args, got.status, got.stderr)
 		}

@@ -15,17 +15,29 @@ import (
 // true where the code cannot be read: the compiler may also have mixed in
 // instructions of the function around it.
 func (s *survey) works(function string, ranges [][2]uint64) bool {
-	writes, multiplies := false, false
+	var pieces [][]byte
 	for _, r := range ranges {
 		code, ok := codeAt(s.exe, r[0], r[1]-r[0])
-		if !ok || !eachInstruction(code, func(in x86asm.Inst) {
+		if !ok {
+			return true
+		}
+		pieces = append(pieces, code)
+	}
+	return len(pieces) == 0 || does(function, pieces)
+}
+
+// does is works for code at hand.
+func does(function string, pieces [][]byte) bool {
+	writes, multiplies := false, false
+	for _, code := range pieces {
+		if !eachInstruction(code, func(in x86asm.Inst) {
 			writes = writes || writesBehind(in)
 			multiplies = multiplies || in.Op == x86asm.IMUL || in.Op == x86asm.MUL
 		}) {
 			return true
 		}
 	}
-	return len(ranges) == 0 || writes && (multiplies || function != "sl_alloc")
+	return writes && (multiplies || function != "sl_alloc")
 }
 
 // eachInstruction is false if the code cannot be decoded to the end.
