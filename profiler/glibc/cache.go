@@ -125,26 +125,37 @@ func (w *walker) fastbins(a arena) error {
 	if err != nil {
 		return err
 	}
-	for bin, at := range heads {
-		for at != 0 {
-			i, ok := w.find(at + userOffset)
-			if !ok || w.chunks[i].State() != InUse || w.chunks[i].bytes() != uint64(minChunk+16*bin) {
-				return fmt.Errorf("fastbin %d links to 0x%x: %w", bin, at, ErrTorn)
+	var members []int
+	for bin, head := range heads {
+		if members, err = w.list(bin, head, true); err != nil {
+			// glibc before 2.32 stores links as they are.
+			var plain error
+			if members, plain = w.list(bin, head, false); plain != nil {
+				return err
 			}
-			w.set(i, Cached) // once, so that a ring ends
-			at = w.next(w.links[i][0], at+userOffset)
+		}
+		for _, i := range members {
+			w.set(i, Cached)
 		}
 	}
 	return nil
 }
 
-// next returns where a fastbin's link leads: glibc before 2.32 stores it plain.
-func (w *walker) next(link, at uint64) uint64 {
-	if link == 0 {
-		return 0
+// list returns the chunks in a fastbin. How its links are stored is not guessed
+// one by one: where a heap lies at a low address, one that is mixed can
+// look like one that is not.
+func (w *walker) list(bin int, head uint64, mixed bool) (members []int, err error) {
+	for at := head; at != 0; {
+		i, ok := w.find(at + userOffset)
+		if !ok || w.chunks[i].State() != InUse || w.chunks[i].bytes() != uint64(minChunk+16*bin) || len(members) == len(w.chunks) {
+			return nil, fmt.Errorf("fastbin %d links to 0x%x: %w", bin, at, ErrTorn)
+		}
+		members = append(members, i)
+		link := w.links[i][0]
+		if at += userOffset; mixed {
+			link = reveal(link, at)
+		}
+		at = link
 	}
-	if _, ok := w.find(link + userOffset); ok && link%16 == 0 {
-		return link
-	}
-	return reveal(link, at)
+	return members, nil
 }

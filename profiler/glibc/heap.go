@@ -198,6 +198,12 @@ func walkProcess(p *target.Process, usage []target.Usage, o Options) (*Heap, err
 			return nil, fmt.Errorf("its C library is musl: %w", ErrNotGlibc)
 		}
 	}
-	w := &walker{source: p, usage: usage, residence: p.Residence}
+	w := &walker{source: p, usage: usage, content: func(u target.Usage) (held, error) {
+		r, err := p.Residence(u)
+		if err != nil {
+			return nil, err
+		}
+		return r.Held, nil
+	}}
 	return w.quiet(o)
 }

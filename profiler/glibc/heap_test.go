@@ -3,6 +3,7 @@
 package glibc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -154,7 +155,7 @@ func check(t *testing.T, f *fixture.Process, p *target.Process, threads uint64) 
 	}
 	// In other arenas malloc counts the arena itself and the heads of its heaps.
 	heads := inUse + free - (total(sums) - gotMapped)
-	if others := uint64(h.Arenas - min(h.Arenas, 1)); heads > 4096*others || others == 0 && heads != 0 {
+	if others := uint64(max(h.Arenas, 1) - 1); heads > 4096*others || others == 0 && heads != 0 {
 		t.Errorf("%d bytes in all, malloc says %d", total(sums)-gotMapped, inUse+free)
 	}
 }
@@ -175,13 +176,15 @@ func TestBlocks(t *testing.T) {
 			check(t, f, p, 0)
 			f.Do(t, "few 1 1000")
 			check(t, f, p, 0)
-			for i := range 4 {
-				f.Do(t, fmt.Sprintf("run %d 20000", i+2))
+			for i := range 3 {
+				f.Do(t, fmt.Sprintf("run %d 3000", i+2))
 				check(t, f, p, 0)
 			}
+			f.Do(t, "fill 5000")
+			check(t, f, p, 0)
 			f.Do(t, "drop")
 			check(t, f, p, 0)
-			f.Do(t, "run 7 20000")
+			f.Do(t, "run 7 3000")
 			check(t, f, p, 0)
 		})
 	}
@@ -199,5 +202,66 @@ func TestThreads(t *testing.T) {
 				check(t, f, p, 3)
 			})
 		}
+	}
+}
+
+// TestBusy walks the heap of a program that never stops changing it: the result
+// says so, or there is none.
+func TestBusy(t *testing.T) {
+	f, p := start(t, "", "ONE_ARENA=1")
+	f.Do(t, "run 1 2000")
+	f.Send(t, "busy")
+	for range 20 {
+		usage, err := p.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := Walk(p, usage, Options{})
+		switch {
+		case errors.Is(err, ErrTorn) || errors.Is(err, ErrNotGlibc) && errors.Is(err, errNoArena):
+		case err != nil:
+			t.Error(err)
+		case !h.Consistent && len(h.Doubts) == 0:
+			t.Error("a heap that was not consistent leaves no doubt")
+		}
+	}
+	f.Kill()
+	if _, err := Walk(p, []target.Usage{{Mapping: target.Mapping{Start: 1 << 20, End: 2 << 20, Path: "[heap]"}}}, Options{}); !errors.Is(err, target.ErrGone) {
+		t.Errorf("a process that has ended: %v", err)
+	}
+}
+
+func TestMusl(t *testing.T) {
+	p, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, path := range []string{"/lib/ld-musl-x86_64.so.1", "/lib/libc.musl-x86_64.so.1"} {
+		_, err := Walk(p, []target.Usage{{Mapping: target.Mapping{Path: path}}}, Options{})
+		if !errors.Is(err, ErrNotGlibc) || !strings.Contains(err.Error(), "musl") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// BenchmarkWalk walks a heap of a million chunks, as often as it takes to find
+// twice the same.
+func BenchmarkWalk(b *testing.B) {
+	f, p := start(b, "")
+	f.Do(b, "fill 1000000")
+	usage, err := p.Usage()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		h, err := Walk(p, usage, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(h.chunks) < 900_000 || !h.Consistent {
+			b.Fatalf("%d chunks", len(h.chunks))
+		}
+		b.ReportMetric(float64(len(h.chunks)), "chunks")
 	}
 }

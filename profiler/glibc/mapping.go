@@ -22,10 +22,10 @@ func (w *walker) mappings(h *Heap) error {
 	}
 	found := 0
 	for _, u := range w.usage {
-		if !anonymous(u) || u.RSS+u.Swap == 0 || h.inRegion(u.Start) {
+		if !anonymous(u) || u.RSS+u.Swap == 0 {
 			continue
 		}
-		all, err := w.mapped(u)
+		all, err := w.mapped(u, h)
 		if err != nil {
 			return err
 		}
@@ -60,6 +60,8 @@ func anonymous(u target.Usage) bool {
 	return u.Inode == 0 && u.Read && u.Write && (u.Path == "" || strings.HasPrefix(u.Path, "[anon:"))
 }
 
+// inRegion says whether addr is in an arena: the kernel may have joined one of its
+// heaps and a mapping before it.
 func (h *Heap) inRegion(addr uint64) bool {
 	for _, r := range h.regions {
 		if addr >= r.start && addr < r.end {
@@ -70,14 +72,14 @@ func (h *Heap) inRegion(addr uint64) bool {
 }
 
 // mapped returns the chunks in an anonymous mapping.
-func (w *walker) mapped(u target.Usage) ([]Chunk, error) {
-	content, err := w.residence(u)
+func (w *walker) mapped(u target.Usage, h *Heap) ([]Chunk, error) {
+	content, err := w.content(u)
 	if err != nil {
 		return nil, err
 	}
 	var pages []uint64
 	for at := u.Start; at < u.End; at += pageSize {
-		for end := content.Held(at); at < end; at += pageSize {
+		for end := content(at, u.End); at < end; at += pageSize {
 			pages = append(pages, at)
 		}
 	}
@@ -91,7 +93,7 @@ func (w *walker) mapped(u target.Usage) ([]Chunk, error) {
 	var all []Chunk
 	end := u.Start // of the last chunk
 	for i, at := range pages {
-		if !ok[i] || at < end {
+		if !ok[i] || at < end || h.inRegion(at) {
 			continue
 		}
 		if size := mappedSize(heads[i*userOffset:]); size > 0 && size&^markMask <= u.End-at {

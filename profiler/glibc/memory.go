@@ -20,7 +20,7 @@ type window struct {
 	source io.ReaderAt
 	// held returns the end of the pages from an address on that have content:
 	// to read what was never written would make the kernel map it.
-	held  func(uint64) uint64
+	held  held
 	room  [windowSize]byte
 	start uint64 // address of room
 	read  uint64 // bytes in it
@@ -39,7 +39,7 @@ func (w *window) at(addr, n uint64) ([]byte, error) {
 	if end := w.start + w.read; w.next == 0 || addr > end {
 		w.next = pageSize
 	}
-	end := min(addr+w.next, max(w.held(addr), addr+n))
+	end := max(w.held(addr, addr+w.next), addr+n)
 	got, err := w.source.ReadAt(w.room[:end-addr], int64(addr))
 	w.start, w.read = addr, uint64(max(got, 0))
 	if w.read < n {

@@ -17,6 +17,9 @@ import (
 // maxChunks bounds a walk: their list takes 0.5 GB then.
 const maxChunks = 1 << 24
 
+// maxHeap bounds the heap from brk(2), bytes.
+const maxHeap = 1 << 38
+
 var errTimeout = errors.New("it took too long")
 
 // errNoArena is no certain one: while a list is changed, its links do not match.
@@ -29,14 +32,18 @@ type source interface {
 	ReadBatch(addrs []uint64, size int) (data []byte, ok []bool, err error)
 }
 
+// held is target.Residence.Held.
+type held func(start, end uint64) uint64
+
 // walker walks a heap until two walks agree.
 type walker struct {
-	source    source
-	usage     []target.Usage
-	residence func(target.Usage) (*target.Residence, error)
-	deadline  time.Time
-	main      arena // once it was found
-	malloc    parameters
+	source source
+	usage  []target.Usage
+	// content is Process.Residence.
+	content  func(target.Usage) (held, error)
+	deadline time.Time
+	main     arena // once it was found
+	malloc   parameters
 
 	chunks []Chunk
 	links  [][2]uint64 // the first two words of each chunk's user memory
@@ -60,6 +67,8 @@ func (w *walker) quiet(o Options) (*Heap, error) {
 		if errors.Is(err, ErrTorn) || errors.Is(err, errNoArena) {
 			torn++
 			continue
+		} else if errors.Is(err, errTimeout) && heap != nil {
+			break
 		} else if err != nil {
 			return nil, err
 		}
@@ -98,7 +107,7 @@ func (w *walker) walk() (*Heap, error) {
 		return nil, err
 	}
 	end := topEnd(w.source, top[0])
-	if end == 0 || top[0] < brk.Start {
+	if end == 0 || top[0] < brk.Start || end-brk.Start > maxHeap {
 		return nil, fmt.Errorf("top at 0x%x is no chunk: %w", top[0], ErrTorn)
 	}
 	h.regions = []region{{start: brk.Start, end: end, first: (w.malloc.base + 15) &^ 15, top: top[0], main: true}}
@@ -152,11 +161,11 @@ func (w *walker) brk() (all target.Mapping, ok bool) {
 
 // region appends the chunks of a region.
 func (w *walker) region(r region) error {
-	content, err := w.residence(target.Usage{Mapping: target.Mapping{Start: r.start, End: r.end}})
+	content, err := w.content(target.Usage{Mapping: target.Mapping{Start: r.start, End: r.end}})
 	if err != nil {
 		return err
 	}
-	memory := &window{source: w.source, held: content.Held}
+	memory := &window{source: w.source, held: content}
 	torn := func(at uint64, what string) error {
 		return fmt.Errorf("chunk at 0x%x %s: %w", at, what, ErrTorn)
 	}

@@ -119,15 +119,15 @@ func (r *Residence) Bytes(start, end uint64) (n uint64) {
 	return n
 }
 
-// Held returns the end of the run of pages from addr on that have content,
-// resident or in swap; it is addr if its page has none.
-func (r *Residence) Held(addr uint64) uint64 {
-	if addr < r.Start {
-		return addr
+// Held returns the end of the run of pages from start on that have content,
+// resident or in swap, but no more than end; it is start if its page has none.
+func (r *Residence) Held(start, end uint64) uint64 {
+	if start < r.Start {
+		return start
 	}
-	end := addr
-	for end < r.End && r.written.has((end-r.Start)/pageSize) {
-		end = (end/pageSize + 1) * pageSize
+	at := start
+	for at < min(end, r.End) && r.written.has((at-r.Start)/pageSize) {
+		at = (at/pageSize + 1) * pageSize
 	}
-	return end
+	return max(start, min(at, end))
 }

@@ -105,8 +105,11 @@ func TestReadResidence(t *testing.T) {
 		}
 	}
 	for addr, want := range map[uint64]uint64{0: 0, 0x1000: 0x3000, 0x1234: 0x3000, 0x3000: 0x3000, 0x5800: 0x7000, 0x7000: 0x7000} {
-		if got := r.Held(addr); got != want {
+		if got := r.Held(addr, 1<<40); got != want {
 			t.Errorf("content from 0x%x to 0x%x, want 0x%x", addr, got, want)
+		}
+		if got := r.Held(addr, addr+8); got != min(want, addr+8) {
+			t.Errorf("content from 0x%x to 0x%x, want 0x%x at most", addr, got, addr+8)
 		}
 	}
 	if _, err := readResidence(pagemap(own), u(2, 1)); !errors.Is(err, ErrGone) {
@@ -175,8 +178,8 @@ func TestOwnMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Bytes(r.Start, r.End); got != pages*pageSize || r.Held(r.Start) != r.Start+pages*pageSize {
-		t.Errorf("%d bytes are resident, content up to page %d, want %d", got, (r.Held(r.Start)-r.Start)/pageSize, pages)
+	if got := r.Bytes(r.Start, r.End); got != pages*pageSize || r.Held(r.Start, r.End) != r.Start+pages*pageSize {
+		t.Errorf("%d bytes are resident, content up to page %d, want %d", got, (r.Held(r.Start, r.End)-r.Start)/pageSize, pages)
 	}
 	_ = sum
 }

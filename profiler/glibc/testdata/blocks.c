@@ -4,7 +4,7 @@
  * line "run SEED N" does N operations, "threads N" does some on so many other
  * threads that stay, "truth" prints "ADDRESS SIZE USABLE" for each live block
  * and "arena IN_USE FREE MAPPINGS BYTES" by malloc's own account, "drop" frees
- * all, "busy" never stops allocating.
+ * all, "fill N" has N small blocks, "busy" never stops allocating.
  */
 #include <malloc.h>
 #include <pthread.h>
@@ -80,6 +80,22 @@ static void run(struct slot *own, size_t count, uint64_t seed, long n)
 	}
 }
 
+/* One in eight is freed again, so that there are free chunks between. */
+static void fill(long n)
+{
+	uint64_t state = 1;
+
+	for (long i = 0; i < n && i < SLOTS; i++) {
+		free(slots[i].memory);
+		slots[i].size = 1 + next(&state) % 120;
+		slots[i].memory = malloc(slots[i].size);
+	}
+	for (long i = 0; i < n && i < SLOTS; i += 8) {
+		free(slots[i].memory);
+		slots[i].memory = NULL;
+	}
+}
+
 static pthread_barrier_t barrier;
 
 static void *thread(void *arg)
@@ -136,6 +152,8 @@ int main(void)
 			run(slots, SLOTS / 2, seed, n);
 		else if (sscanf(line, "few %llu %ld", &seed, &n) == 2)
 			run(slots, 1000, seed, n);
+		else if (sscanf(line, "fill %ld", &n) == 1)
+			fill(n);
 		else if (sscanf(line, "threads %ld", &n) == 1)
 			start_threads(n);
 		else if (!strcmp(line, "truth"))
@@ -147,7 +165,7 @@ int main(void)
 			}
 		else if (!strcmp(line, "busy"))
 			for (seed = 1;; seed++)
-				run(slots, SLOTS / 2, seed, 1000);
+				run(slots, 1000, seed, 1000);
 		puts("done");
 		fflush(stdout);
 	}
