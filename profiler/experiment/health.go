@@ -116,6 +116,10 @@ func (r *run) health() ([]report.Health, error) {
 	if err := r.Profiler.Trouble(); err != nil {
 		add(report.Health{Name: "trouble while following", Count: 1, Harmless: true, Meaning: err.Error()})
 	}
+	if h := lastHeap(r.phases); h != nil {
+		add(report.Health{Name: "slab objects that nobody saw allocated", Count: h.Unseen, Harmless: true, Meaning: "on pages taken since we attached; they stand under [allocation not seen]"})
+		add(report.Health{Name: "bytes in linpools without an object", Count: h.Unrecorded, Harmless: true, Meaning: "in use, and of no allocation that was followed; they count as the chunk's"})
+	}
 	for i := range r.phases {
 		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
 			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Bytes: h.MovedBytes, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})
