@@ -48,7 +48,7 @@ func newAccount(p *target.Process, usage []target.Usage) (*account, error) {
 		areas:    classify(usage, p.Exe, stackPointers(p.PID)),
 		resident: make(map[Name]uint64),
 		totals:   make(map[Name]uint64),
-		doubtful: map[Name]bool{LibcFree: true},
+		doubtful: map[Name]bool{LibcFree: true, UnlistedPages: true},
 	}
 	for i := range a.areas {
 		m := &a.areas[i]
@@ -177,7 +177,7 @@ func (a *account) pages(in Input) {
 	for _, l := range []struct {
 		name  Name
 		pages []uint64
-	}{{LivePages, in.Pages}, {KeptPages, in.Kept}, {ColdPages, in.Cold}} {
+	}{{LivePages, in.Pages}, {KeptPages, in.Kept}, {ColdPages, in.Cold}, {IndexPages, in.Index}} {
 		for _, p := range l.pages {
 			a.claims = append(a.claims, claim{p, l.name})
 		}
@@ -203,7 +203,7 @@ func (a *account) blocks(in Input, heap *glibc.Heap) {
 	}
 	if heap == nil {
 		for _, b := range blocks {
-			a.block(b, b.Address-8, b.Address-16+chunkSize(b.Size))
+			a.block(b, b.Address-8, b.Address-8+chunkSize(b.Size))
 		}
 		return
 	}
@@ -326,6 +326,18 @@ func (a *account) mappings(walked bool) {
 		}
 		a.resident[name] += uint64(max(left, 0))
 		a.rest += min(left, 0)
+	}
+}
+
+// unlisted counts n pages that are somewhere in anonymous memory. They were
+// written to, so they are resident.
+func (a *account) unlisted(n uint64) {
+	a.totals[UnlistedPages] = n * pageSize
+	bytes := min(n*pageSize, a.resident[Anonymous])
+	a.resident[Anonymous] -= bytes
+	a.resident[UnlistedPages] = bytes
+	if n > 0 {
+		a.estimate(Anonymous)
 	}
 }
 

@@ -29,6 +29,10 @@ type Input struct {
 	Pages  []uint64 // taken by alloc_page and not returned
 	Kept   []uint64 // free, kept by BIRD with their memory
 	Cold   []uint64 // free, and given back to the kernel but for their addresses
+	Index  []uint64 // in which BIRD lists the cold ones
+	// Unlisted is how many pages BIRD keeps that are on no list that could be
+	// read; where they are is not known.
+	Unlisted uint64
 }
 
 // Name says what a part of the RSS is.
@@ -43,8 +47,10 @@ const (
 	LibcFree      Name = "libc_free"      // free inside malloc
 	LivePages     Name = "live_pages"
 	KeptPages     Name = "kept_pages"
-	ColdPages     Name = "cold_pages" // those that are resident all the same
-	Anonymous     Name = "anonymous"  // in no file, and of no other part
+	ColdPages     Name = "cold_pages"     // those that are resident all the same
+	IndexPages    Name = "index_pages"    // lists of cold pages
+	UnlistedPages Name = "unlisted_pages" // kept free, but on no list
+	Anonymous     Name = "anonymous"      // in no file, and of no other part
 	Stacks        Name = "stacks"
 	ProgramText   Name = "program_text" // code and constants
 	ProgramData   Name = "program_data"
@@ -68,6 +74,8 @@ var titles = []struct {
 	{LivePages, "live pages"},
 	{KeptPages, "free pages kept by BIRD"},
 	{ColdPages, "cold pages still resident"},
+	{IndexPages, "lists of cold pages"},
+	{UnlistedPages, "free pages on none of BIRD's lists"},
 	{Anonymous, "other anonymous memory"},
 	{Stacks, "stacks"},
 	{ProgramText, "program: code and constants"},
@@ -143,7 +151,7 @@ func (in Input) check() error {
 	if !slices.IsSortedFunc(in.Blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) }) {
 		return errors.New("blocks are not in the order of their addresses")
 	}
-	for _, pages := range [][]uint64{in.Pages, in.Kept, in.Cold} {
+	for _, pages := range [][]uint64{in.Pages, in.Kept, in.Cold, in.Index} {
 		if !slices.IsSorted(pages) {
 			return errors.New("pages are not in the order of their addresses")
 		}
@@ -176,6 +184,7 @@ func read(p *target.Process, in Input) (*Footprint, error) {
 	a.pages(in)
 	a.blocks(in, heap)
 	a.mappings(heap != nil)
+	a.unlisted(in.Unlisted)
 	after, err := p.Usage()
 	if err != nil {
 		return nil, err

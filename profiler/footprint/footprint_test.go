@@ -159,6 +159,7 @@ func TestInput(t *testing.T) {
 		{Pages: []uint64{8192, 4096}},
 		{Kept: []uint64{8192, 4096}},
 		{Cold: []uint64{8192, 4096}},
+		{Index: []uint64{8192, 4096}},
 	} {
 		if _, err := Read(p, in); err == nil || !strings.Contains(err.Error(), "order of their addresses") {
 			t.Errorf("%v: error %v", in, err)
@@ -167,3 +168,118 @@ func TestInput(t *testing.T) {
 }
 
 func TestMain(m *testing.M) { os.Exit(fixture.Run(m)) }
+
+// TestNoWalk explains a heap that cannot be walked: live blocks by the list,
+// the rest as libc's free memory.
+func TestNoWalk(t *testing.T) {
+	f, p := program(t)
+	f.Do(t, "few 1 2000")
+	in := Input{Blocks: truth(t, f)}
+	usage, err := p.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := newAccount(p, usage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.pages(in)
+	a.blocks(in, nil)
+	a.mappings(false)
+	a.unlisted(0)
+	got := a.finish()
+	checkSum(t, got)
+	want := explain(t, p, in)
+	payload := want.Part(LiveBlocks).Bytes
+	near(t, got, LiveBlocks, payload, payload)
+	heads := want.Part(BlockOverhead).Bytes
+	near(t, got, BlockOverhead, heads-heads/4, heads+heads/4)
+	if got.Remainder != 0 {
+		t.Errorf("remainder %d", got.Remainder)
+	}
+}
+
+// TestPages counts pages where they are, and does not take one whose content
+// looks like the header of a large block for such a block.
+func TestPages(t *testing.T) {
+	f, p := program(t)
+	f.Do(t, "few 1 2000")
+	in := Input{Blocks: truth(t, f)}
+	// The largest blocks are mappings of their own: say that the first page of
+	// each is BIRD's.
+	in.Blocks = slices.DeleteFunc(in.Blocks, func(b Block) bool {
+		if b.Size >= 130<<10 && b.Address%pageSize == 16 {
+			in.Pages = append(in.Pages, b.Address-16)
+			in.Kept = append(in.Kept, b.Address-16, b.Address-16+pageSize)
+			in.Cold = append(in.Cold, b.Address-16+2*pageSize)
+			return true
+		}
+		return false
+	})
+	if len(in.Pages) == 0 {
+		t.Fatal("no block is a mapping of its own")
+	}
+	got := explain(t, p, in)
+	n := uint64(len(in.Pages)) * pageSize
+	near(t, got, LivePages, n, n)
+	near(t, got, KeptPages, n, n)
+	near(t, got, ColdPages, n, n)
+	near(t, got, OtherBlocks, 0, 16<<10)
+	if got.Remainder != 0 || len(got.Notes) > 0 {
+		t.Errorf("remainder %d, notes %q", got.Remainder, got.Notes)
+	}
+	if total := got.Part(KeptPages).Total; total != 2*n {
+		t.Errorf("%d bytes of kept pages, want %d", total, 2*n)
+	}
+}
+
+// TestStrayBlocks says that blocks are not there any more.
+func TestStrayBlocks(t *testing.T) {
+	f, p := program(t)
+	f.Do(t, "few 1 200")
+	in := Input{Blocks: truth(t, f)}
+	f.Do(t, "drop")
+	got := explain(t, p, in)
+	if len(got.Notes) != 1 || !got.Part(LiveBlocks).Estimate {
+		t.Errorf("notes %q", got.Notes)
+	}
+}
+
+// TestClassify has mappings of every kind.
+func TestClassify(t *testing.T) {
+	m := func(start, end uint64, mode, path string, inode uint64) target.Usage {
+		return target.Usage{Mapping: target.Mapping{
+			Start: start << 12, End: end << 12, Path: path, Inode: inode,
+			Read: mode[0] == 'r', Write: mode[1] == 'w', Exec: mode[2] == 'x',
+		}}
+	}
+	usage := []target.Usage{
+		m(0, 1, "r--", "/usr/sbin/bird", 1), m(1, 2, "r-x", "/usr/sbin/bird", 1), m(2, 3, "rw-", "/usr/sbin/bird", 1),
+		m(3, 4, "rw-", "", 0), m(5, 6, "rw-", "[heap]", 0), m(7, 8, "rw-", "", 0), m(9, 10, "rw-", "[anon:page]", 0),
+		m(11, 12, "r--", "/lib/libc.so.6", 2), m(12, 13, "r-x", "/lib/libc.so.6", 2), m(13, 14, "rw-", "/lib/libc.so.6", 2), m(14, 15, "rw-", "", 0),
+		m(16, 17, "r--", "/usr/lib/locale-archive", 3), m(18, 19, "--x", "[uprobes]", 0), m(20, 21, "--x", "[uprobes-trampoline]", 0),
+		m(22, 23, "rw-", "[stack]", 0), m(24, 25, "r--", "[vvar]", 0), m(25, 26, "r-x", "[vdso]", 0), m(27, 28, "rw-", "", 0),
+	}
+	want := []Name{
+		ProgramText, ProgramText, ProgramData, ProgramData, Anonymous, Anonymous, Anonymous,
+		LibraryText, LibraryText, LibraryData, LibraryData, MappedFiles, ProbePages, ProbePages, Stacks, VDSO, VDSO, Stacks,
+	}
+	for i, a := range classify(usage, "/usr/sbin/bird", []uint64{27<<12 + 8}) {
+		if a.name != want[i] {
+			t.Errorf("%x-%x %s is %s, want %s", a.Start, a.End, a.Path, a.name, want[i])
+		}
+	}
+}
+
+// BenchmarkRead explains a program with a million blocks.
+func BenchmarkRead(b *testing.B) {
+	f, p := program(b)
+	f.Do(b, "fill 1000000")
+	in := Input{Blocks: truth(b, f)}
+	for b.Loop() {
+		if _, err := Read(p, in); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(in.Blocks)), "blocks")
+}

@@ -17,6 +17,7 @@ import (
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
 	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/target"
 )
@@ -75,6 +76,8 @@ func checkBird(t *testing.T, p *target.Process) *Footprint {
 			}
 			near(t, f, LiveBlocks, 10<<10, f.Part(LiveBlocks).Total)
 			near(t, f, LivePages, pageSize, f.Part(LivePages).Total)
+			near(t, f, KeptPages, pageSize, f.Part(KeptPages).Total)
+			near(t, f, Anonymous, 0, 1<<20)
 			near(t, f, ProgramText, 200<<10, 4<<20)
 			near(t, f, LibcFree, 1, 1<<30)
 			return f
@@ -103,6 +106,19 @@ func birdInput(t *testing.T, p *target.Process) (in Input, consistent bool) {
 	if err != nil {
 		t.Log(err)
 		return in, false
+	}
+	cache, err := pagecache.Find(p, b, modules[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := cache.Read()
+	if err != nil {
+		t.Log(err)
+		return in, false
+	}
+	in.Kept, in.Cold, in.Index, in.Unlisted = free.Kept, free.Cold, free.Index, free.Lost+free.Unread
+	for _, pages := range [][]uint64{in.Kept, in.Cold, in.Index} {
+		slices.Sort(pages)
 	}
 	for b := range tr.Blocks() {
 		in.Blocks = append(in.Blocks, Block{b.Address, b.Bytes})
