@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"leakprof/profiler/bird/inline"
 	"leakprof/profiler/bird/structure"
 )
 
@@ -140,5 +141,43 @@ func TestUncertainCopies(t *testing.T) {
 	}
 	if _, _, err := s.pageSites(); !errors.Is(err, s.err) {
 		t.Errorf("error %v, want %v", err, s.err)
+	}
+}
+
+// TestInstances: the argument of a copy counts only where every call comes by
+// with it in a register; copies that a probe on the function sees are left out.
+func TestInstances(t *testing.T) {
+	good := inline.Instance{
+		Into: "f", Entry: 0x10, By: inline.EntryView, Decoded: true,
+		Args: []inline.Arg{{Kind: inline.Register, Register: 3}},
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*inline.Instance)
+		want   int // register; -2 for no copy
+	}{
+		{"as gcc marks it", func(*inline.Instance) {}, 3},
+		{"within itself", func(i *inline.Instance) { i.Self = true }, -2},
+		{"within another copy", func(i *inline.Instance) { i.Nested = true }, -2},
+		{"no entry view", func(i *inline.Instance) { i.By = inline.EntryPC }, -1},
+		{"not an instruction", func(i *inline.Instance) { i.Decoded = false }, -1},
+		{"a problem", func(i *inline.Instance) { i.Problem = "p" }, -1},
+		{"no argument", func(i *inline.Instance) { i.Args = nil }, -1},
+		{"argument in memory", func(i *inline.Instance) { i.Args = []inline.Arg{{Kind: inline.Memory, Register: 3}} }, -1},
+		{"argument is a sum", func(i *inline.Instance) { i.Args = []inline.Arg{{Kind: inline.Register, Register: 3, Offset: 8}} }, -1},
+		{"argument in no register", func(i *inline.Instance) { i.Args = []inline.Arg{{Kind: inline.Register, Register: inline.CFA}} }, -1},
+		{"argument in a vector register", func(i *inline.Instance) { i.Args = []inline.Arg{{Kind: inline.Register, Register: 17}} }, -1},
+	} {
+		in := good
+		c.change(&in)
+		s := &survey{exe: openModule(t, "/proc/self/exe")}
+		s.addInstances(map[string][]inline.Instance{"free_page": {in}})
+		got := -2
+		if len(s.copies) > 0 {
+			got = s.copies[0].register
+		}
+		if got != c.want {
+			t.Errorf("%s: register %d, want %d", c.name, got, c.want)
+		}
 	}
 }
