@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"leakprof/profiler/bird/structure"
+	"leakprof/profiler/target"
 )
 
 // image is memory that a test writes. Its pages need not lie side by side.
@@ -84,7 +85,8 @@ func cacheAt(m *image, generation, threads int) *Cache {
 		}
 		return c
 	}
-	c.at.Stack, c.at.Cork, c.at.Index = data, data+8, data+16
+	c.at.Stack, c.at.Cork, c.at.Index = data, data+pageSize, data+16
+	m.put(c.at.Cork, 0)
 	c.at.Kept, c.at.KeptLocally = data+0x210, data+0x214
 	c.at.LocalStack, c.at.LocalCount = -0xb08, -0xb10
 	var all []thread
@@ -242,7 +244,7 @@ func TestTorn(t *testing.T) {
 		"index links back":          {2, func(m *image, c *Cache) { m.put(pageAt(21)+8, pageAt(3)) }},
 		"index ends elsewhere":      {2, func(m *image, c *Cache) { m.put(c.at.Global+globalIndex+listTail, pageAt(20)) }},
 		"index too full":            {2, func(m *image, c *Cache) { m.put4(pageAt(20)+16, 510) }},
-		"index not full":            {2, func(m *image, c *Cache) { m.put4(pageAt(21)+16, 5) }},
+		"index not full":            {2, func(m *image, c *Cache) { m.put4(pageAt(21)+16, 5); m.put4(c.at.Cold, 8) }},
 		"cold is no page":           {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, 12) }},
 		"cold twice":                {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, pageAt(31)) }},
 		"cold and kept":             {2, func(m *image, c *Cache) { m.put(pageAt(20)+24, pageAt(0)) }},
@@ -276,41 +278,76 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// TestChanges takes a page before each of the reads in turn. What is read is how
-// it was before or after, or torn.
+// changes are what BIRD may do between two reads.
+var changes = map[string]func(c *Cache, m *image){
+	"take":            func(c *Cache, m *image) { c.takeFirst(m) },
+	"take and return": func(c *Cache, m *image) { c.takeFirst(m); c.keep(m, pageAt(5000)) },
+	"take, return in another order": func(c *Cache, m *image) { // all heads stay as they are
+		if c.at.Generation == 3 {
+			top := binary.LittleEndian.Uint64(m.at(c.at.Stack))
+			c.takeFirst(m)
+			c.takeFirst(m)
+			c.keep(m, pageAt(5000), top)
+		}
+	},
+	"cool others": func(c *Cache, m *image) {
+		m.put(pageAt(20)+c.indexLayout().pages, pageAt(5000))
+		m.put(pageAt(21)+c.indexLayout().pages, pageAt(5001))
+	},
+	"use and make index": func(c *Cache, m *image) { // the first index page becomes another one
+		another := pageAt(5000)
+		copy(m.at(another), m.pages[pageAt(20)][:])
+		if c.at.Generation == 2 {
+			m.put(c.at.Global+globalIndex, another)
+			m.put(binary.LittleEndian.Uint64(m.at(another))+8, another)
+		} else {
+			m.put(c.at.Index, another)
+		}
+	},
+	"in a thread": func(c *Cache, m *image) {
+		if c.at.Generation == 3 {
+			all, _ := c.threads()
+			top := all[1].pointer + uint64(c.at.LocalStack)
+			page := binary.LittleEndian.Uint64(m.at(top))
+			m.put(pageAt(5000), binary.LittleEndian.Uint64(m.at(page)))
+			m.put(top, pageAt(5000))
+			m.put(page, 0)
+		}
+	},
+}
+
+// TestChanges changes the lists before each of the reads in turn. What is read
+// is how they were before or after, or torn.
 func TestChanges(t *testing.T) {
-	for _, generation := range []int{2, 3} {
-		m, c := filled(generation)
-		before, err := c.read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		reads := m.reads
-		c.takeFirst(m)
-		after, err := c.read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		torn := 0
-		for when := range reads {
+	for name, change := range changes {
+		for _, generation := range []int{2, 3} {
 			m, c := filled(generation)
-			m.before = func(n int) {
-				if n == when {
-					c.takeFirst(m)
+			before, err := c.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			reads := m.reads
+			change(c, m)
+			after, err := c.read()
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			for when := range reads {
+				m, c := filled(generation)
+				m.before = func(n int) {
+					if n == when {
+						change(c, m)
+					}
+				}
+				p, err := c.read()
+				switch {
+				case errors.Is(err, errTorn):
+				case err != nil:
+					t.Errorf("%s, BIRD %d, before read %d: %v", name, generation, when, err)
+				case !reflect.DeepEqual(p, before) && !reflect.DeepEqual(p, after):
+					t.Errorf("%s, BIRD %d, before read %d of %d: neither as before nor as after", name, generation, when, reads)
 				}
 			}
-			p, err := c.read()
-			switch {
-			case errors.Is(err, errTorn):
-				torn++
-			case err != nil:
-				t.Errorf("BIRD %d, before read %d: %v", generation, when, err)
-			case !reflect.DeepEqual(p, before) && !reflect.DeepEqual(p, after):
-				t.Errorf("BIRD %d, changed before read %d of %d: %d kept", generation, when, reads, len(p.Kept))
-			}
-		}
-		if torn < reads/2 {
-			t.Errorf("BIRD %d: %d of %d changes seen", generation, torn, reads)
 		}
 	}
 }
@@ -383,4 +420,27 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCheckGlobal: a struct free_pages is told by its limits and its event.
+func TestCheckGlobal(t *testing.T) {
+	const hook = 0x5500_0000_1000
+	exe := &target.Module{Areas: []target.Mapping{{Start: hook &^ (pageSize - 1), End: hook + pageSize, Exec: true}}}
+	for name, test := range map[string]struct {
+		least, most, hook uint64
+		ok                bool
+	}{
+		"of BIRD 2":      {8, 256, hook, true},
+		"no limits":      {0, 0, hook, false},
+		"limits too low": {100, 256, hook, false},
+		"hook elsewhere": {8, 256, data, false},
+	} {
+		m := newImage()
+		c := cacheAt(m, 2, 0)
+		m.put4(c.at.Global+globalMin, test.least|test.most<<16)
+		m.put(c.at.Global+globalHook, test.hook)
+		if err := c.checkGlobal(exe); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

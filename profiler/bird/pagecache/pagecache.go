@@ -79,7 +79,7 @@ type memory interface {
 // goroutines.
 type Cache struct {
 	memory
-	mu sync.Mutex // held while reading
+	mu sync.Mutex          // held while reading
 	at structure.FreePages // in the process, no longer in the file
 	// threads returns the process's threads (BIRD 3).
 	threads func() ([]thread, error)

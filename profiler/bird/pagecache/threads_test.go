@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pagecache
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"leakprof/profiler/target"
+)
+
+// TestThreads compares thread pointers with what a program says of its own,
+// while its threads come and go.
+func TestThreads(t *testing.T) {
+	for name, flags := range map[string][]string{"dynamic": nil, "static": {"-static"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startThreads(t, flags)
+			found, err := newThreads(p.process)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := func(count int) {
+				t.Helper()
+				all, err := found.list()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(all) != count+1 {
+					t.Errorf("%d threads, want %d and the first", len(all), count)
+				}
+				for _, th := range all {
+					if want := p.pointers[th.id]; th.pointer != want {
+						t.Errorf("of %d threads, thread %d: pointer 0x%x, want 0x%x", count+1, th.id, th.pointer, want)
+					}
+				}
+			}
+			for _, count := range []int{0, 7, 2, 40, 40, 3, 0} {
+				fmt.Fprintln(p.input, count)
+				p.listen(t)
+				check(count)
+			}
+			// The number of a thread that has ended may be given to another one.
+			pid := p.process.PID
+			own := found.known[pid]
+			for _, stale := range []descriptor{{own.pointer, own.pointer}, {own.id, own.id}} {
+				found.known[pid] = stale
+				check(0)
+			}
+		})
+	}
+}
+
+// threadProgram is testdata/threads.c as it runs.
+type threadProgram struct {
+	process  *target.Process
+	input    io.Writer
+	output   *bufio.Reader
+	pointers map[int]uint64 // that it has told, by thread
+}
+
+func startThreads(t *testing.T, flags []string) *threadProgram {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "threads")
+	args := append(flags, "-O2", "-pthread", "-o", path, "testdata/threads.c")
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v: %s(apt-get install -y gcc libc6-dev)", err, out)
+	}
+	cmd := exec.Command(path)
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	p := &threadProgram{input: input, output: bufio.NewReader(output), pointers: make(map[int]uint64)}
+	p.listen(t)
+	if p.process, err = target.Open(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.process.Close() })
+	return p
+}
+
+// listen hears the program out.
+func (p *threadProgram) listen(t *testing.T) {
+	t.Helper()
+	for {
+		line, err := p.output.ReadString('\n')
+		if err != nil {
+			t.Fatalf("threads: %v", err)
+		}
+		if line == ".\n" {
+			return
+		}
+		var id int
+		var pointer uint64
+		if _, err := fmt.Sscanf(line, "%d %x\n", &id, &pointer); err != nil {
+			t.Fatalf("threads says %q", line)
+		}
+		p.pointers[id] = pointer
+	}
+}
