@@ -29,6 +29,8 @@ func TestBuilds(t *testing.T) {
 	w := tabwriter.NewWriter(&out, 1, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "build\tfunctions right\twrong\tinlined\tnot found\tpages\tslab objects\tlinpool objects")
 	var unfollowed []string
+	var builds []string
+	verdicts := make(map[string][]string) // by function, for each build
 	for _, path := range paths {
 		name := filepath.Base(filepath.Dir(path))
 		o := Options{LinpoolObjects: true}
@@ -40,6 +42,10 @@ func TestBuilds(t *testing.T) {
 		bad := wrong(t, stripped, path)
 		for _, line := range bad {
 			t.Errorf("%s: %s", name, line)
+		}
+		builds = append(builds, name)
+		for _, fn := range functionNames {
+			verdicts[fn] = append(verdicts[fn], verdict(fn, symbols, stripped))
 		}
 		var missed []string
 		inlined := 0
@@ -61,6 +67,48 @@ func TestBuilds(t *testing.T) {
 	w.Flush()
 	slices.Sort(unfollowed)
 	t.Log("\n" + out.String() + strings.Join(unfollowed, "\n"))
+
+	out.Reset()
+	fmt.Fprintln(w, "function\t"+strings.Join(builds, "\t"))
+	for _, fn := range functionNames {
+		fmt.Fprintln(w, fn+"\t"+strings.Join(verdicts[fn], "\t"))
+	}
+	w.Flush()
+	t.Log("R found right, P its part, iN no function but N copies, M missed, . not in this build, ? not looked for, W wrong\n" + out.String())
+}
+
+// verdict is a letter for how a function is found in a stripped file.
+func verdict(name string, symbols, stripped *Plan) string {
+	inSymbols := func(at uint64) bool {
+		return slices.ContainsFunc(symbols.Functions, func(f Function) bool { return f.Name == name && (at == 0 || f.Address == at) })
+	}
+	found := ""
+	for _, f := range stripped.Functions {
+		switch {
+		case f.Name != name:
+		case !inSymbols(f.Address):
+			return "W"
+		case f.Part:
+			found += "P"
+		default:
+			found += "R"
+		}
+	}
+	switch {
+	case found != "":
+		return found
+	case inSymbols(0):
+		if slices.ContainsFunc(stripped.NotFound, func(a Absent) bool { return a.Name == name }) {
+			return "M"
+		}
+		return "?"
+	}
+	for _, a := range symbols.NotFound {
+		if a.Name == name {
+			return fmt.Sprintf("i%d", a.Copies)
+		}
+	}
+	return "."
 }
 
 // layer says how a layer is followed by symbols / by structure.
