@@ -54,7 +54,7 @@ type Pages struct {
 	// Lost is how many pages BIRD 3 counts as kept but has on no list: they
 	// are free and never come back. flush_local_pages, which each thread runs
 	// when it ends, and the main thread once at the start, saves only the last
-	// page of the thread's stack (3.0.0 to 3.3.2). A thread that is taking a
+	// page of the thread's stack (3.0.0 to 3.4.0). A thread that is taking a
 	// page this moment may make it one more.
 	Lost uint64
 	// Unread is how many pages are kept by threads of BIRD 3 whose stacks

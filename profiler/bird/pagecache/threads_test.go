@@ -45,12 +45,19 @@ func TestThreads(t *testing.T) {
 				check(count)
 			}
 			// The number of a thread that has ended may be given to another one.
+			fmt.Fprintln(p.input, 1)
+			p.listen(t)
+			check(1)
 			pid := p.process.PID
 			own := found.known[pid]
-			for _, stale := range []descriptor{{own.pointer, own.pointer}, {own.id, own.id}} {
-				found.known[pid] = stale
-				check(0)
+			for id, other := range found.known {
+				if id != pid {
+					found.known[pid] = other
+					check(1)
+				}
 			}
+			found.known[pid] = descriptor{own.pointer + 8, own.id}
+			check(1)
 		})
 	}
 }
