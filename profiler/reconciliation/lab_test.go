@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciliation
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"leakprof/collector/birdc"
+	"leakprof/collector/lab"
+	"leakprof/profiler"
+	"leakprof/profiler/bird/pagecache"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/snapshot"
+)
+
+func birds(t *testing.T) map[string]*lab.Binary {
+	t.Helper()
+	all := make(map[string]*lab.Binary)
+	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
+		path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
+		}
+		if all[root], err = lab.Find(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
+		var err error
+		if all[filepath.Base(filepath.Dir(path))], err = lab.Find(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+type running struct {
+	*lab.Bird
+	control *birdc.Conn
+	prof    *profiler.Profiler
+	source  snapshot.Source
+}
+
+// start starts a BIRD with probes in place before its first instruction.
+func start(t *testing.T, c lab.Config) *running {
+	t.Helper()
+	ctx := t.Context()
+	c.PausedAtEntry = true
+	l, err := lab.Start(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &running{Bird: l}
+	if r.prof, err = profiler.Attach(ctx, profiler.Options{PID: l.PID(), FromStart: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.prof.Close() })
+	if err := l.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r.control, err = birdc.Dial(ctx, l.Control()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.control.Close() })
+	reader, err := tree.NewReader(r.prof.Process, r.prof.BIRD, tree.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := pagecache.Find(r.prof.Process, r.prof.BIRD, r.prof.Modules()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.source = snapshot.Source{Counters: r.prof.Counters, Live: r.prof.Snapshot, Tree: reader, FreePages: cache}
+	return r
+}
+
+// settled reconciles when BIRD rests: what it says of its memory is the same
+// before and after.
+func (r *running) settled(t *testing.T) *Account {
+	t.Helper()
+	last := "it never answered twice the same"
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		before, err := r.control.ShowMemory(t.Context())
+		if err != nil {
+			t.Fatal(err, r.Err())
+		}
+		s, err := snapshot.Take(t.Context(), r.source, snapshot.Options{Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := r.control.ShowMemory(t.Context())
+		if err != nil {
+			t.Fatal(err, r.Err())
+		}
+		if !s.Quiet {
+			last = s.Why
+			continue
+		}
+		if before.Raw != after.Raw {
+			continue
+		}
+		a, err := New(Input{
+			Snapshot: s, Memory: []*birdc.Memory{before, after},
+			Process: r.prof.Process, BIRD: r.prof.BIRD, Modules: r.prof.Modules(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	t.Fatalf("BIRD does not come to rest: %s", last)
+	return nil
+}
+
+// check fails the test unless the live set is what BIRD has, to the byte.
+func (r *running) check(t *testing.T, phase string) *Account {
+	t.Helper()
+	a := r.settled(t)
+	var text strings.Builder
+	if err := a.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s\n%s", phase, &text)
+	if !a.Tree.Equal || len(a.Lines) < 6 {
+		t.Errorf("%s: live set and tree differ", phase)
+	}
+	for _, l := range a.Lines {
+		if l.WithinRounding == nil || !*l.WithinRounding {
+			t.Errorf("%s: %s differs by %d bytes", phase, l.Name, l.Difference)
+		}
+	}
+	for _, reason := range a.Tree.Reasons {
+		if !reason.Known {
+			t.Errorf("%s: not explained: %+v", phase, reason)
+		}
+	}
+	if a.MissedReturns > 0 {
+		t.Errorf("%s: %d returns of pages were missed", phase, a.MissedReturns)
+	}
+	if a.Control.Objects == 0 || a.Control.Effective == 0 {
+		t.Errorf("%s: control connection %+v", phase, a.Control)
+	}
+	return a
+}
+
+// TestLab reconciles with Debian's BIRDs through a flood and a drop.
+func TestLab(t *testing.T) {
+	for name, binary := range birds(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const peers, routes = 3, 5000
+			b := start(t, lab.Config{Binary: binary, Peers: peers})
+			b.check(t, "before")
+			speakers, err := lab.NewSpeakers(b.BGPAddr(), peers, lab.Flood{Routes: routes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := speakers.Up(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.waitRoutes(t, peers*routes)
+			b.check(t, "flooded")
+			if err := speakers.Down(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.waitRoutes(t, 0)
+			b.check(t, "dropped")
+		})
+	}
+}
+
+// waitRoutes waits until BIRD has so many routes in all tables.
+func (r *running) waitRoutes(t *testing.T, want uint64) {
+	t.Helper()
+	var sum uint64
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
+		if err != nil {
+			t.Fatal(err, r.Err())
+		}
+		sum = 0
+		for _, c := range counts {
+			sum += c.Total
+		}
+		if sum == want {
+			return
+		}
+	}
+	t.Fatalf("BIRD has %d routes, want %d", sum, want)
+}
