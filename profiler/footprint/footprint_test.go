@@ -233,6 +233,22 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestUnlisted takes pages of which only the number is known out of other
+// anonymous memory, and no more than there is.
+func TestUnlisted(t *testing.T) {
+	_, p := program(t)
+	all := explain(t, p, Input{}).Part(Anonymous).Bytes
+	for _, n := range []uint64{1, all / pageSize, 1 << 20} {
+		got := explain(t, p, Input{Unlisted: n})
+		want := min(n*pageSize, all)
+		near(t, got, UnlistedPages, want, want)
+		near(t, got, Anonymous, all-want, all-want)
+		if part := got.Part(UnlistedPages); part.Total != n*pageSize || !part.Estimate {
+			t.Errorf("%d pages: %+v", n, part)
+		}
+	}
+}
+
 // TestStrayBlocks says that blocks are not there any more.
 func TestStrayBlocks(t *testing.T) {
 	f, p := program(t)

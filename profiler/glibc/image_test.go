@@ -227,6 +227,94 @@ func TestMappingCount(t *testing.T) {
 	}
 }
 
+// TestNoCache changes an image's cache so that it is none: what is in it counts
+// as in use, with a doubt.
+func TestNoCache(t *testing.T) {
+	const cached, lists = imageChunk + 0x30 + userOffset, imageHeap + 16 + 128
+	for name, change := range map[string]func(image){
+		"list with a number too many":  func(m image) { m.put(imageHeap+16, 1<<16|1) },
+		"list with no number":          func(m image) { m.put(imageHeap+16, 0) },
+		"head is no chunk":             func(m image) { m.put(lists+8, cached+16) },
+		"head of another list's size":  func(m image) { m.put(imageHeap+16, 1); m.put(lists, cached, 0) },
+		"head in two lists of one key": func(m image) { m.put(imageHeap+16, 1<<16|1<<32); m.put(lists+16, cached) },
+		"no key":                       func(m image) { m.put(cached+8, 0) },
+		"link to what is not cached":   func(m image) { m.put(cached, reveal(imageChunk+userOffset, cached)) },
+		"another key in another list": func(m image) {
+			// The last block becomes one of 0x40 bytes, in list 2.
+			last := uint64(imageChunk + 5*0x30)
+			m.put(last+8, 0x40)
+			m.put(last+userOffset, reveal(0, last+userOffset), 0x777)
+			m.put(last+0x48, imageHeap+imagePages*pageSize-last-0x40|prevInUse)
+			m.put(imageArena+layouts[0].top, last+0x40)
+			m.put(imageHeap+16, 1<<16|1<<32)
+			m.put(lists+16, last+userOffset)
+		},
+	} {
+		m := newImage(layouts[0])
+		change(m)
+		h, err := m.walker().quiet(Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c, ok := h.Find(cached); !ok || c.State() != InUse || len(h.Doubts) != 1 {
+			t.Errorf("%s: chunk is %v, doubts %q", name, c.State(), h.Doubts)
+		}
+	}
+}
+
+// TestMappedInArena: no page of an arena is taken for a mapping of its own.
+func TestMappedInArena(t *testing.T) {
+	m := newImage(layouts[0])
+	m.put(imageLarge+3*pageSize, 0, pageSize|isMmapped)
+	w := m.walker()
+	w.deadline = time.Now().Add(time.Minute)
+	u := w.usage[2]
+	for _, c := range []struct {
+		regions []region
+		want    int
+	}{
+		{nil, 2},
+		{[]region{{start: imageLarge + 3*pageSize, end: imageLarge + 4*pageSize}}, 1},
+		{[]region{{start: imageLarge, end: imageLarge + 3*pageSize}}, 1},
+	} {
+		all, err := w.mapped(u, &Heap{regions: c.regions})
+		if err != nil || len(all) != c.want {
+			t.Errorf("%d chunks besides %v, want %d (%v)", len(all), c.regions, c.want, err)
+		}
+	}
+}
+
+// reads notes what is read.
+type reads struct {
+	io.ReaderAt
+	to uint64 // the highest address, exclusive
+}
+
+func (r *reads) ReadAt(b []byte, off int64) (int, error) {
+	r.to = max(r.to, uint64(off)+uint64(len(b)))
+	return r.ReaderAt.ReadAt(b, off)
+}
+
+// TestWindow: no page is read that has no content, unless a chunk begins there.
+func TestWindow(t *testing.T) {
+	source := &reads{ReaderAt: newImage(layouts[0])}
+	const content = imageHeap + pageSize
+	w := &window{source: source, held: func(start, end uint64) uint64 { return max(start, min(end, content)) }}
+	for _, c := range []struct{ addr, n, to uint64 }{
+		{imageHeap, 32, content},
+		{imageHeap + 64, 32, content},
+		{content - 16, 32, content + 16},
+		{content + 256, 32, content + 288},
+	} {
+		if _, err := w.at(c.addr, c.n); err != nil {
+			t.Fatal(err)
+		}
+		if source.to > c.to {
+			t.Errorf("%d bytes at 0x%x: read up to 0x%x, want 0x%x", c.n, c.addr, source.to, c.to)
+		}
+	}
+}
+
 func TestMappedSize(t *testing.T) {
 	for _, c := range []struct{ before, head, want uint64 }{
 		{0, 0x21000 | isMmapped, 0x21000 | mapped},
