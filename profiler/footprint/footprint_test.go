@@ -140,11 +140,18 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer probe.Close()
+	// A return goes through a page of the kernel's.
+	returns, err := exe.Uretprobe("truth", prog, &link.UprobeOptions{PID: f.PID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer returns.Close()
 	in := Input{Blocks: truth(t, f)}
 	got := explain(t, p, in)
 	near(t, got, ProbedText, pageSize, pageSize)
-	if got.Own() < pageSize {
-		t.Errorf("%d bytes are for probes, want a page at least", got.Own())
+	near(t, got, ProbePages, pageSize, pageSize)
+	if got.Own() != 2*pageSize {
+		t.Errorf("%d bytes are for probes, want %d", got.Own(), 2*pageSize)
 	}
 	if got.Remainder != 0 {
 		t.Errorf("remainder %d", got.Remainder)
