@@ -4,6 +4,9 @@ package reconciliation
 
 import (
 	"context"
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,12 +93,15 @@ func start(t *testing.T, c lab.Config) *running {
 	return r
 }
 
+// patience bounds the wait for BIRD on a loaded machine.
+const patience = 60 * time.Second
+
 // settled reconciles when BIRD rests: what it says of its memory is the same
 // before and after.
 func (r *running) settled(t *testing.T) *Account {
 	t.Helper()
 	last := "it never answered twice the same"
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		before, err := r.control.ShowMemory(t.Context())
 		if err != nil {
 			t.Fatal(err, r.Err())
@@ -159,13 +165,20 @@ func (r *running) check(t *testing.T, phase string) *Account {
 	return a
 }
 
-// TestLab reconciles with Debian's BIRDs through a flood and a drop.
+// TestLab reconciles with Debian's BIRDs through a flood for which their station
+// has no ears, a drop, and what frees many things at once.
 func TestLab(t *testing.T) {
 	for name, binary := range birds(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const peers, routes = 3, 5000
-			b := start(t, lab.Config{Binary: binary, Peers: peers})
+			const peers, routes = 4, 20_000
+			station := newStation(t)
+			b := start(t, lab.Config{Binary: binary, Peers: peers, Station: netip.MustParseAddrPort(station.Addr().String())})
+			select {
+			case <-station.up:
+			case <-time.After(patience):
+				t.Fatal("BIRD does not connect to its station")
+			}
 			b.check(t, "before")
 			speakers, err := lab.NewSpeakers(b.BGPAddr(), peers, lab.Flood{Routes: routes})
 			if err != nil {
@@ -175,12 +188,29 @@ func TestLab(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.waitRoutes(t, peers*routes)
+			a := b.check(t, "station stalls")
+			// That BIRD has what it sends in pages came with 2.16.
+			if n := a.of(socketPage).Objects; n != 1 {
+				t.Errorf("%d pages in sockets, want the station's", n)
+			}
+			close(station.read)
+			for deadline := time.Now().Add(patience); b.settled(t).of(socketPage).Objects > 0; {
+				if time.Now().After(deadline) {
+					t.Fatal("BIRD does not send all to its station")
+				}
+			}
 			b.check(t, "flooded")
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			b.waitRoutes(t, 0)
 			b.check(t, "dropped")
+			for _, c := range []string{"disable all", "enable all", "configure"} {
+				if _, err := b.control.Command(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				b.check(t, c)
+			}
 		})
 	}
 }
@@ -189,7 +219,7 @@ func TestLab(t *testing.T) {
 func (r *running) waitRoutes(t *testing.T, want uint64) {
 	t.Helper()
 	var sum uint64
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
 		if err != nil {
 			t.Fatal(err, r.Err())
@@ -203,4 +233,49 @@ func (r *running) waitRoutes(t *testing.T, want uint64) {
 		}
 	}
 	t.Fatalf("BIRD has %d routes, want %d", sum, want)
+}
+
+func (a *Account) of(reason string) (s Sum) {
+	for _, r := range a.Tree.Reasons {
+		if r.Reason == reason {
+			s = r.Sum
+		}
+	}
+	return s
+}
+
+// stallingStation accepts BMP connections, and reads from them while read is
+// closed.
+type stallingStation struct {
+	net.Listener
+	up   chan struct{} // receives when BIRD has connected
+	read chan struct{}
+}
+
+func newStation(t *testing.T) *stallingStation {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stallingStation{Listener: l, up: make(chan struct{}, 16), read: make(chan struct{})}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			// Accepted with a small buffer, so that BIRD has to keep the rest.
+			c.(*net.TCPConn).SetReadBuffer(4096)
+			s.up <- struct{}{}
+			go func() {
+				defer c.Close()
+				<-s.read
+				c.(*net.TCPConn).SetReadBuffer(1 << 20)
+				io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	return s
 }

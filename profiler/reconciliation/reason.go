@@ -162,11 +162,16 @@ func (e *explainer) read() error {
 			return fmt.Errorf("read %s at 0x%x: %w", b.Class, b.Address, err)
 		}
 		for i := 0; i+8 <= len(data); i += 8 {
-			if v := binary.LittleEndian.Uint64(data[i:]); wanted(v) {
-				e.held[v] = why
-				if e.isControl(b.Pool) {
-					e.ofControl[v] = true
+			v := binary.LittleEndian.Uint64(data[i:])
+			if !wanted(v) {
+				// A page that is being sent has a head, behind which the data is.
+				if v &^= pageSize - 1; !e.isPageAt(v) {
+					continue
 				}
+			}
+			e.held[v] = why
+			if e.isControl(b.Pool) {
+				e.ofControl[v] = true
 			}
 		}
 	}
@@ -190,6 +195,12 @@ func (e *explainer) read() error {
 	}
 	e.classes, err = e.in.BIRD.Classify(e.in.Process, addresses, sizes)
 	return err
+}
+
+// isPageAt says whether a page that is only in the live set begins there.
+func (e *explainer) isPageAt(address uint64) bool {
+	i, ok := search(e.onlyLive, address)
+	return ok && e.onlyLive[i].IsPage()
 }
 
 func (e *explainer) word(i, at int) uint64 {
