@@ -91,7 +91,7 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: useMulti(c.Attach)}
+	p := &Programs{multi: useMulti(c.Attach, kernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -173,26 +173,36 @@ func kernelDev(dev uint64) uint64 {
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
 }
 
-func useMulti(mode AttachMode) bool {
+// useMulti decides by the kernel's release and by whether it has uprobe_multi.
+func useMulti(mode AttachMode, release string, have bool) bool {
 	switch mode {
 	case AttachMulti:
 		return true
 	case AttachPerf:
 		return false
 	}
-	return features.HaveBPFLinkUprobeMulti() == nil && kernelAtLeast(6, 10)
+	return have && multiFollowsProcess(release)
 }
 
-func kernelAtLeast(major, minor int) bool {
+// kernelRelease is what uname -r prints, "" if it cannot be had.
+func kernelRelease() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// multiFollowsProcess says whether a link of uprobe_multi follows every thread
+// of the process that it is for, in the kernel of a release (uname -r). From
+// 6.6, the first that has it, to 6.9 it follows the first thread alone, which is
+// corrected in 6.10 (commit 46ba0e49b642).
+func multiFollowsProcess(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
 		return false
 	}
-	var a, b int
-	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); n != 2 {
-		return false
-	}
-	return a > major || a == major && b >= minor
+	return major > 6 || major == 6 && minor >= 10
 }
 
 // explain adds what to do to the kernel's terse answers.
