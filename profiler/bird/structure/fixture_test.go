@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"leakprof/profiler/internal/fixture"
 )
 
 // variant is one way to build the fixture.
@@ -88,25 +90,15 @@ func testVariant(t *testing.T, generation int, v variant) {
 	t.Logf("right %d, inlined %d, missed %d: %s", s.right, s.inlined, len(s.missed), strings.Join(s.notes, "; "))
 }
 
+func TestMain(m *testing.M) { os.Exit(fixture.Run(m)) }
+
 func buildFixture(t testing.TB, generation int, v variant) string {
 	t.Helper()
-	sources, err := filepath.Glob("testdata/*.c")
-	if err != nil || len(sources) == 0 {
-		t.Fatal("no testdata/*.c")
-	}
-	path := filepath.Join(t.TempDir(), "fixture")
-	args := append(strings.Fields(v.flags), "-g", fmt.Sprintf("-DGENERATION=%d", generation), "-o", path)
-	if v.compiler == "clang" && strings.Contains(v.flags, "-flto") {
-		args = append(args, "-fuse-ld=lld")
-	}
-	out, err := exec.Command(v.compiler, append(args, sources...)...).CombinedOutput()
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Fatalf("apt-get install -y gcc clang lld: %v", err)
-	}
+	source, err := filepath.Abs("testdata/main.c")
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s(apt-get install -y gcc clang lld)", v.compiler, strings.Join(args, " "), err, out)
+		t.Fatal(err)
 	}
-	return path
+	return fixture.BuildAllocators(t, generation, v.compiler, v.flags, source)
 }
 
 // TestNoSectionHeaders: a file whose section headers were removed has the same

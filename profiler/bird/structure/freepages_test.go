@@ -34,11 +34,11 @@ func checkFreePages(t *testing.T, generation int, v variant, path, stripped stri
 	}
 	at := variables(t, path)
 	want := FreePages{
-		Generation: generation, Global: at["spares"],
-		Stack: at["shared"], Cork: at["cork"], Index: at["indexes"],
-		LocalStack: int64(at["near"]), LocalCount: int64(at["near_count"]),
-		Kept: at["shared_count"], KeptLocally: at["near_total"],
-		Cold: at["cold_count"], Indexes: at["index_count"], Total: at["pages_total"],
+		Generation: generation, Global: at["global_free_pages"],
+		Stack: at["page_stack"], Cork: at["page_stack_blocked"], Index: at["empty_pages"],
+		LocalStack: int64(at["local_page_stack"]), LocalCount: int64(at["pages_kept_here"]),
+		Kept: at["pages_kept"], KeptLocally: at["pages_kept_locally"],
+		Cold: at["pages_kept_cold"], Indexes: at["pages_kept_cold_index"], Total: at["pages_total"],
 	}
 	if *got != want {
 		t.Errorf("lists of free pages: got  %x\nwant %x", *got, want)
