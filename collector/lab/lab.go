@@ -231,8 +231,27 @@ func (b *Bird) Version() string { return b.binary.Version }
 // Binary is the BIRD that runs.
 func (b *Bird) Binary() *Binary { return b.binary }
 
-// ConfigText is the configuration that BIRD runs with.
+// ConfigText is the configuration that BIRD was started with.
 func (b *Bird) ConfigText() string { return b.text }
+
+// WriteConfig replaces the configuration file by a text that BIRD's parser has
+// accepted. BIRD reads it when it is told to (`configure`). ConfigText stays what
+// BIRD was started with.
+func (b *Bird) WriteConfig(ctx context.Context, text string) error {
+	// Judged elsewhere: BIRD may be told to read its file at any time.
+	dir, err := b.binary.makeDir()
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := b.binary.check(ctx, dir, text); err != nil {
+		return fmt.Errorf("write configuration: %s (%s) refuses it: %w", b.binary.Path, b.binary.Version, err)
+	}
+	if err := os.Rename(filepath.Join(dir, configName), filepath.Join(b.dir, configName)); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
 
 // BGPAddr is where BIRD listens for its peers; the zero AddrPort without peers.
 func (b *Bird) BGPAddr() netip.AddrPort { return b.bgp }

@@ -300,6 +300,33 @@ func script(t *testing.T, dir, check, run string) string {
 	return file
 }
 
+func TestWriteConfig(t *testing.T) {
+	b := start(t, Config{Binary: findRoot(t, "bird3-trixie")})
+	file := filepath.Join(b.Dir(), configName)
+	if err := b.WriteConfig(t.Context(), "protocol nothing { }\n"); err == nil || !strings.Contains(err.Error(), "refuses it") {
+		t.Errorf("error is %v", err)
+	}
+	if got := readFile(t, file); got != b.ConfigText() {
+		t.Errorf("configuration after one that was refused:\n%s", got)
+	}
+	want := b.ConfigText() + "ipv4 table further;\n"
+	if err := b.WriteConfig(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if got := readFile(t, file); got != want {
+		t.Errorf("configuration is\n%swant\n%s", got, want)
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(b.Dir()), "leakprof-lab-*", configName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range left {
+		if l != file && readFile(t, l) == want {
+			t.Errorf("%s is left behind", l)
+		}
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	real := findRoot(t, "bird3-trixie")
 	fake := func(check, run string) *Binary {
