@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profiler_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"leakprof/collector/birdc"
+	"leakprof/collector/lab"
+	"leakprof/profiler"
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/plan"
+	quiet "leakprof/profiler/snapshot"
+)
+
+const (
+	birdPeers  = 2
+	birdRoutes = 20_000 // per peer
+	// birdPathsVariable names further BIRDs to try, separated by colons, and
+	// birdPathsWithoutBMPVariable those that are to run without BMP.
+	birdPathsVariable           = "LEAKPROF_BIRD_PATHS"
+	birdPathsWithoutBMPVariable = "LEAKPROF_BIRD_PATHS_WITHOUT_BMP"
+)
+
+// labBinary is a BIRD to try.
+type labBinary struct {
+	*lab.Binary
+	name string
+	bmp  bool
+}
+
+// birds returns those of scripts/bird-root, and what the environment names.
+func birds(t *testing.T) (all []labBinary) {
+	t.Helper()
+	add := func(name, path string, bmp bool) {
+		t.Helper()
+		b, err := lab.Find(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, labBinary{b, name, bmp})
+	}
+	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
+		path, err := filepath.Abs(filepath.Join("../.bird", root, "usr/sbin/bird"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
+		}
+		add(root, path, true)
+	}
+	for _, path := range filepath.SplitList(os.Getenv(birdPathsVariable)) {
+		add(filepath.Base(filepath.Dir(path)), path, true)
+	}
+	for _, path := range filepath.SplitList(os.Getenv(birdPathsWithoutBMPVariable)) {
+		add(filepath.Base(filepath.Dir(path)), path, false)
+	}
+	return all
+}
+
+// labBIRD is a BIRD that is followed, and all that happens to it.
+type labBIRD struct {
+	*lab.Bird
+	options  plan.Options
+	late     bool
+	control  *birdc.Conn
+	station  *bmpStation // nil: no BMP
+	speakers *lab.Speakers
+
+	prof       *profiler.Profiler
+	attributor *attribution.Attributor
+
+	effective uint64 // what the tree had at the last look, bytes
+	before    uint64 // how much of it was from before leakprof came
+}
+
+// startBIRD starts a BIRD, with leakprof there before its first instruction
+// unless it is to come late.
+func startBIRD(t *testing.T, binary labBinary, o plan.Options, late bool) *labBIRD {
+	t.Helper()
+	ctx := t.Context()
+	b := &labBIRD{options: o, late: late}
+	c := lab.Config{Binary: binary.Binary, Peers: birdPeers, PausedAtEntry: !late}
+	if binary.bmp {
+		b.station = newBMPStation(t)
+		c.Station = b.station.addr()
+	}
+	var err error
+	if b.Bird, err = lab.Start(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Err(); err != nil {
+			t.Error(err)
+		}
+		if err := b.Stop(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	if !late {
+		b.attach(t)
+		if err := b.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b.control, err = birdc.Dial(ctx, b.Control()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.control.Close() })
+	if b.speakers, err = lab.NewSpeakers(b.BGPAddr(), birdPeers, lab.Flood{Routes: birdRoutes}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *labBIRD) attach(t *testing.T) {
+	t.Helper()
+	var err error
+	b.prof, err = profiler.Attach(t.Context(), profiler.Options{PID: b.PID(), FromStart: !b.late, Plan: b.options})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.prof.Close() })
+	b.attributor = attribution.New(b.prof.Process, b.prof.BIRD, attribution.Options{
+		Objects: b.prof.ObjectClasses(), LinpoolObjects: b.prof.FollowsLinpoolObjects(),
+	})
+}
+
+// step is something that happens to a BIRD. What it does has come to its end
+// when done says so of a look at a BIRD at rest; nil: at once.
+type step struct {
+	name string
+	do   func(t *testing.T, b *labBIRD)
+	done func(b *labBIRD, s *quiet.Snapshot) bool
+}
+
+// isGone says that the routes are: BIRD has given up a third of what it had
+// before. (BIRD 3.1.7 may crash when it is asked for routes that go away.)
+func isGone(b *labBIRD, s *quiet.Snapshot) bool { return s.Tree.Root.Effective < b.effective/3*2 }
+
+var (
+	started = step{name: "started", do: func(t *testing.T, b *labBIRD) { b.awaitStation(t) }}
+	flooded = step{name: "flooded", do: func(t *testing.T, b *labBIRD) { b.flood(t) }}
+	dropped = step{"dropped", func(t *testing.T, b *labBIRD) { b.drop(t) }, isGone}
+	again   = step{name: "flooded again", do: func(t *testing.T, b *labBIRD) { b.flood(t) }}
+
+	reconfigured = step{name: "reconfigured", do: func(t *testing.T, b *labBIRD) {
+		b.configure(t, b.ConfigText()+furtherConfig)
+		b.awaitProtocols(t, "further", "up", "")
+	}}
+	back = step{name: "configured back", do: func(t *testing.T, b *labBIRD) {
+		b.configure(t, b.ConfigText())
+		b.await(t, "protocol further to be gone", func() bool { return len(b.protocols(t, "further")) == 0 })
+	}}
+	stationDisabled = step{name: "station disabled", do: func(t *testing.T, b *labBIRD) {
+		if b.station != nil {
+			b.command(t, "disable "+lab.BMPName)
+			b.awaitProtocols(t, lab.BMPName, "down", "")
+		}
+	}}
+	peersDisabled = step{"peers disabled", func(t *testing.T, b *labBIRD) {
+		b.command(t, `disable "peer*"`)
+		b.awaitProtocols(t, "peer", "down", "")
+		b.drop(t) // the sessions have ended already
+	}, isGone}
+	stalled = step{name: "stalled", do: func(t *testing.T, b *labBIRD) {
+		if b.station != nil {
+			b.station.stall()
+			b.command(t, "enable "+lab.BMPName)
+			b.awaitStation(t)
+		}
+		b.command(t, `enable "peer*"`)
+		b.flood(t)
+	}}
+	cutOff = step{name: "cut off", do: func(t *testing.T, b *labBIRD) {
+		if b.station != nil {
+			b.station.cut()
+			b.await(t, "BMP to notice", func() bool { return !b.isUp(t, lab.BMPName) })
+		}
+	}}
+	reconnected = step{name: "reconnected", do: func(t *testing.T, b *labBIRD) {
+		b.awaitStation(t) // after 10 s
+	}}
+	allDown = step{name: "all down", do: func(t *testing.T, b *labBIRD) {
+		b.drop(t)
+		b.command(t, "disable all")
+		b.awaitProtocols(t, "", "down", "")
+	}}
+)
+
+// furtherConfig is a table and a protocol more.
+var furtherConfig = func() string {
+	var s strings.Builder
+	s.WriteString("\nipv4 table further_table;\nprotocol static further {\n\tipv4 { table further_table; };\n")
+	for i := range 2000 {
+		fmt.Fprintf(&s, "\troute 10.%d.%d.0/24 blackhole;\n", i/256, i%256)
+	}
+	s.WriteString("}\n")
+	return s.String()
+}()
+
+// TestBIRDs lets everything happen to real BIRDs that frees memory in bulk, and
+// compares the live set with BIRD's own books after each step.
+func TestBIRDs(t *testing.T) {
+	all := []step{
+		started, flooded, dropped, again, reconfigured, back, stationDisabled,
+		peersDisabled, stalled, cutOff, reconnected, allDown,
+	}
+	for _, v := range []struct {
+		name    string
+		options plan.Options
+		late    bool
+		steps   []step
+	}{
+		{"exact", plan.Options{}, false, all},
+		{"pages", plan.Options{Mode: plan.Pages}, false, []step{started, flooded, dropped, again, allDown}},
+		{"linpool objects", plan.Options{LinpoolObjects: true}, false, []step{started, flooded, reconfigured, back, dropped, allDown}},
+		{"late", plan.Options{}, true, []step{flooded, dropped, again, stationDisabled, peersDisabled, allDown}},
+	} {
+		for _, binary := range birds(t) {
+			t.Run(v.name+"/"+binary.name, func(t *testing.T) {
+				t.Parallel()
+				b := startBIRD(t, binary, v.options, v.late)
+				if v.late {
+					b.awaitStation(t)
+				}
+				for _, s := range v.steps {
+					b.take(t, s)
+				}
+			})
+		}
+	}
+}
+
+// take lets a step happen, waits for BIRD to come to rest, and compares.
+func (b *labBIRD) take(t *testing.T, s step) {
+	t.Helper()
+	s.do(t, b)
+	if b.prof == nil {
+		b.attach(t)
+	}
+	begin := time.Now()
+	for {
+		look, memory := b.look(t, s.name)
+		if s.done == nil || s.done(b, look) {
+			b.reconcile(t, s.name, look, memory)
+			b.effective = look.Tree.Root.Effective
+			return
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("%s: BIRD still holds %d bytes after %v", s.name, look.Tree.Root.Effective, patience)
+		}
+	}
+}
+
+func (b *labBIRD) command(t *testing.T, line string) {
+	t.Helper()
+	if _, err := b.control.Command(t.Context(), line); err != nil {
+		t.Fatal(err, b.Err())
+	}
+}
+
+// await polls until done.
+func (b *labBIRD) await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+func (b *labBIRD) protocols(t *testing.T, prefix string) []birdc.Protocol {
+	t.Helper()
+	all, err := b.control.ShowProtocols(t.Context())
+	if err != nil {
+		t.Fatal(err, b.Err())
+	}
+	return slices.DeleteFunc(all, func(p birdc.Protocol) bool { return !strings.HasPrefix(p.Name, prefix) })
+}
+
+// awaitProtocols waits until all protocols whose names begin so are in a state.
+func (b *labBIRD) awaitProtocols(t *testing.T, prefix, state, info string) {
+	t.Helper()
+	b.await(t, fmt.Sprintf("protocols %s* to be %s %s", prefix, state, info), func() bool {
+		all := b.protocols(t, prefix)
+		return len(all) > 0 && !slices.ContainsFunc(all, func(p birdc.Protocol) bool {
+			return p.State != state || !strings.HasPrefix(p.Info, info)
+		})
+	})
+}
+
+func (b *labBIRD) isUp(t *testing.T, name string) bool {
+	t.Helper()
+	all := b.protocols(t, name)
+	return len(all) == 1 && all[0].State == "up"
+}
+
+// awaitStation waits for BIRD's connection to its station.
+func (b *labBIRD) awaitStation(t *testing.T) {
+	t.Helper()
+	if b.station == nil {
+		return
+	}
+	select {
+	case <-b.station.connected:
+	case <-time.After(patience):
+		t.Fatalf("BIRD does not connect to its station in %v", patience)
+	}
+	b.await(t, "BMP to be up", func() bool { return b.isUp(t, lab.BMPName) })
+}
+
+// flood brings the sessions up and waits for the routes.
+func (b *labBIRD) flood(t *testing.T) {
+	t.Helper()
+	b.awaitProtocols(t, "peer", "start", "Passive") // not in the wait after an error
+	if err := b.speakers.Up(t.Context()); err != nil {
+		t.Fatal(err, b.Err())
+	}
+	b.await(t, "the routes", func() bool {
+		counts, err := b.control.ShowRouteCount(t.Context(), "table all")
+		if err != nil {
+			t.Fatal(err, b.Err())
+		}
+		var sum uint64
+		for _, c := range counts {
+			sum += c.Total
+		}
+		return sum == birdPeers*birdRoutes
+	})
+}
+
+// drop ends the sessions.
+func (b *labBIRD) drop(t *testing.T) {
+	t.Helper()
+	if err := b.speakers.Down(t.Context()); err != nil {
+		t.Fatal(err, b.Err())
+	}
+}
+
+// configure has BIRD read another configuration.
+func (b *labBIRD) configure(t *testing.T, text string) {
+	t.Helper()
+	if err := b.WriteConfig(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	b.command(t, "configure")
+}
