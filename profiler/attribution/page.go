@@ -109,8 +109,16 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 	slack := min(k.page.Free, b.Size)
 	end := b.Address + b.Size
 	rest := b.Size
-	for _, o := range liveLinpoolObjects(s.snapshot.LinpoolObjects, b.Address, end, t) {
-		size := min(uint64(o.Size), end-o.Address, rest)
+	objects := liveLinpoolObjects(s.snapshot.LinpoolObjects, b.Address, end, t)
+	for i, o := range objects {
+		size := uint64(o.Size)
+		if i+1 < len(objects) {
+			// What is lost for the alignment of the next.
+			if gap := objects[i+1].Address - o.Address - size; gap < linpoolAlignment {
+				size += gap
+			}
+		}
+		size = min(size, end-o.Address, rest)
 		s.add(o.Stack, o.Mark, k, sizeBucket(uint64(o.Size)), amount{objects: 1, bytes: size})
 		rest -= size
 	}
@@ -121,9 +129,13 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 	s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
 }
 
-// linpoolHead is how much of a page is a chunk's own at most, and lost between
-// objects for their alignment, bytes.
-const linpoolHead = 16
+const (
+	// linpoolHead is how much of a page is a chunk's own at most, bytes.
+	linpoolHead = 16
+	// linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's
+	// lib/birdlib.h, 2.13 to 3.3.2), bytes.
+	linpoolAlignment = 16
+)
 
 // liveLinpoolObjects returns the objects in use from start to end. Where a
 // linpool was flushed or restored, and used again but not as far, records of
