@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"leakprof/profiler/bird/inline"
+	"leakprof/profiler/internal/fixture"
 	"leakprof/profiler/target"
 )
 
@@ -123,29 +125,27 @@ func differences(a, b *Plan) (list []string) {
 	return list
 }
 
-// buildFixture builds the sources of package structure's tests.
-func buildFixture(t testing.TB, generation, flags string) string {
+func TestMain(m *testing.M) { os.Exit(fixture.Run(m)) }
+
+// buildFixture builds the program of package structure's tests.
+func buildFixture(t testing.TB, generation int, compiler, flags string) string {
 	t.Helper()
-	sources, err := filepath.Glob("../bird/structure/testdata/*.c")
-	if err != nil || len(sources) == 0 {
-		t.Fatal("no sources in ../bird/structure/testdata")
+	source, err := filepath.Abs("../bird/structure/testdata/main.c")
+	if err != nil {
+		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "fixture")
-	words := append(strings.Fields(flags), "-DGENERATION="+generation, "-o", path)
-	if out, err := exec.Command(words[0], append(words[1:], sources...)...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s(apt-get install -y gcc clang)", words, err, out)
-	}
-	return path
+	return fixture.BuildAllocators(t, generation, compiler, flags, source)
 }
 
 // TestStripped builds allocators in BIRD's shape in several ways: what is
 // planned for the stripped file is what the symbols say.
 func TestStripped(t *testing.T) {
-	for _, generation := range []string{"2", "3"} {
-		for _, flags := range []string{"gcc -O2", "gcc -O2 -flto", "gcc -O3", "gcc -Os -no-pie -fno-pie", "clang -O2"} {
-			t.Run(generation+" "+flags, func(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		for _, build := range []string{"gcc -O2", "gcc -O2 -flto", "gcc -O3", "gcc -Os -no-pie -fno-pie", "clang -O2"} {
+			t.Run(fmt.Sprint(generation, build), func(t *testing.T) {
 				t.Parallel()
-				path := buildFixture(t, generation, flags+" -g")
+				compiler, flags, _ := strings.Cut(build, " ")
+				path := buildFixture(t, generation, compiler, flags)
 				p := planFile(t, strip(t, path), Options{LinpoolObjects: true})
 				for _, w := range wrong(t, p, path) {
 					t.Error(w)
