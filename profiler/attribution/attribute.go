@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
@@ -71,6 +72,11 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target
 	empty := emptyBytes(a.process, s.Blocks, func(i int) bool { return kinds[i].page == nil })
 	for i, b := range s.Blocks {
 		k := kinds[i]
+		if isControl(k.pool) {
+			h.Control.Objects++
+			h.Control.Bytes += b.Size
+			continue
+		}
 		if k.page != nil {
 			a.addPage(sums, h, b, k, t)
 			continue
@@ -79,6 +85,13 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target
 	}
 	h.Samples = sums.samples()
 	return h, nil
+}
+
+// isControl says whether a pool is of the connections to BIRD's control socket.
+// leakprof keeps one open: what it looks at must not be its own doing.
+func isControl(pool string) bool {
+	const all = "Root/CLI"
+	return pool == all || strings.HasPrefix(pool, all+"/")
 }
 
 func sizeBucket(size uint64) uint64 {

@@ -89,6 +89,9 @@ type Module struct {
 	HasInlines         bool // DWARF inlined calls
 }
 
+// Amount is a number of objects and their bytes.
+type Amount struct{ Objects, Bytes uint64 }
+
 // Heap is a snapshot in source terms.
 type Heap struct {
 	Time    time.Time
@@ -96,11 +99,16 @@ type Heap struct {
 	Samples []Sample // sorted by bytes, largest first
 	// Stacks are all stacks seen so far, also those with nothing live.
 	Stacks []*Stack
+	// Control is what connections to BIRD's control socket hold, ours among them
+	// (pool Root/CLI); the samples are without it.
+	Control Amount
 	// Unseen is how many live objects of slabs are on pages that were taken since
 	// the probes came, and nobody saw them allocated.
 	Unseen uint64
 	// Unrecorded is how much of the linpools' memory in use is of no object that
-	// was followed, bytes; 0 where linpool objects are not followed.
+	// was followed, bytes; 0 where linpool objects are not followed. From the start
+	// on it is the ends of chunks in which the next object had no room: a linpool
+	// does not know how far it filled a chunk that it has gone past.
 	Unrecorded uint64
 	// Moved is how many blocks came or went while the snapshot was read,
 	// MovedBytes how much they are.

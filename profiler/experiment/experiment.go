@@ -249,10 +249,14 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 func (r *run) look(ctx context.Context, e session.Event) error {
 	p := &r.phases[len(r.phases)-1]
 	p.End, p.Incomplete = e.Time, e.Incomplete
+	first := r.showMemory(ctx)
 	if r.Profiler != nil {
 		s, err := r.Profiler.Look(ctx, snapshot.Options{})
 		if err != nil {
 			return err
+		}
+		if r.Profiler.BIRD != nil {
+			p.Books = r.books(s, first, r.showMemory(ctx))
 		}
 		if s.Why != "" {
 			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
@@ -265,6 +269,15 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	if r.Station != nil {
 		p.BMP = bmpCounts(r.Station.Counts())
 	}
+	if first != nil {
+		p.ShowMemory = memoryLines(first)
+		p.Routes = r.last.Routes
+	}
+	return nil
+}
+
+// showMemory asks BIRD for its own account, nil if it does not answer.
+func (r *run) showMemory(ctx context.Context) *birdc.Memory {
 	if r.Control == nil || !r.Process.Alive() {
 		return nil
 	}
@@ -275,9 +288,7 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		r.loseControl(err)
 		return nil
 	}
-	p.ShowMemory = memoryLines(memory)
-	p.Routes = r.last.Routes
-	return nil
+	return memory
 }
 
 // loseControl goes on without the control socket: what the probes and BMP tell

@@ -114,30 +114,6 @@ type DocumentFrame struct {
 	Address  string `json:"address"`
 }
 
-// Reconciliation puts the followed memory beside BIRD's own account of it.
-type Reconciliation struct {
-	Note   string                `json:"note"`
-	Phases []ReconciliationPhase `json:"phases"`
-}
-
-// ReconciliationPhase compares at the end of a phase.
-type ReconciliationPhase struct {
-	Name      string               `json:"name"`
-	Cycle     int                  `json:"cycle"`
-	LiveBytes uint64               `json:"live_bytes"`
-	Lines     []ReconciliationLine `json:"lines"`
-}
-
-// ReconciliationLine is a line of `show memory`, effective and overhead
-// together.
-type ReconciliationLine struct {
-	Name  string  `json:"name"`
-	Bytes float64 `json:"bytes"`
-}
-
-const reconciliationNote = "live_bytes are the blocks that were followed (see covered); the lines are BIRD's own account. " +
-	"They are put side by side, not yet matched: BIRD counts pages too, adds 16 bytes to each block and page, and does not count buffers of sockets and libraries."
-
 // DocumentHealth is Health in report.json; BoundBytes is null if no bound is
 // known.
 type DocumentHealth struct {
@@ -180,7 +156,7 @@ func NewDocument(r *Result) *Document {
 		Cycles:         []DocumentCycle{},
 		Phases:         []DocumentPhase{},
 		Stacks:         []DocumentStack{},
-		Reconciliation: Reconciliation{Note: reconciliationNote, Phases: []ReconciliationPhase{}},
+		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},
 		StackQuality:   newStackQuality(r.Stacks),
 		Covered:        append([]string{}, r.Coverage...),
@@ -193,8 +169,8 @@ func NewDocument(r *Result) *Document {
 	for i := range r.Phases {
 		p := newPhase(&r.Phases[i])
 		d.Phases = append(d.Phases, p)
-		if p.LiveBytes != nil && len(p.ShowMemory) > 0 {
-			d.Reconciliation.Phases = append(d.Reconciliation.Phases, newReconciliation(&p))
+		if r.Phases[i].Heap != nil && r.Phases[i].Books != nil {
+			d.Reconciliation.Phases = append(d.Reconciliation.Phases, newReconciliation(&r.Phases[i]))
 		}
 	}
 	for i := range r.Retained {
@@ -237,18 +213,6 @@ func newPhase(p *Phase) DocumentPhase {
 		d.LiveBytes, d.LiveObjects = &bytes, &objects
 	}
 	return d
-}
-
-func newReconciliation(p *DocumentPhase) ReconciliationPhase {
-	r := ReconciliationPhase{Name: p.Name, Cycle: p.Cycle, LiveBytes: *p.LiveBytes}
-	for _, l := range p.ShowMemory {
-		bytes := l.EffectiveBytes
-		if l.OverheadBytes != nil {
-			bytes += *l.OverheadBytes
-		}
-		r.Lines = append(r.Lines, ReconciliationLine{l.Name, bytes})
-	}
-	return r
 }
 
 func newStack(r *attribution.Retained) DocumentStack {

@@ -78,7 +78,7 @@ func WriteAll(dir string, r *Result) ([]string, error) {
 		return written, err
 	}
 	d := NewDocument(r)
-	if err := write(TextFile, func(w io.Writer) error { return d.WriteText(w, TextOptions{Dir: dir}) }); err != nil {
+	if err := write(TextFile, func(w io.Writer) error { return d.WriteText(w, TextOptions{Dir: dir, Books: true}) }); err != nil {
 		return written, err
 	}
 	return written, write(JSONFile, d.WriteJSON)

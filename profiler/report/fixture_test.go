@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/footprint"
+	"leakprof/profiler/reconciliation"
 	"leakprof/profiler/symbol"
 )
 
@@ -160,6 +162,48 @@ func showMemory(when string) []MemoryLine {
 	}[when]
 }
 
+// books makes the account of a phase, line by line of what BIRD printed; ours is
+// less by so many bytes in Protocols.
+func books(h *attribution.Heap, memory []MemoryLine, less uint64) *Books {
+	bytes, objects := h.Totals()
+	a := &reconciliation.Account{
+		Quiet: true, Live: reconciliation.Sum{Objects: objects, Bytes: bytes},
+		Control: reconciliation.Control{Sum: reconciliation.Sum{Objects: 5, Bytes: 9202}, Effective: 9202, Overhead: 1632},
+		Tree: reconciliation.Comparison{
+			Equal: less == 0, Both: reconciliation.Sum{Objects: objects - 2, Bytes: bytes - 98_304 - less},
+			OnlyLive: reconciliation.Sum{Objects: 2, Bytes: 98_304}, OnlyTree: reconciliation.Sum{Bytes: less},
+			Reasons: []reconciliation.Reason{{Where: reconciliation.OnlyLive, Reason: "netlink buffers", Known: true, Sum: reconciliation.Sum{Objects: 2, Bytes: 98_304}}},
+		},
+	}
+	if less > 0 {
+		a.Tree.Reasons = append(a.Tree.Reasons, reconciliation.Reason{Where: reconciliation.OnlyTree, Reason: "not seen allocated", Sum: reconciliation.Sum{Objects: 1, Bytes: less}})
+	}
+	for _, m := range memory {
+		ours, yes := uint64(m.Effective), true
+		l := reconciliation.Line{Name: m.Name, BirdEffective: uint64(m.Effective), OursEffective: &ours, WithinRounding: &yes}
+		if m.Overhead >= 0 {
+			overhead := uint64(m.Overhead)
+			l.BirdOverhead, l.OursOverhead = &overhead, &overhead
+		}
+		if m.Name == "Protocols" && less > 0 {
+			ours, yes = ours-less, false
+			l.Difference = int64(less)
+		}
+		a.Lines = append(a.Lines, l)
+	}
+	rss := &footprint.Footprint{RSS: bytes + 8<<20, Consistent: true}
+	for _, part := range []footprint.Part{
+		{Name: footprint.LiveBlocks, Title: "live blocks", Bytes: bytes},
+		{Name: footprint.LibcFree, Title: "libc's free memory", Bytes: 3 << 20, Estimate: true},
+		{Name: footprint.KeptPages, Title: "free pages kept by BIRD", Bytes: 4 << 20},
+		{Name: footprint.ProbedText, Title: "leakprof: code copied for probes", Bytes: 20 << 10},
+	} {
+		rss.Parts = append(rss.Parts, part)
+	}
+	rss.Remainder = int64(1<<20 - 20<<10)
+	return &Books{Account: a, Footprint: rss}
+}
+
 // leak is the case: two cycles, and what BMP queued stays.
 func leak() *Result {
 	queue, node, attrs, start, cut := bmpQueue(), bmpNode(), attributes(), startup(), truncated()
@@ -198,10 +242,20 @@ func leak() *Result {
 		}
 	}
 	phase := func(name string, cycle, begin int, memory []MemoryLine, routes int64, h *attribution.Heap) {
-		r.Phases = append(r.Phases, Phase{
+		p := Phase{
 			Name: name, Cycle: cycle, Start: minute(begin), End: minute(begin + 2), ShowMemory: memory, Routes: routes, Heap: h,
 			BMP: map[string]uint64{"Initiation": 1, "Route Monitoring": uint64(cycle) * 290_000},
-		})
+		}
+		switch {
+		case h == nil:
+		case name == "flooded" && cycle == 1:
+			p.Books = &Books{Missing: "reconcile with BIRD: no resource tree: it changes while it is read"}
+		case name == "flooded":
+			p.Books = books(h, memory, 4096)
+		default:
+			p.Books = books(h, memory, 0)
+		}
+		r.Phases = append(r.Phases, p)
 	}
 	phase("baseline", 0, 0, showMemory("before"), 0, heap(2, stacks, before))
 	for c := 1; c <= 2; c++ {
@@ -245,6 +299,10 @@ func incomplete() *Result {
 	for i := range r.Phases {
 		r.Phases[i].ShowMemory, r.Phases[i].Routes = nil, -1
 	}
+	for i := range r.Phases {
+		r.Phases[i].Books = nil
+	}
+	r.Before = &Before{Bytes: 41_000_000, Blocks: 301_000, Pages: 12}
 	r.Phases[3].Incomplete, r.Phases[3].End = "not settled after 10m0s: graceful restart holds 400,000 routes", time.Time{}
 	r.Target.Version = ""
 	r.Verdict = Verdict{Kind: Incomplete, Sentence: "incomplete: the routes never went away", Threshold: 65536}

@@ -52,6 +52,7 @@ func TestText(t *testing.T) {
 	for name, o := range map[string]TextOptions{
 		"leak-narrow.txt": {Width: 60, Top: 1, Dir: "my out"},
 		"leak-color.txt":  {Width: 100, Color: true},
+		"leak-books.txt":  {Books: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer

@@ -31,7 +31,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		"no object":         {"[]", "cannot unmarshal"},
 		"null":              {"null", "schema 0"},
 		"no schema":         {"{}", "schema 0"},
-		"later schema":      {replace(`"schema": 1`, `"schema": 2`), "schema 2 is not known"},
+		"later schema":      {replace(`"schema": 2`, `"schema": 3`), "schema 3 is not known"},
 		"a part":            {good[:len(good)/2], "unexpected EOF"},
 		"two":               {good + good, "more than one"},
 		"garbage behind":    {good + "x", "after the JSON value"},
@@ -56,7 +56,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		})
 	}
 	// A field of a later leakprof is no error.
-	if _, err := ReadJSON(strings.NewReader(replace(`"schema": 1`, `"schema": 1, "later": [{}]`))); err != nil {
+	if _, err := ReadJSON(strings.NewReader(replace(`"schema": 2`, `"schema": 2, "later": [{}]`))); err != nil {
 		t.Error(err)
 	}
 	// Endless input ends.
@@ -80,7 +80,7 @@ func TestDocumented(t *testing.T) {
 			return
 		}
 		for field := range typ.Fields() {
-			name := field.Tag.Get("json")
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if !regexp.MustCompile("[.`]" + regexp.QuoteMeta(name) + `(\[\])?` + "[.`]").Match(page) {
 				t.Errorf("%s.%s (%q) is not in docs/report.md", typ.Name(), field.Name, name)
 			}
@@ -118,7 +118,7 @@ func FuzzReadJSON(f *testing.F) {
 		`"verdict":"incomplete","phases":[{"name":"settled","cycle":1},{"name":"settled","cycle":2,"incomplete":"not quiet"}]`,
 		`"verdict":"incomplete","health":[{"name":"x","count":2},{"name":"y","bound_bytes":20000,"harmless":true}],"stack_quality":{"allocations":3,"complete":9,"ends":{"z":1}},"flood_cpu":{"wall_seconds":2,"limit":"l"}`,
 	} {
-		f.Add([]byte(`{"schema":1,` + seed + `}`))
+		f.Add([]byte(`{"schema":2,` + seed + `}`))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		d, err := ReadJSON(bytes.NewReader(in))

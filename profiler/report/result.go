@@ -12,7 +12,7 @@ import (
 
 // Schema is the version of report.json (docs/report.md). It changes when a
 // field changes its meaning or goes away, not when one is added.
-const Schema = 1
+const Schema = 2
 
 // Result is what a run found.
 type Result struct {
@@ -76,6 +76,8 @@ type Phase struct {
 	Routes int64
 	// Heap is the snapshot at the phase's end; nil if none was taken.
 	Heap *attribution.Heap
+	// Books compare the snapshot with BIRD's own; nil where BIRD has none.
+	Books *Books
 	// Incomplete says why the phase ended without being what its name says,
 	// e.g. "not quiet after 60s"; "" if it did.
 	Incomplete string

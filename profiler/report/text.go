@@ -18,6 +18,7 @@ type TextOptions struct {
 	Top   int    // retained stacks to print at most; 0 is 5
 	Color bool   // escape sequences for a terminal
 	Dir   string // where the profiles are, for the command to go on with; "" if nowhere
+	Books bool   // at the end, all that was compared with BIRD's own books
 }
 
 const (
@@ -44,6 +45,9 @@ func (d *Document) WriteText(w io.Writer, o TextOptions) error {
 	t.afterDrop()
 	t.quality()
 	t.next()
+	if t.o.Books {
+		t.bookTables()
+	}
 	if _, err := w.Write(t.Bytes()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -207,6 +211,7 @@ func (t *text) quality() {
 	if t.d.Before != nil {
 		t.paragraph("Before", t.d.Before.sentence())
 	}
+	t.books()
 	t.paragraph("Stacks", t.d.StackQuality.sentence())
 	if len(t.d.Health) == 0 {
 		t.paragraph("Health", "nothing lost, truncated or unknown")
