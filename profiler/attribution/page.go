@@ -123,19 +123,13 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 		rest -= size
 	}
 	slack = min(slack, rest)
-	if unrecorded := rest - slack; unrecorded > linpoolHead {
-		h.Unrecorded += unrecorded - linpoolHead
-	}
+	h.Unrecorded += rest - min(rest, slack+t.Layout.ChunkHeader)
 	s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
 }
 
-const (
-	// linpoolHead is how much of a page is a chunk's own at most, bytes.
-	linpoolHead = 16
-	// linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's
-	// lib/birdlib.h, 2.13 to 3.3.2), bytes.
-	linpoolAlignment = 16
-)
+// linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's
+// lib/birdlib.h, 2.13 to 3.3.2), bytes.
+const linpoolAlignment = 16
 
 // liveLinpoolObjects returns the objects in use from start to end. Where a
 // linpool was flushed or restored, and used again but not as far, records of
