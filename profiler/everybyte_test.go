@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"leakprof/bpf"
 	"leakprof/profiler"
 	"leakprof/profiler/internal/fixture"
 	"leakprof/profiler/plan"
@@ -24,6 +25,7 @@ type birdBuild struct {
 	// late: the allocators have worked for a while when leakprof comes.
 	late    bool
 	threads int // besides the first, BIRD 3 only
+	perf    bool
 }
 
 func (b birdBuild) String() string {
@@ -37,6 +39,9 @@ func (b birdBuild) String() string {
 	if b.threads > 0 {
 		name += fmt.Sprintf(" %d threads", b.threads)
 	}
+	if b.perf {
+		name += " perf events"
+	}
 	return name
 }
 
@@ -49,7 +54,7 @@ func (b birdBuild) unoptimized() bool { return strings.Contains(b.flags, "-O0") 
 // copies says that compilers may put copies of free_page where its argument
 // cannot be told: the page layer may then be refused.
 func (b birdBuild) copies() bool {
-	return strings.Contains(b.flags, "LEAN") || strings.Contains(b.flags, "-O3") || b.generation == 2 && b.compiler == "clang" || b.unoptimized() && b.stripped
+	return strings.Contains(b.flags, "LEAN") || strings.Contains(b.flags, "-O3") || b.compiler == "clang" && strings.Contains(b.flags, "-flto") || b.unoptimized() && b.stripped
 }
 
 // birdBuilds is a choice in which every property is with every generation and
@@ -57,14 +62,14 @@ func (b birdBuild) copies() bool {
 var birdBuilds = []birdBuild{
 	{generation: 2, compiler: "gcc", flags: "-O2 -flto"},
 	{generation: 2, compiler: "gcc", flags: "-O2 -flto -DLEAN"},
-	{generation: 2, compiler: "gcc", flags: "-O2 -flto -no-pie -fno-pie", stripped: true},
+	{generation: 2, compiler: "gcc", flags: "-O2 -flto -no-pie -fno-pie", stripped: true, perf: true},
 	{generation: 2, compiler: "gcc", flags: "-O0" + noHeader, late: true},
 	{generation: 2, compiler: "gcc", flags: "-O3 -no-pie -fno-pie", late: true},
 	{generation: 2, compiler: "gcc", flags: "-Os" + noHeader, stripped: true},
-	{generation: 2, compiler: "clang", flags: "-O1", stripped: true},
+	{generation: 2, compiler: "clang", flags: "-O1", stripped: true, perf: true},
 	{generation: 2, compiler: "clang", flags: "-O2 -flto", late: true},
-	{generation: 3, compiler: "gcc", flags: "-O2 -flto", threads: 4},
-	{generation: 3, compiler: "gcc", flags: "-O2", stripped: true, late: true, threads: 3},
+	{generation: 3, compiler: "gcc", flags: "-O2 -flto", threads: 4, perf: true},
+	{generation: 3, compiler: "gcc", flags: "-O2", stripped: true, late: true, threads: 3, perf: true},
 	{generation: 3, compiler: "gcc", flags: "-O1 -no-pie -fno-pie" + noHeader, stripped: true},
 	{generation: 3, compiler: "gcc", flags: "-O3 -flto -no-pie -fno-pie"},
 	{generation: 3, compiler: "gcc", flags: "-O0", threads: 2},
@@ -83,7 +88,7 @@ func everyBirdBuild() (all []birdBuild) {
 						for _, header := range []string{"", noHeader} {
 							b := birdBuild{generation: generation, compiler: compiler, flags: o + pie + lto + header}
 							// Every one of these goes with every one of those in some build.
-							b.stripped, b.late, b.threads = n%2 == 1, n%3 == 1, (generation-2)*(n%5)
+							b.stripped, b.late, b.perf, b.threads = n%2 == 1, n%3 == 1, n%7 > 3, (generation-2)*(n%5)
 							all = append(all, b)
 							n++
 						}
@@ -117,9 +122,13 @@ func TestEveryByte(t *testing.T) {
 				p.Do(t, fmt.Sprintf("run %d %d", seed, steps))
 				p.Do(t, "epoch")
 			}
+			mode := bpf.AttachMulti
+			if b.perf {
+				mode = bpf.AttachPerf
+			}
 			prof := attach(t, p, profiler.Options{
-				MaxMemory: smallMemory, Attach: modes[i%len(modes)].mode, FromStart: !b.late,
-				Plan: plan.Options{LinpoolObjects: i%2 == 0}, Partial: true,
+				MaxMemory: smallMemory, Attach: mode, FromStart: !b.late,
+				Plan: plan.Options{LinpoolObjects: true}, Partial: true,
 			})
 			if !b.late {
 				setUp(t, p, b)
