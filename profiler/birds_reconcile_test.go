@@ -286,7 +286,8 @@ func checkLinpools(v *verdict, s *quiet.Snapshot, unrecorded uint64) {
 }
 
 // liveObjects are those that begin from at to end. What is older than an object
-// before it is a remnant from before the linpool was restored.
+// before it is a remnant from before the linpool was restored, and so is what
+// reaches into a younger one.
 func liveObjects(s *quiet.Snapshot, at, end uint64) (objects []live.LinpoolObject) {
 	all := s.Live.LinpoolObjects
 	i, _ := slices.BinarySearchFunc(all, at, func(o live.LinpoolObject, a uint64) int { return cmp.Compare(o.Address, a) })
@@ -295,6 +296,9 @@ func liveObjects(s *quiet.Snapshot, at, end uint64) (objects []live.LinpoolObjec
 			continue
 		}
 		newest = all[i].Time
+		for n := len(objects) - 1; n >= 0 && objects[n].Address+uint64(objects[n].Size) > all[i].Address; n-- {
+			objects = objects[:n]
+		}
 		objects = append(objects, all[i])
 	}
 	return objects

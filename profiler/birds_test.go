@@ -182,13 +182,13 @@ var (
 		}
 		b.command(t, `enable "peer*"`)
 		b.flood(t)
-	}}
+	}, done: func(b *labBIRD, s *quiet.Snapshot) bool { return b.queued(s) > 0 || !b.queuesPages() }}
 	cutOff = step{name: "cut off", do: func(t *testing.T, b *labBIRD) {
 		if b.station != nil {
 			b.station.cut()
 			b.await(t, "BMP to notice", func() bool { return !b.isUp(t, lab.BMPName) })
 		}
-	}}
+	}, done: func(b *labBIRD, s *quiet.Snapshot) bool { return b.queued(s) == 0 }}
 	reconnected = step{name: "reconnected", do: func(t *testing.T, b *labBIRD) {
 		b.awaitStation(t) // after 10 s
 	}}
@@ -198,6 +198,29 @@ var (
 		b.awaitProtocols(t, "", "down", "")
 	}}
 )
+
+// sendQueue is the class of BMP's queue of pages, which came with 2.16.
+const sendQueue = "BMP TX buffers"
+
+// queuesPages says whether BMP has a queue of pages to its station.
+func (b *labBIRD) queuesPages() bool {
+	for _, c := range b.prof.BIRD.Classes {
+		if c.Name == sendQueue {
+			return b.station != nil
+		}
+	}
+	return false
+}
+
+// queued counts the pages that wait to be sent to the station.
+func (b *labBIRD) queued(s *quiet.Snapshot) (n int) {
+	for p := range s.Tree.Pages() {
+		if p.Class == sendQueue {
+			n++
+		}
+	}
+	return n
+}
 
 // furtherConfig is a table and a protocol more.
 var furtherConfig = func() string {
