@@ -201,7 +201,7 @@ func (a *auditor) auditLines(t *testing.T, s *quiet.Snapshot, truth *fixture.Mem
 	}
 	for address, want := range truth.Lines {
 		o, ok := records[address]
-		if want.Old && !ok {
+		if want.Old && !ok || isState(want) {
 			continue
 		}
 		if uint64(o.Size) != want.Bytes {
@@ -212,6 +212,12 @@ func (a *auditor) auditLines(t *testing.T, s *quiet.Snapshot, truth *fixture.Mem
 		}
 	}
 	a.auditRemnants(t, s, truth)
+}
+
+// isState says whether it is a state that a linpool keeps in itself (BIRD 3).
+// Its own functions may have copies of lp_alloc in them, which are not probed.
+func isState(line fixture.Held) bool {
+	return slices.Contains([]string{"new_linpool", "save_lines", "flush_lines"}, line.Calls[0])
 }
 
 // auditRemnants looks at records that are not of lines in use, though they lie
