@@ -110,8 +110,7 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 	dead := make(chan struct{})
 	go func() {
 		defer close(dead)
-		for errors.Is(unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
-		}
+		p.awaitEnd()
 	}()
 	p.traced.Store(cmd.paused)
 	started <- nil
@@ -129,8 +128,7 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 
 // reap waits for the child's end and takes its status.
 func (p *process) reap() {
-	for errors.Is(unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
-	}
+	p.awaitEnd()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
@@ -147,6 +145,25 @@ func (p *process) reap() {
 	}
 	p.reaped = true
 	p.lastWords = lastLine(p.output)
+}
+
+// awaitEnd waits until the child has ended, and leaves it to be reaped. wait(2)
+// would not do: it also returns, and takes away, the stops of the child that
+// another thread of this process waits for which traces it for a moment.
+func (p *process) awaitEnd() {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if err != nil { // no descriptor left
+		for errors.Is(unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+		}
+		return
+	}
+	defer unix.Close(fd)
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // signal sends sig unless the child was reaped.
