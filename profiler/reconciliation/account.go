@@ -31,6 +31,8 @@ type Input struct {
 	// Process and BIRD are read for what is not in the tree.
 	Process *target.Process
 	BIRD    *bird.Bird
+	// Tree reads pools that are not below Root; nil leaves them unexplained.
+	Tree *tree.Reader
 	// Modules are the files that code lies in, the program first.
 	Modules []*target.Module
 }

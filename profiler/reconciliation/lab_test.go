@@ -4,20 +4,26 @@ package reconciliation
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"leakprof/bpf"
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
 	"leakprof/profiler"
 	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/live"
 	"leakprof/profiler/snapshot"
 )
 
@@ -50,6 +56,7 @@ type running struct {
 	control *birdc.Conn
 	prof    *profiler.Profiler
 	source  snapshot.Source
+	reader  *tree.Reader
 }
 
 // start starts a BIRD with probes in place before its first instruction.
@@ -89,6 +96,7 @@ func start(t *testing.T, c lab.Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.reader = reader
 	r.source = snapshot.Source{Counters: r.prof.Counters, Live: r.prof.Snapshot, Tree: reader, FreePages: cache}
 	return r
 }
@@ -96,9 +104,9 @@ func start(t *testing.T, c lab.Config) *running {
 // patience bounds the wait for BIRD on a loaded machine.
 const patience = 60 * time.Second
 
-// settled reconciles when BIRD rests: what it says of its memory is the same
-// before and after.
-func (r *running) settled(t *testing.T) *Account {
+// settled returns what is to be compared when BIRD rests: what it says of its
+// memory is the same before and after.
+func (r *running) settled(t *testing.T) Input {
 	t.Helper()
 	last := "it never answered twice the same"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
@@ -121,23 +129,32 @@ func (r *running) settled(t *testing.T) *Account {
 		if before.Raw != after.Raw {
 			continue
 		}
-		a, err := New(Input{
-			Snapshot: s, Memory: []*birdc.Memory{before, after},
-			Process: r.prof.Process, BIRD: r.prof.BIRD, Modules: r.prof.Modules(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
+		return r.input(s, before, after)
 	}
 	t.Fatalf("BIRD does not come to rest: %s", last)
-	return nil
+	return Input{}
+}
+
+func (r *running) input(s *snapshot.Snapshot, memory ...*birdc.Memory) Input {
+	return Input{
+		Snapshot: s, Memory: memory,
+		Process: r.prof.Process, BIRD: r.prof.BIRD, Tree: r.reader, Modules: r.prof.Modules(),
+	}
+}
+
+func account(t *testing.T, in Input) *Account {
+	t.Helper()
+	a, err := New(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // check fails the test unless the live set is what BIRD has, to the byte.
 func (r *running) check(t *testing.T, phase string) *Account {
 	t.Helper()
-	a := r.settled(t)
+	a := account(t, r.settled(t))
 	var text strings.Builder
 	if err := a.WriteText(&text); err != nil {
 		t.Fatal(err)
@@ -194,7 +211,7 @@ func TestLab(t *testing.T) {
 				t.Errorf("%d pages in sockets, want the station's", n)
 			}
 			close(station.read)
-			for deadline := time.Now().Add(patience); b.settled(t).of(socketPage).Objects > 0; {
+			for deadline := time.Now().Add(patience); account(t, b.settled(t)).of(socketPage).Objects > 0; {
 				if time.Now().After(deadline) {
 					t.Fatal("BIRD does not send all to its station")
 				}
@@ -213,6 +230,175 @@ func TestLab(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBFD has pools that are not below Root: BIRD 2's of a thread of BFD's.
+func TestBFD(t *testing.T) {
+	t.Parallel()
+	b := start(t, lab.Config{Binary: birds(t)["bird2-sid"], Peers: 1})
+	text := b.ConfigText() + "protocol bfd bfd1 { neighbor 127.0.0.1 local 127.0.0.2; }\n"
+	if err := os.WriteFile(filepath.Join(b.Dir(), "bird.conf"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.control.Command(t.Context(), "configure"); err != nil {
+		t.Fatal(err)
+	}
+	a := b.check(t, "with BFD")
+	found := slices.ContainsFunc(a.Tree.Reasons, func(r Reason) bool { return strings.Contains(r.Reason, "not below Root") })
+	if !found {
+		t.Error("no pool that is not below Root")
+	}
+	in := b.settled(t)
+	in.Tree = nil
+	if a := account(t, in); a.Tree.Equal || a.of(outsideTree).Objects == 0 {
+		t.Errorf("without walking there: %+v", a.Tree)
+	}
+}
+
+// TestDamage changes the live set, and wants each change found.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	b := start(t, lab.Config{Binary: birds(t)["bird3-trixie"], Peers: 1})
+	in := b.settled(t)
+	whole := in.Snapshot.Live
+	sockets := slices.Collect(func(yield func(tree.Block) bool) {
+		for b := range in.Snapshot.Tree.Blocks() {
+			if b.Class == "Socket" && !yield(b) {
+				return
+			}
+		}
+	})
+	index := func(page bool) int {
+		i := slices.IndexFunc(whole.Blocks, func(l live.Block) bool {
+			path, class, ok := in.Snapshot.Tree.PoolOf(l.Address)
+			return ok && l.IsPage() == page && strings.HasPrefix(path, "Root/Attributes") && class != "Pool" && (page || l.Size > 1024)
+		})
+		if i < 0 {
+			t.Fatalf("nothing in Root/Attributes, page %v", page)
+		}
+		return i
+	}
+	for _, c := range []struct {
+		name   string
+		change func(blocks []live.Block) []live.Block
+		where  string
+		bytes  uint64 // of the reason
+		lines  int    // that differ: that of the pool and Total, and Active pages
+	}{
+		{"nothing", func(l []live.Block) []live.Block { return l }, "", 0, 0},
+		{"no block", func(l []live.Block) []live.Block { i := index(false); return slices.Delete(l, i, i+1) }, OnlyTree, whole.Blocks[index(false)].Size, 1},
+		{"no page", func(l []live.Block) []live.Block { i := index(true); return slices.Delete(l, i, i+1) }, OnlyTree, 4096, 1},
+		{"another size", func(l []live.Block) []live.Block { l[index(false)].Size++; return l }, WrongSize, whole.Blocks[index(false)].Size + 1, 0},
+		{"block as page", func(l []live.Block) []live.Block { l[index(false)].Function = bpf.FunctionAllocPage; return l }, OnlyTree, whole.Blocks[index(false)].Size, 1},
+		{"one page more", func(l []live.Block) []live.Block {
+			return slices.Insert(l, 0, live.Block{Address: 0x10000, Size: 4096, Function: bpf.FunctionAllocPage})
+		}, OnlyLive, 4096, 0},
+		{"one resource more", func(l []live.Block) []live.Block {
+			// Looks like a socket: it is one, a second time.
+			i, _ := search(l, sockets[0].Address)
+			return slices.Insert(l, i, live.Block{Address: sockets[0].Address, Size: sockets[0].Bytes})
+		}, OnlyLive, sockets[0].Bytes, 0},
+	} {
+		l := *whole
+		l.Blocks = c.change(slices.Clone(whole.Blocks))
+		s := *in.Snapshot
+		s.Live = &l
+		changed := in
+		changed.Snapshot = &s
+		a := account(t, changed)
+		if a.Tree.Equal != (c.where == "") {
+			t.Errorf("%s: equal %v", c.name, a.Tree.Equal)
+		}
+		if c.where != "" && !slices.ContainsFunc(a.Tree.Reasons, func(r Reason) bool {
+			return r.Where == c.where && !r.Known && r.Objects == 1 && r.Bytes == c.bytes
+		}) {
+			t.Errorf("%s: reasons %+v, want %s of %d bytes", c.name, a.Tree.Reasons, c.where, c.bytes)
+		}
+		differ := 0
+		for _, l := range a.Lines {
+			if !*l.WithinRounding {
+				differ++
+			}
+		}
+		if differ < c.lines {
+			t.Errorf("%s: %d lines differ, want %d at least: %+v", c.name, differ, c.lines, a.Lines)
+		}
+	}
+
+	s := *in.Snapshot
+	s.Quiet, s.FreePages, s.FreePagesErr = false, nil, nil
+	in.Snapshot = &s
+	a := account(t, in)
+	if a.Tree.Equal || a.Quiet || a.FreePages == "" {
+		t.Errorf("not quiet: %+v", a)
+	}
+	for _, l := range a.Lines {
+		if unknown := l.WithinRounding == nil; unknown != (l.Name == standbyLine || l.Name == totalLine || l.Name == keptLine || l.Name == coldLine) {
+			t.Errorf("without free pages %s is %+v", l.Name, l)
+		}
+	}
+	s.Tree = nil
+	if _, err := New(in); !errors.Is(err, ErrNoTree) {
+		t.Errorf("without tree: %v", err)
+	}
+}
+
+// TestFrozen reconciles with a BIRD that never rests, and is stopped for it.
+// Each of its threads may be between taking memory and entering it.
+func TestFrozen(t *testing.T) {
+	for name, binary := range birds(t) {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, lab.Config{Binary: binary, Peers: 2})
+			ctx, stop := context.WithCancel(t.Context())
+			var flood sync.WaitGroup
+			defer flood.Wait()
+			defer stop()
+			flood.Go(func() {
+				for ctx.Err() == nil {
+					speakers, err := lab.NewSpeakers(b.BGPAddr(), 2, lab.Flood{Routes: 20_000})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if err := speakers.Up(ctx); err == nil {
+						speakers.Down(ctx)
+					}
+				}
+			})
+			const limit = 2 * time.Second
+			frozen := 0
+			for deadline := time.Now().Add(patience); frozen < 3; {
+				if time.Now().After(deadline) {
+					t.Fatal("BIRD was not stopped")
+				}
+				s, err := snapshot.Take(t.Context(), b.source, snapshot.Options{Attempts: 2, Freeze: limit})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !s.Quiet || s.Frozen == 0 {
+					continue
+				}
+				frozen++
+				a := account(t, b.input(s))
+				apart := a.Tree.OnlyTree.Objects + a.of(outsideTree).Objects + a.of(outsidePage).Objects + a.of(outsideBIRD).Objects
+				if threads := len(threadsOf(t, b.PID())); apart > uint64(threads) {
+					t.Errorf("%d blocks and pages are in one only, with %d threads: %+v", apart, threads, a.Tree)
+				}
+				if s.Frozen > limit {
+					t.Errorf("stopped for %v", s.Frozen)
+				}
+			}
+		})
+	}
+}
+
+func threadsOf(t *testing.T, pid int) []string {
+	t.Helper()
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // waitRoutes waits until BIRD has so many routes in all tables.

@@ -5,12 +5,14 @@ package reconciliation
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
 )
 
@@ -106,7 +108,11 @@ func (j *join) explain(in Input) error {
 	for _, m := range j.wrongSize {
 		j.give(WrongSize, fmt.Sprintf("%s in %s: %d bytes, live %d", m.class, m.pool.Path(), m.bytes, m.live), false, m.live)
 	}
-	e := &explainer{join: j, in: in, held: make(map[uint64]string)}
+	e := &explainer{
+		join: j, in: in,
+		held: make(map[uint64]string), outside: make(map[uint64]string),
+		ofControl: make(map[uint64]bool), variables: make(map[uint64]bool),
+	}
 	if err := e.read(); err != nil {
 		return err
 	}
@@ -127,6 +133,8 @@ type explainer struct {
 	*join
 	in   Input
 	held map[uint64]string // reason, by address
+	// outside are the blocks and pages of pools that are not below Root.
+	outside map[uint64]string
 	// ofControl are the buffers of control connections.
 	ofControl map[uint64]bool
 	variables map[uint64]bool // what a variable of the program's points to
@@ -134,36 +142,94 @@ type explainer struct {
 	classes   []bird.Block
 }
 
+// poolDomain is where struct pool of BIRD 3 (lib/resource.h) has its domain's
+// address, bytes.
+const poolDomain = 48
+
 // headLength is how much of each block is read: a lock domain whole.
 const headLength = 80
 
 // read reads what may point to the blocks, and their first bytes.
 func (e *explainer) read() error {
-	wanted := func(v uint64) bool {
-		_, ok := search(e.onlyLive, v)
-		return ok
+	addresses, sizes := make([]uint64, len(e.onlyLive)), make([]uint64, len(e.onlyLive))
+	e.heads = make([][]byte, len(e.onlyLive))
+	for i, b := range e.onlyLive {
+		addresses[i], sizes[i] = b.Address, b.Size
+		head := make([]byte, min(b.Size, headLength))
+		n, _ := e.in.Process.ReadAt(head, int64(b.Address))
+		e.heads[i] = head[:max(n, 0)]
 	}
-	e.ofControl, e.variables = make(map[uint64]bool), make(map[uint64]bool)
-	for b := range e.tree.Blocks() {
-		var why string
-		switch b.Class {
-		case "Socket":
-			why = socketBuffer
-		case bird.PoolClass: // struct pool of BIRD 3 has its domain's address
-			if e.tree.Layout.Generation == bird.BIRD3 {
-				why = lockDomain
+	var err error
+	if e.classes, err = e.in.BIRD.Classify(e.in.Process, addresses, sizes); err != nil {
+		return err
+	}
+	if err := e.readHolders(e.tree); err != nil {
+		return err
+	}
+	if err := e.readOutside(); err != nil {
+		return err
+	}
+	return e.in.BIRD.Variables(e.in.Process, func(_ uint64, data []byte) {
+		for i := 0; i+8 <= len(data); i += 8 {
+			if v := binary.LittleEndian.Uint64(data[i:]); e.isOnlyLive(v) {
+				e.variables[v] = true
 			}
 		}
-		if why == "" {
+	})
+}
+
+func (e *explainer) isOnlyLive(address uint64) bool {
+	_, ok := search(e.onlyLive, address)
+	return ok
+}
+
+// readOutside walks through the pools that are in no list: those that BIRD 2
+// makes for threads of BFD's.
+func (e *explainer) readOutside() error {
+	for i, b := range e.onlyLive {
+		if e.in.Tree == nil || e.classes[i].Class != bird.PoolClass || e.word(i, 0) != 0 || e.word(i, 8) != 0 {
 			continue
 		}
-		data := make([]byte, min(b.Bytes, 4096))
-		if n, err := e.in.Process.ReadAt(data, int64(b.Address)); n < len(data) {
+		t, err := e.in.Tree.WalkPool(b.Address)
+		if errors.Is(err, tree.ErrTorn) {
+			continue // none after all, or it changes: not explained
+		} else if err != nil {
+			return err
+		}
+		why := fmt.Sprintf("pool %q, which is not below Root", t.Root.PoolName)
+		e.outside[b.Address] = why
+		for b := range t.Blocks() {
+			e.outside[b.Address] = why
+		}
+		for p := range t.Pages() {
+			e.outside[p.Address] = why
+		}
+		if err := e.readHolders(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHolders reads the resources that point to what is not in the tree.
+func (e *explainer) readHolders(t *tree.Tree) error {
+	for b := range t.Blocks() {
+		why, from, to := "", uint64(0), uint64(0)
+		switch {
+		case b.Class == "Socket":
+			why, to = socketBuffer, min(b.Bytes, 4096)
+		case b.Class == bird.PoolClass && e.tree.Layout.Generation == bird.BIRD3:
+			why, from, to = lockDomain, poolDomain, poolDomain+8
+		default:
+			continue
+		}
+		data := make([]byte, to-from)
+		if n, err := e.in.Process.ReadAt(data, int64(b.Address+from)); n < len(data) {
 			return fmt.Errorf("read %s at 0x%x: %w", b.Class, b.Address, err)
 		}
 		for i := 0; i+8 <= len(data); i += 8 {
 			v := binary.LittleEndian.Uint64(data[i:])
-			if !wanted(v) {
+			if !e.isOnlyLive(v) {
 				// A page that is being sent has a head, behind which the data is.
 				if v &^= pageSize - 1; !e.isPageAt(v) {
 					continue
@@ -175,26 +241,7 @@ func (e *explainer) read() error {
 			}
 		}
 	}
-	err := e.in.BIRD.Variables(e.in.Process, func(_ uint64, data []byte) {
-		for i := 0; i+8 <= len(data); i += 8 {
-			if v := binary.LittleEndian.Uint64(data[i:]); wanted(v) {
-				e.variables[v] = true
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	addresses, sizes := make([]uint64, len(e.onlyLive)), make([]uint64, len(e.onlyLive))
-	e.heads = make([][]byte, len(e.onlyLive))
-	for i, b := range e.onlyLive {
-		addresses[i], sizes[i] = b.Address, b.Size
-		head := make([]byte, min(b.Size, headLength))
-		n, _ := e.in.Process.ReadAt(head, int64(b.Address))
-		e.heads[i] = head[:max(n, 0)]
-	}
-	e.classes, err = e.in.BIRD.Classify(e.in.Process, addresses, sizes)
-	return err
+	return nil
 }
 
 // isPageAt says whether a page that is only in the live set begins there.
@@ -215,6 +262,8 @@ func (e *explainer) word(i, at int) uint64 {
 func (e *explainer) reason(i int, b live.Block) (why string, known bool) {
 	held := e.held[b.Address]
 	switch {
+	case b.IsPage() && e.outside[b.Address] != "":
+		return e.outside[b.Address], true
 	case b.IsPage() && held == socketBuffer:
 		return socketPage, true
 	case b.IsPage() && e.isJournal(i, b.Address):
@@ -223,6 +272,8 @@ func (e *explainer) reason(i int, b live.Block) (why string, known bool) {
 		return outsidePage, false
 	case held != "":
 		return held, true
+	case e.outside[b.Address] != "":
+		return e.outside[b.Address], true
 	case e.classes[i].Class != "":
 		return outsideTree, false
 	case e.isDomain(i, b):
