@@ -29,7 +29,7 @@ import (
 func (b *labBIRD) look(t *testing.T, step string) (*quiet.Snapshot, []*birdc.Memory) {
 	t.Helper()
 	why := ""
-	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(20 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < birdPatience; time.Sleep(20 * time.Millisecond) {
 		first, err := b.control.ShowMemory(t.Context())
 		if err != nil {
 			t.Fatal(step, err, b.Err())
@@ -55,7 +55,7 @@ func (b *labBIRD) look(t *testing.T, step string) (*quiet.Snapshot, []*birdc.Mem
 			return s, []*birdc.Memory{first, last}
 		}
 	}
-	t.Fatalf("%s: BIRD does not come to rest in %v: %s", step, patience, why)
+	t.Fatalf("%s: BIRD does not come to rest in %v: %s", step, birdPatience, why)
 	return nil, nil
 }
 
