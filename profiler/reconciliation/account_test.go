@@ -208,6 +208,7 @@ func TestShapes(t *testing.T) {
 	a.e.variables[a.at(2048)] = true
 	a.block(text, 16386, false)
 
+	a.e.findLexer()
 	for i, want := range []bool{true, true, false, false, false} {
 		why := map[bool]string{true: lockDomain, false: outsideBIRD}[want]
 		a.reason(t, domains[i], why, want)

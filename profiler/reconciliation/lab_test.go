@@ -5,9 +5,6 @@ package reconciliation
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,167 +17,10 @@ import (
 	"leakprof/bpf"
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
-	"leakprof/profiler"
-	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
 	"leakprof/profiler/snapshot"
 )
-
-func birds(t *testing.T) map[string]*lab.Binary {
-	t.Helper()
-	all := make(map[string]*lab.Binary)
-	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
-		path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-		}
-		if all[root], err = lab.Find(t.Context(), path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
-		var err error
-		if all[filepath.Base(filepath.Dir(path))], err = lab.Find(t.Context(), path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
-
-type running struct {
-	*lab.Bird
-	control *birdc.Conn
-	prof    *profiler.Profiler
-	source  snapshot.Source
-	reader  *tree.Reader
-}
-
-// start starts a BIRD with probes in place before its first instruction.
-func start(t *testing.T, c lab.Config) *running {
-	t.Helper()
-	ctx := t.Context()
-	c.PausedAtEntry = true
-	l, err := lab.Start(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &running{Bird: l}
-	if r.prof, err = profiler.Attach(ctx, profiler.Options{PID: l.PID(), FromStart: true}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.prof.Close() })
-	if err := l.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Ready(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if r.control, err = birdc.Dial(ctx, l.Control()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.control.Close() })
-	reader, err := tree.NewReader(r.prof.Process, r.prof.BIRD, tree.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := pagecache.Find(r.prof.Process, r.prof.BIRD, r.prof.Modules()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.reader = reader
-	r.source = snapshot.Source{Counters: r.prof.Counters, Live: r.prof.Snapshot, Tree: reader, FreePages: cache}
-	return r
-}
-
-// patience bounds the wait for BIRD on a loaded machine.
-const patience = 60 * time.Second
-
-// settled returns what is to be compared when BIRD rests: what it says of its
-// memory is the same before and after.
-func (r *running) settled(t *testing.T) Input {
-	t.Helper()
-	last := "it never answered twice the same"
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		before, err := r.control.ShowMemory(t.Context())
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		s, err := snapshot.Take(t.Context(), r.source, snapshot.Options{Timeout: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		after, err := r.control.ShowMemory(t.Context())
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		if !s.Quiet {
-			last = s.Why
-			continue
-		}
-		if before.Raw != after.Raw {
-			continue
-		}
-		return r.input(s, before, after)
-	}
-	t.Fatalf("BIRD does not come to rest: %s", last)
-	return Input{}
-}
-
-func (r *running) input(s *snapshot.Snapshot, memory ...*birdc.Memory) Input {
-	return Input{
-		Snapshot: s, Memory: memory,
-		Process: r.prof.Process, BIRD: r.prof.BIRD, Tree: r.reader, Modules: r.prof.Modules(),
-	}
-}
-
-func account(t *testing.T, in Input) *Account {
-	t.Helper()
-	a, err := New(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// check fails the test unless the live set is what BIRD has, to the byte.
-func (r *running) check(t *testing.T, phase string) *Account {
-	t.Helper()
-	a := account(t, r.settled(t))
-	var text strings.Builder
-	if err := a.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%s\n%s", phase, &text)
-	if !a.Tree.Equal || len(a.Lines) < 6 {
-		t.Errorf("%s: live set and tree differ", phase)
-	}
-	for _, l := range a.Lines {
-		if l.WithinRounding == nil || !*l.WithinRounding {
-			t.Errorf("%s: %s differs by %d bytes", phase, l.Name, l.Difference)
-		}
-	}
-	for _, reason := range a.Tree.Reasons {
-		if !reason.Known {
-			t.Errorf("%s: not explained: %+v", phase, reason)
-		}
-	}
-	if a.MissedReturns > 0 {
-		t.Errorf("%s: %d returns of pages were missed", phase, a.MissedReturns)
-	}
-	if a.Control.Objects == 0 || a.Control.Effective == 0 {
-		t.Errorf("%s: control connection %+v", phase, a.Control)
-	}
-	return a
-}
 
 // TestLab reconciles with Debian's BIRDs through a flood for which their station
 // has no ears, a drop, and what frees many things at once.
@@ -228,6 +68,42 @@ func TestLab(t *testing.T) {
 				}
 				b.check(t, c)
 			}
+		})
+	}
+}
+
+// TestLate attaches when BIRD has its routes already.
+func TestLate(t *testing.T) {
+	for name, binary := range birds(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const peers, routes = 2, 5000
+			b := launch(t, lab.Config{Binary: binary, Peers: peers})
+			speakers, err := lab.NewSpeakers(b.BGPAddr(), peers, lab.Flood{Routes: routes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := speakers.Up(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			control, err := birdc.Dial(t.Context(), b.Control())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.control = control
+			b.waitRoutes(t, peers*routes)
+			control.Close()
+			b.attach(t, false)
+			if err := b.prof.Before.Unknown; err != nil || b.prof.Before.Blocks == 0 || b.prof.Before.Pages == 0 {
+				t.Fatalf("taken in: %+v", b.prof.Before)
+			}
+			b.connect(t)
+			b.check(t, "attached late")
+			if err := speakers.Down(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.waitRoutes(t, 0)
+			b.check(t, "dropped")
 		})
 	}
 }
@@ -390,78 +266,4 @@ func TestFrozen(t *testing.T) {
 			}
 		})
 	}
-}
-
-func threadsOf(t *testing.T, pid int) []string {
-	t.Helper()
-	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-// waitRoutes waits until BIRD has so many routes in all tables.
-func (r *running) waitRoutes(t *testing.T, want uint64) {
-	t.Helper()
-	var sum uint64
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		sum = 0
-		for _, c := range counts {
-			sum += c.Total
-		}
-		if sum == want {
-			return
-		}
-	}
-	t.Fatalf("BIRD has %d routes, want %d", sum, want)
-}
-
-func (a *Account) of(reason string) (s Sum) {
-	for _, r := range a.Tree.Reasons {
-		if r.Reason == reason {
-			s = r.Sum
-		}
-	}
-	return s
-}
-
-// stallingStation accepts BMP connections, and reads from them while read is
-// closed.
-type stallingStation struct {
-	net.Listener
-	up   chan struct{} // receives when BIRD has connected
-	read chan struct{}
-}
-
-func newStation(t *testing.T) *stallingStation {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stallingStation{Listener: l, up: make(chan struct{}, 16), read: make(chan struct{})}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			// Accepted with a small buffer, so that BIRD has to keep the rest.
-			c.(*net.TCPConn).SetReadBuffer(4096)
-			s.up <- struct{}{}
-			go func() {
-				defer c.Close()
-				<-s.read
-				c.(*net.TCPConn).SetReadBuffer(1 << 20)
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
-	return s
 }

@@ -97,7 +97,6 @@ const (
 	outsidePage  = "pages of no resource"
 	variable     = "blocks that a variable of BIRD's points to"
 	outsideBIRD  = "blocks that are no resources"
-	before       = "memory that the live set does not have"
 )
 
 // explain finds a reason for each block and page that only one has.
@@ -138,6 +137,7 @@ type explainer struct {
 	// ofControl are the buffers of control connections.
 	ofControl map[uint64]bool
 	variables map[uint64]bool // what a variable of the program's points to
+	flex      map[uint64]bool // the lexer's state and text
 	heads     [][]byte        // the first bytes of each
 	classes   []bird.Block
 }
@@ -155,17 +155,25 @@ func (e *explainer) read() error {
 	e.heads = make([][]byte, len(e.onlyLive))
 	for i, b := range e.onlyLive {
 		addresses[i], sizes[i] = b.Address, b.Size
-		head := make([]byte, min(b.Size, headLength))
-		n, _ := e.in.Process.ReadAt(head, int64(b.Address))
-		e.heads[i] = head[:max(n, 0)]
 	}
-	var err error
+	heads, ok, err := e.in.Process.ReadBatch(addresses, headLength)
+	if err != nil {
+		return err
+	}
+	for i, b := range e.onlyLive {
+		if length := min(b.Size, headLength); ok[i] {
+			e.heads[i] = heads[i*headLength:][:length]
+		} else { // it ends where memory does
+			head := make([]byte, length)
+			n, _ := e.in.Process.ReadAt(head, int64(b.Address))
+			e.heads[i] = head[:max(n, 0)]
+		}
+	}
 	if e.classes, err = e.in.BIRD.Classify(e.in.Process, addresses, sizes); err != nil {
 		return err
 	}
-	if err := e.readHolders(e.tree); err != nil {
-		return err
-	}
+	e.findLexer()
+	e.readHolders(e.tree)
 	if err := e.readOutside(); err != nil {
 		return err
 	}
@@ -204,15 +212,13 @@ func (e *explainer) readOutside() error {
 		for p := range t.Pages() {
 			e.outside[p.Address] = why
 		}
-		if err := e.readHolders(t); err != nil {
-			return err
-		}
+		e.readHolders(t)
 	}
 	return nil
 }
 
 // readHolders reads the resources that point to what is not in the tree.
-func (e *explainer) readHolders(t *tree.Tree) error {
+func (e *explainer) readHolders(t *tree.Tree) {
 	for b := range t.Blocks() {
 		why, from, to := "", uint64(0), uint64(0)
 		switch {
@@ -224,8 +230,8 @@ func (e *explainer) readHolders(t *tree.Tree) error {
 			continue
 		}
 		data := make([]byte, to-from)
-		if n, err := e.in.Process.ReadAt(data, int64(b.Address+from)); n < len(data) {
-			return fmt.Errorf("read %s at 0x%x: %w", b.Class, b.Address, err)
+		if n, _ := e.in.Process.ReadAt(data, int64(b.Address+from)); n < len(data) {
+			continue // gone since the snapshot
 		}
 		for i := 0; i+8 <= len(data); i += 8 {
 			v := binary.LittleEndian.Uint64(data[i:])
@@ -241,7 +247,6 @@ func (e *explainer) readHolders(t *tree.Tree) error {
 			}
 		}
 	}
-	return nil
 }
 
 // isPageAt says whether a page that is only in the live set begins there.
@@ -294,99 +299,6 @@ func (e *explainer) reason(i int, b live.Block) (why string, known bool) {
 		return variable, false
 	}
 	return outsideBIRD, false
-}
-
-// netlinkBuffer is NL_RX_SIZE (sysdep/linux/netlink.c), bytes: for as long as
-// BIRD runs, one for each of its netlink sockets.
-const netlinkBuffer = 32768
-
-// isDomain says whether the block is a struct domain_generic (lib/locking.h,
-// BIRD 3): a mutex of 40 bytes, its order, addresses of two other locks, a name,
-// the pool that it is for.
-func (e *explainer) isDomain(i int, b live.Block) bool {
-	const length, order, name, pool = 80, 40, 64, 72
-	const orders = 256 // sizeof(struct lock_order) is less: an address for each of some 15 kinds
-	if b.Size != length || len(e.heads[i]) < length || e.tree.Layout.Generation != bird.BIRD3 {
-		return false
-	}
-	if at := e.word(i, order) & 0xffffffff; at >= orders || at%8 != 0 {
-		return false
-	}
-	if e.word(i, name) == 0 { // until domain_setup
-		return e.word(i, pool) == 0
-	}
-	text, ok := e.in.Process.String(e.word(i, name), 64)
-	return ok && text != "" && e.word(i, pool)%8 == 0
-}
-
-// isLexer says whether the block is of flex's: the stack of buffers, a struct
-// yy_buffer_state (64 bytes, its text's address second), or its text.
-func (e *explainer) isLexer(i int, b live.Block) bool {
-	const state, text = 64, 16386 // YY_BUF_SIZE and two zeros
-	points := func(i int, size uint64) (int, bool) {
-		for _, at := range []int{0, 8} {
-			if k, ok := search(e.onlyLive, e.word(i, at)); ok && e.onlyLive[k].Size == size {
-				return k, true
-			}
-		}
-		return 0, false
-	}
-	switch b.Size {
-	case state:
-		_, ok := points(i, text)
-		return ok
-	case text:
-		return slices.ContainsFunc(e.onlyLive, func(o live.Block) bool {
-			k, _ := search(e.onlyLive, o.Address)
-			at, ok := points(k, text)
-			return o.Size == state && ok && e.onlyLive[at].Address == b.Address
-		})
-	}
-	k, ok := points(i, state)
-	if !ok || !e.variables[b.Address] {
-		return false
-	}
-	_, ok = points(k, text)
-	return ok
-}
-
-// isPollArray says whether the block begins with entries of poll(2): a file's
-// number, and events (16 bits each).
-func (e *explainer) isPollArray(i int, b live.Block) bool {
-	const most, events = 1 << 16, 0x1f // POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP
-	if b.Size%8 != 0 || b.Size < 128 || len(e.heads[i]) < 16 {
-		return false
-	}
-	for at := 0; at < 16; at += 8 {
-		v := e.word(i, at)
-		if fd := v & 0xffffffff; fd >= most || v>>32&0xffff&^events != 0 || v>>48&^uint64(events|0x20) != 0 || v == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// isJournal says whether the page is of a journal (struct lfjour_block,
-// lib/lockfree.h, BIRD 3): it begins with a node of a typed list, whose
-// neighbors point back.
-func (e *explainer) isJournal(i int, page uint64) bool {
-	next, prev, list := e.word(i, 0), e.word(i, 8), e.word(i, 16)
-	if e.tree.Layout.Generation != bird.BIRD3 || list == 0 || list%8 != 0 || next%pageSize != 0 || prev%pageSize != 0 {
-		return false
-	}
-	points := func(at, want uint64) bool {
-		var b [8]byte
-		_, err := e.in.Process.ReadAt(b[:], int64(at))
-		return err == nil && binary.LittleEndian.Uint64(b[:]) == want
-	}
-	first, last := list, list+8
-	if prev != 0 {
-		first = prev // its next
-	}
-	if next != 0 {
-		last = next + 8 // its prev
-	}
-	return points(first, page) && points(last, page)
 }
 
 // caller is the library that called the allocation function, "" if that was the
