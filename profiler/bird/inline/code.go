@@ -17,10 +17,11 @@ type code struct {
 	file    *elf.File
 	spans   [][2]uint64  // executable addresses, [lo, hi)
 	symbols []elf.Symbol // functions by address, the largest at each
+	loaded  map[*elf.Section][]byte
 }
 
 func newCode(f *elf.File) *code {
-	c := &code{file: f}
+	c := &code{file: f, loaded: make(map[*elf.Section][]byte)}
 	for _, s := range f.Sections {
 		if s.Flags&elf.SHF_EXECINSTR != 0 && s.Flags&elf.SHF_ALLOC != 0 {
 			c.spans = append(c.spans, [2]uint64{s.Addr, s.Addr + s.Size})
@@ -135,6 +136,23 @@ func (c *code) bytes(start, last uint64) []byte {
 		b := make([]byte, min(last+longest-start, s.Addr+s.Size-start))
 		n, _ := s.ReadAt(b, int64(start-s.Addr))
 		return b[:n]
+	}
+	return nil
+}
+
+// text returns the code from pc to the end of its section, nil if the file has
+// none.
+func (c *code) text(pc uint64) []byte {
+	for _, s := range c.file.Sections {
+		if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_EXECINSTR == 0 || pc < s.Addr || pc-s.Addr >= s.Size || s.Size > maxSection {
+			continue
+		}
+		b, ok := c.loaded[s]
+		if !ok {
+			b, _ = s.Data()
+			c.loaded[s] = b
+		}
+		return b[min(pc-s.Addr, uint64(len(b))):]
 	}
 	return nil
 }

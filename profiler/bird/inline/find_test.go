@@ -55,6 +55,7 @@ func TestArgs(t *testing.T) {
 		"put":    {{Name: "block", Size: 8}},
 		"move":   {{Name: "from", Size: 8}, {Name: "to", Size: 8}, {Name: "n", Size: 8}},
 		"change": {{Name: "small", Size: 1}, {Name: "size", Size: 4}},
+		"draw":   {{Name: "p", Size: 8}},
 	}
 	for _, shape := range shapes {
 		kinds := make(map[Kind]int)

@@ -48,6 +48,7 @@ type finder struct {
 	origins   map[dwarf.Offset]dwarf.Offset
 	functions map[dwarf.Offset]*function // by root; nil if not asked for
 	sizes     map[dwarf.Offset]int       // of types
+	flows     map[dwarf.Offset]owned     // by the function with code
 	locations budget
 	ranges    int
 	problem   error // the first reason why instances may be missing
@@ -67,6 +68,7 @@ func newFinder(f *elf.File, names []string) (*finder, error) {
 		origins:   make(map[dwarf.Offset]dwarf.Offset),
 		functions: make(map[dwarf.Offset]*function),
 		sizes:     make(map[dwarf.Offset]int),
+		flows:     make(map[dwarf.Offset]owned),
 		locations: maxLocations,
 		ranges:    maxRanges,
 	}
@@ -253,6 +255,7 @@ func (d *finder) instance(s *scope, fn *function) (Instance, bool) {
 	if in.Problem == "" {
 		d.arguments(s, fn, owner, entry, in.Args)
 	}
+	d.prove(owner, &in)
 	return in, true
 }
 

@@ -9,7 +9,8 @@
 // One file each: finder.go and walk.go read the debugging entries, argument.go
 // and typesize.go the parameters, loclist.go location lists, expression.go
 // location expressions, unit.go and section.go what these need; code.go checks
-// addresses against the machine code; body.go reads the symbol tables.
+// addresses against the machine code; owner.go and flow.go ask of the function
+// around whether every call passes the entry; body.go reads the symbol tables.
 package inline
 
 import (
@@ -46,6 +47,12 @@ type Instance struct {
 	// so it can lie before Ranges. By says how far that can be trusted.
 	Entry uint64
 	By    EntrySource
+	// Once: each call passes Entry once, before it calls or writes anything, and
+	// nothing else does, as every way through the code of Into shows. Doubt is
+	// why that cannot be shown; it is not looked for in copies that are Self or
+	// Nested, or have a Problem.
+	Once  bool
+	Doubt string
 	// Decoded: decoding the code from Start leads to Entry, so it is where an
 	// instruction begins. False if the file has no code (a separate debug
 	// file), or the decoder does not know an instruction before.
@@ -73,7 +80,8 @@ const (
 	// EntryView: gcc marked where the call begins (DW_AT_entry_pc together with
 	// DW_AT_GNU_entry_view; gcc 8 and later, with -g and optimisation). A call
 	// comes by there once, unless the code around was copied: of an unrolled
-	// loop only one iteration's copy has the mark.
+	// loop only one iteration's copy has the mark, and of a loop whose condition
+	// is tested once before it and again at its end the first. See Instance.Once.
 	EntryView EntrySource = iota + 1
 	// EntryPC: DW_AT_entry_pc alone. gcc without location views so names where
 	// one of the pieces begins, and calls need not come by.

@@ -14,9 +14,9 @@ import (
 )
 
 // functions are those of testdata/calls.h, by the id that they tell record.
-var functions = map[uint64]string{1: "take", 2: "put", 3: "move", 4: "change"}
+var functions = map[uint64]string{1: "take", 2: "put", 3: "move", 4: "change", 5: "draw"}
 
-var names = []string{"take", "put", "move", "change"}
+var names = []string{"take", "put", "move", "change", "draw"}
 
 var programs struct {
 	sync.Mutex
