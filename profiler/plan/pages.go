@@ -5,6 +5,9 @@ package plan
 import (
 	"fmt"
 	"slices"
+
+	"leakprof/profiler/bird/structure"
+	"leakprof/profiler/target"
 )
 
 const (
@@ -46,14 +49,57 @@ func (s *survey) pageSites() (taken, returned []Site, err error) {
 		case c.function == freePage && slices.Contains(refillers, c.into):
 		case c.function == allocPage:
 			return nil, nil, fmt.Errorf("%s is inlined into %s, where its result cannot be told", allocPage, c.into)
-		case c.function == freePage && c.register < 0:
-			return nil, nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, c.into)
 		case c.function == freePage:
-			returned = append(returned, Site{
-				Event: PageReturned, Function: freePage, Module: s.exe, Address: c.address, FoundBy: c.by,
-				ArgRegister: uint8(c.register), Into: c.into, Entry: true,
-			})
+			sites, err := s.copySites(c)
+			if err != nil {
+				return nil, nil, err
+			}
+			returned = append(returned, sites...)
 		}
 	}
 	return taken, returned, nil
+}
+
+// copySites finds the places of a copy of free_page of which each call passes
+// one: by DWARF where the call begins. Where that does not do, because the
+// compiler made more than one beginning or does not tell the argument, they are
+// the places at which the page is put on a list, as in a stripped file.
+func (s *survey) copySites(c copied) ([]Site, error) {
+	site := Site{Event: PageReturned, Function: freePage, Module: s.exe, Into: c.into, Entry: true}
+	if c.register >= 0 {
+		site.Address, site.ArgRegister, site.FoundBy = c.address, uint8(c.register), c.by
+		return []Site{site}, nil
+	}
+	var sites []Site
+	if c.by == ByInline {
+		for _, p := range s.puts() {
+			if p.Register < 0 || !slices.ContainsFunc(c.ranges, func(r [2]uint64) bool { return r[0] <= p.Address && p.Address < r[1] }) {
+				continue
+			}
+			site.Address, site.ArgRegister, site.FoundBy = p.Address, uint8(p.Register), ByStructure
+			sites = append(sites, site)
+		}
+	}
+	switch {
+	case len(sites) > 0:
+		return sites, nil
+	case c.doubt != "":
+		return nil, fmt.Errorf("%s is inlined into %s, where some calls may not be seen: %s", freePage, c.into, c.doubt)
+	}
+	return nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, c.into)
+}
+
+// findPuts returns where copies of free_page put a page on a list, nil if that
+// cannot be told of all of them.
+func findPuts(exe *target.Module) (puts []structure.InlineSite) {
+	found, err := structure.Find(exe.Reader)
+	if err != nil {
+		return nil
+	}
+	for _, i := range found.Inlined {
+		if i.Function == freePage {
+			puts = append(puts, i)
+		}
+	}
+	return puts
 }

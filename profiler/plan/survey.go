@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"leakprof/profiler/bird/inline"
 	"leakprof/profiler/bird/structure"
@@ -26,6 +27,8 @@ type survey struct {
 	byDWARF   bool  // copies are by DWARF
 	third     bool  // by structure: BIRD 3
 	err       error // of the search by structure, where that was needed
+	// puts tells where copies of free_page put a page on a list.
+	puts func() []structure.InlineSite
 }
 
 // copied is a copy of a function that the compiler put into another one. Copies
@@ -40,12 +43,16 @@ type copied struct {
 	// works says that the copy does what the function is for. One that only
 	// holds an assertion, and calls the rest, does not.
 	works bool
+	// ranges are the copy's code by DWARF, [lo, hi) ELF vaddrs; doubt is why it is
+	// not known that each call passes address once, "" if it is.
+	ranges [][2]uint64
+	doubt  string
 }
 
 // surveyProgram looks through a program. It does not fail: what is not found is
 // said in the survey.
 func surveyProgram(exe *target.Module) *survey {
-	s := &survey{exe: exe}
+	s := &survey{exe: exe, puts: sync.OnceValue(func() []structure.InlineSite { return findPuts(exe) })}
 	named := s.addSymbols()
 	instances, err := map[string][]inline.Instance(nil), inline.ErrNoDWARF
 	if named {
@@ -91,9 +98,13 @@ func (s *survey) addInstances(instances map[string][]inline.Instance) {
 			if i.Self || i.Nested {
 				continue
 			}
-			c := copied{function: name, into: i.Into, address: i.Entry, register: -1, by: ByInline, works: s.works(name, i.Ranges)}
-			// Only gcc's entry view marks an instruction that every call passes.
-			if i.By == inline.EntryView && i.Decoded && i.Problem == "" && len(i.Args) > 0 {
+			c := copied{
+				function: name, into: i.Into, address: i.Entry, register: -1, by: ByInline, works: s.works(name, i.Ranges),
+				ranges: i.Ranges, doubt: i.Doubt,
+			}
+			// Only gcc's entry view says that the argument is this call's there,
+			// and the control flow whether every call passes.
+			if i.By == inline.EntryView && i.Once && i.Decoded && i.Problem == "" && len(i.Args) > 0 {
 				if a := i.Args[0]; a.Kind == inline.Register && a.Offset == 0 && a.Register >= 0 && a.Register <= 15 {
 					c.register = a.Register
 				}

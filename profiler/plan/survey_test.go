@@ -57,6 +57,16 @@ func TestLayers(t *testing.T) {
 	inRDI := copyOf("free_page", "f")
 	inRDI.register = 5
 	pages := []Function{body("alloc_page", 1), body("free_page", 2)}
+	// A copy at 0x200 of which some calls do not pass the entry, with a page put
+	// on a list at 0x210 and 0x220; and others of which less is told.
+	rotated := copied{function: "free_page", into: "f", address: 0x200, register: -1, by: ByInline, ranges: [][2]uint64{{0x200, 0x218}, {0x220, 0x228}}, doubt: "a way"}
+	elsewhere, vague, plain := rotated, rotated, rotated
+	elsewhere.ranges = [][2]uint64{{0x300, 0x400}}
+	vague.ranges = [][2]uint64{{0x230, 0x240}}
+	plain.ranges, plain.doubt = nil, ""
+	puts := func() []structure.InlineSite {
+		return []structure.InlineSite{{Address: 0x210, Register: 3}, {Address: 0x220, Register: 12}, {Address: 0x238, Register: -1}}
+	}
 
 	slabs := func(s *survey) ([]Site, error) { return s.slabSites() }
 	multi := func(s *survey) ([]Site, error) {
@@ -104,6 +114,11 @@ func TestLayers(t *testing.T) {
 		{"pages", pageSites, pages, nil, "alloc_page@1+entry+return free_page@2+entry"},
 		{"free_page inlined", pageSites, pages, []copied{inRDI}, "alloc_page@1+entry+return free_page@2+entry free_page@99:f+entry"},
 		{"free_page inlined, argument unknown", pageSites, pages, []copied{copyOf("free_page", "f")}, "inlined into f"},
+		{"free_page inlined, begun at several places", pageSites, pages, []copied{rotated},
+			"alloc_page@1+entry+return free_page@2+entry free_page@210:f+entry free_page@220:f+entry"},
+		{"free_page inlined, put on a list elsewhere", pageSites, pages, []copied{elsewhere}, "inlined into f, where some calls may not be seen: a way"},
+		{"free_page inlined, put from no register", pageSites, pages, []copied{vague}, "inlined into f, where some calls may not be seen: a way"},
+		{"free_page inlined, argument optimized out", pageSites, pages, []copied{plain}, "inlined into f, where its argument cannot be told"},
 		{"free_page inlined where pages are new", pageSites, pages, []copied{copyOf("free_page", "page_fill_hot")}, "alloc_page@1+entry+return free_page@2+entry"},
 		{"alloc_page inlined", pageSites, pages, []copied{copyOf("alloc_page", "f")}, "inlined into f"},
 		{"free_page split", pageSites, []Function{body("alloc_page", 1), part("free_page", 2)}, nil, "free_page was split"},
@@ -118,7 +133,7 @@ func TestLayers(t *testing.T) {
 		{"copies of lp_allocu", linpools, []Function{body("lp_alloc", 1), body("lp_allocu", 2)}, []copied{copyOf("lp_allocu", "f")}, "lp_allocu is inlined at 1 places"},
 		{"no lp_allocu", linpools, []Function{body("lp_alloc", 1)}, nil, "has no function lp_allocu"},
 	} {
-		sites, err := c.layer(&survey{exe: exe, functions: c.functions, copies: c.copies})
+		sites, err := c.layer(&survey{exe: exe, functions: c.functions, copies: c.copies, puts: puts})
 		got := describe(sites)
 		if err != nil {
 			got = err.Error()
@@ -148,7 +163,7 @@ func TestUncertainCopies(t *testing.T) {
 // with it in a register; copies that a probe on the function sees are left out.
 func TestInstances(t *testing.T) {
 	good := inline.Instance{
-		Into: "f", Entry: 0x10, By: inline.EntryView, Decoded: true,
+		Into: "f", Entry: 0x10, By: inline.EntryView, Once: true, Decoded: true,
 		Args: []inline.Arg{{Kind: inline.Register, Register: 3}},
 	}
 	for _, c := range []struct {
@@ -159,6 +174,7 @@ func TestInstances(t *testing.T) {
 		{"as gcc marks it", func(*inline.Instance) {}, 3},
 		{"within itself", func(i *inline.Instance) { i.Self = true }, -2},
 		{"within another copy", func(i *inline.Instance) { i.Nested = true }, -2},
+		{"not every call passes", func(i *inline.Instance) { i.Once = false }, -1},
 		{"no entry view", func(i *inline.Instance) { i.By = inline.EntryPC }, -1},
 		{"not an instruction", func(i *inline.Instance) { i.Decoded = false }, -1},
 		{"a problem", func(i *inline.Instance) { i.Problem = "p" }, -1},
