@@ -46,8 +46,12 @@ func TestLab(t *testing.T) {
 			}
 			b.waitRoutes(t, peers*routes)
 			a := b.check(t, "station stalls")
-			// That BIRD has what it sends in pages came with 2.16.
-			if n := a.of(socketPage).Objects; n != 1 {
+			// BMP sends from pages since 2.16. BIRD 3.0 sends its station no routes.
+			want := uint64(0)
+			if b.sendsPages() && !strings.HasPrefix(b.Version(), "3.0.") {
+				want = 1
+			}
+			if n := a.of(socketPage).Objects; n != want {
 				t.Errorf("%d pages in sockets, want the station's", n)
 			}
 			close(station.read)

@@ -93,6 +93,7 @@ const (
 	lockDomain   = "lock domains"
 	lexer        = "buffers of the configuration's lexer"
 	journalPage  = "journals that BIRD does not count"
+	unpooled     = "resources made for no pool"
 	outsideTree  = "resources in no pool of the tree"
 	outsidePage  = "pages of no resource"
 	variable     = "blocks that a variable of BIRD's points to"
@@ -173,7 +174,9 @@ func (e *explainer) read() error {
 		return err
 	}
 	e.findLexer()
-	e.readHolders(e.tree)
+	for b := range e.tree.Blocks() {
+		e.readHolder(b.Class, b.Address, b.Bytes, b.Pool)
+	}
 	if err := e.readOutside(); err != nil {
 		return err
 	}
@@ -191,11 +194,21 @@ func (e *explainer) isOnlyLive(address uint64) bool {
 	return ok
 }
 
-// readOutside walks through the pools that are in no list: those that BIRD 2
-// makes for threads of BFD's.
+// readOutside looks at resources that are in no list, as they are if made for no
+// pool: pools that BIRD 2 makes for threads of BFD's, with what is in them, and
+// the socket of the first BMP.
 func (e *explainer) readOutside() error {
 	for i, b := range e.onlyLive {
-		if e.in.Tree == nil || e.classes[i].Class != bird.PoolClass || e.word(i, 0) != 0 || e.word(i, 8) != 0 {
+		class := e.classes[i].Class
+		if class == "" || e.word(i, 0) != 0 || e.word(i, 8) != 0 {
+			continue
+		}
+		if class != bird.PoolClass {
+			e.outside[b.Address] = unpooled
+			e.readHolder(class, b.Address, b.Size, nil)
+			continue
+		}
+		if e.in.Tree == nil {
 			continue
 		}
 		t, err := e.in.Tree.WalkPool(b.Address)
@@ -208,43 +221,41 @@ func (e *explainer) readOutside() error {
 		e.outside[b.Address] = why
 		for b := range t.Blocks() {
 			e.outside[b.Address] = why
+			e.readHolder(b.Class, b.Address, b.Bytes, b.Pool)
 		}
 		for p := range t.Pages() {
 			e.outside[p.Address] = why
 		}
-		e.readHolders(t)
 	}
 	return nil
 }
 
-// readHolders reads the resources that point to what is not in the tree.
-func (e *explainer) readHolders(t *tree.Tree) {
-	for b := range t.Blocks() {
-		why, from, to := "", uint64(0), uint64(0)
-		switch {
-		case b.Class == "Socket":
-			why, to = socketBuffer, min(b.Bytes, 4096)
-		case b.Class == bird.PoolClass && e.tree.Layout.Generation == bird.BIRD3:
-			why, from, to = lockDomain, poolDomain, poolDomain+8
-		default:
-			continue
-		}
-		data := make([]byte, to-from)
-		if n, _ := e.in.Process.ReadAt(data, int64(b.Address+from)); n < len(data) {
-			continue // gone since the snapshot
-		}
-		for i := 0; i+8 <= len(data); i += 8 {
-			v := binary.LittleEndian.Uint64(data[i:])
-			if !e.isOnlyLive(v) {
-				// A page that is being sent has a head, behind which the data is.
-				if v &^= pageSize - 1; !e.isPageAt(v) {
-					continue
-				}
+// readHolder reads a resource that may point to what is not in the tree.
+func (e *explainer) readHolder(class string, address, bytes uint64, pool *tree.Node) {
+	why, from, to := "", uint64(0), uint64(0)
+	switch {
+	case class == "Socket":
+		why, to = socketBuffer, min(bytes, pageSize)
+	case class == bird.PoolClass && e.tree.Layout.Generation == bird.BIRD3:
+		why, from, to = lockDomain, poolDomain, poolDomain+8
+	default:
+		return
+	}
+	data := make([]byte, to-from)
+	if n, _ := e.in.Process.ReadAt(data, int64(address+from)); n < len(data) {
+		return // gone since the snapshot
+	}
+	for i := 0; i+8 <= len(data); i += 8 {
+		v := binary.LittleEndian.Uint64(data[i:])
+		if !e.isOnlyLive(v) {
+			// A page that is being sent has a head, behind which the data is.
+			if v &^= pageSize - 1; !e.isPageAt(v) {
+				continue
 			}
-			e.held[v] = why
-			if e.isControl(b.Pool) {
-				e.ofControl[v] = true
-			}
+		}
+		e.held[v] = why
+		if e.isControl(pool) {
+			e.ofControl[v] = true
 		}
 	}
 }

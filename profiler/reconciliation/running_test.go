@@ -268,3 +268,13 @@ func newStation(t *testing.T) *stallingStation {
 	}()
 	return s
 }
+
+// sendsPages says whether BMP keeps what it sends in pages.
+func (r *running) sendsPages() bool {
+	for _, c := range r.prof.BIRD.Classes {
+		if c.Name == "BMP TX buffers" {
+			return true
+		}
+	}
+	return false
+}
