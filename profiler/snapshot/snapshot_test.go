@@ -111,6 +111,7 @@ func TestTake(t *testing.T) {
 		{"free pages change", script{trees: []any{1}, busy: []error{pagecache.ErrBusy, nil}}, Options{}, true, 2, "", 1, false},
 		{"free pages cannot be read", script{trees: []any{1}, busy: []error{errors.New("no way")}}, Options{}, true, 1, "", 1, false},
 		{"stopped", script{events: seq(10), trees: []any{1}}, Options{Attempts: 2, Freeze: time.Second}, true, 3, "", 1, true},
+		{"events while stopped", script{events: seq(10), trees: []any{1}, live: live.Snapshot{Moved: 2}}, Options{Attempts: 2, Freeze: time.Second}, false, 3, "while BIRD was stopped", 1, true},
 		{"not to be stopped", script{events: seq(10), trees: []any{1}, refused: tree.ErrBFD}, Options{Attempts: 2, Freeze: time.Second}, false, 2, tree.ErrBFD.Error(), 1, false},
 		{"torn while stopped", script{trees: []any{1, 2, torn}}, Options{Attempts: 1, Freeze: time.Second}, false, 1, tree.ErrTorn.Error(), 2, false},
 		{"too slow to be stopped", script{events: seq(10), trees: []any{1}, slow: 300 * time.Millisecond}, Options{Attempts: 1, Freeze: 30 * time.Millisecond}, false, 1, "longer than the 30ms allowed", 1, false},
@@ -124,7 +125,7 @@ func TestTake(t *testing.T) {
 			if s.Quiet != c.quiet || s.Attempts != c.attempts || !strings.Contains(s.Why, c.why) || (s.Why == "") != c.quiet || s.Live == nil || (s.Frozen > 0) != c.frozen {
 				t.Errorf("quiet %v after %d attempts, frozen %v: %q, want %v, %d: %q", s.Quiet, s.Attempts, s.Frozen, s.Why, c.quiet, c.attempts, c.why)
 			}
-			if s.Tree == nil && c.tree != 0 || s.Tree != nil && (s.Tree.Fingerprint != c.tree || s.Tree.Consistent != c.quiet) {
+			if s.Tree == nil && c.tree != 0 || s.Tree != nil && (s.Tree.Fingerprint != c.tree || s.Tree.Consistent != (c.quiet || c.frozen)) {
 				t.Errorf("tree %+v, want %d", s.Tree, c.tree)
 			}
 			if (s.FreePages == nil) != (s.FreePagesErr != nil) && c.s.pages != nil {
