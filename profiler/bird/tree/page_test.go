@@ -336,3 +336,28 @@ func parseDump(t *testing.T, text string) map[uint64]dumped {
 	}
 	return all
 }
+
+// TestWalkPool walks through a tree that root's does not reach.
+func TestWalkPool(t *testing.T) {
+	m := newImage(bird.BIRD3, 32, 48, 16, longSlabHead)
+	m.memory(m.pool(m.root, "some", true), "x")
+	other := m.pool(0, "Birdloop root", false)
+	m.memory(m.pool(other, "inner", false), "yz")
+	m.slab(other, 40, 70, 33)
+	r := m.reader()
+	r.options.Timeout = time.Minute
+	if _, err := r.WalkPool(other); err == nil {
+		t.Error("no walk went before")
+	}
+	if _, err := r.walk(); err != nil {
+		t.Fatal(err)
+	}
+	fastest := r.fastest
+	tree, err := r.WalkPool(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := tree.Root; n.Name != "Birdloop root" || n.Count != 3 || n.Effective != 2+33*40 || n.Child("inner") == nil || r.fastest != fastest {
+		t.Errorf("%+v", n)
+	}
+}

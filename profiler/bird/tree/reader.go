@@ -29,6 +29,7 @@ type Reader struct {
 	resources   int           // that the last walk came to
 	fastest     time.Duration // of the walks that were not torn
 	bfd         bool          // runs, by the last of them
+	layout      Layout        // by the last of them
 	stopped     bool          // the process stands still until the deadline
 }
 
@@ -82,6 +83,26 @@ func (r *Reader) Walk() (*Tree, error) {
 	}
 	t.Walks, t.Reads, t.Duration, t.Consistent = 1, r.reads-reads, time.Since(start), r.stopped
 	return t, nil
+}
+
+// WalkPool walks once through another tree than that of BIRD's root pool: BIRD 2
+// has one for each thread of BFD's, whose pool is in no list. A walk must have
+// gone before.
+func (r *Reader) WalkPool(pool uint64) (*Tree, error) {
+	start := time.Now()
+	if !r.stopped {
+		r.deadline = start.Add(r.options.Timeout)
+	}
+	r.forget()
+	w := r.walker(r.layout)
+	if r.layout.MblockHeader == 0 {
+		return nil, errors.New("read resource tree: the walk through the root pool is missing")
+	}
+	if err := w.run(pool); err != nil {
+		return nil, r.failed(err)
+	}
+	w.t.Walks, w.t.Duration = 1, time.Since(start)
+	return w.t, nil
 }
 
 func (r *Reader) failed(err error) error {

@@ -78,11 +78,27 @@ func (r *Reader) walk() (*Tree, error) {
 	start := time.Now()
 	r.walks++
 	r.forget()
+	w := r.walker(layoutOf(r.bird.Generation))
+	err := w.run(r.root)
+	r.resources = w.count
+	if err != nil {
+		r.torn++
+		return nil, err
+	}
+	if took := time.Since(start); r.fastest == 0 || took < r.fastest {
+		r.fastest = took
+	}
+	r.bfd, r.layout = w.t.runsBFD(), w.l
+	return w.t, nil
+}
+
+// walker begins a walk.
+func (r *Reader) walker(l Layout) *walker {
 	w := &walker{
 		memory:    &r.memory,
 		variable:  r.variable,
 		t:         &Tree{shapes: make([]shape, 1)},
-		l:         layoutOf(r.bird.Generation),
+		l:         l,
 		classes:   make(map[uint64]*class, len(r.bird.Classes)),
 		seen:      make(map[uint64]bool),
 		narrowest: pageSize,
@@ -101,17 +117,7 @@ func (r *Reader) walk() (*Tree, error) {
 		w.t.measured = append(w.t.measured, c.measure != nil)
 	}
 	w.sums = make([]ClassSum, len(w.list))
-	err := w.run(r.root)
-	r.resources = w.count
-	if err != nil {
-		r.torn++
-		return nil, err
-	}
-	if took := time.Since(start); r.fastest == 0 || took < r.fastest {
-		r.fastest = took
-	}
-	w.t.Fingerprint, r.bfd = w.sum, w.t.runsBFD()
-	return w.t, nil
+	return w
 }
 
 // run walks from the root pool, pool by pool.
@@ -134,6 +140,7 @@ func (w *walker) run(root uint64) error {
 		return err
 	}
 	w.t.finish()
+	w.t.Fingerprint = w.sum
 	return nil
 }
 
