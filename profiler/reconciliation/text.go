@@ -60,8 +60,8 @@ func (a *Account) WriteText(w io.Writer) error {
 	return out.Flush()
 }
 
-// amount prints a number of bytes as BIRD does: with one decimal, and divided
-// by 1024 as long as there are five digits before it.
+// amount prints a number of bytes as BIRD does, divided by 1024 as long as there
+// are five digits before the decimal; without one where there can be none.
 func amount(bytes *uint64) string {
 	if bytes == nil {
 		return "-"
@@ -70,6 +70,9 @@ func amount(bytes *uint64) string {
 	v, unit := *bytes*10, 0
 	for v >= 100_000 && unit < len(units)-1 {
 		v, unit = (v+512)/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d  B", *bytes)
 	}
 	return fmt.Sprintf("%d.%d %cB", v/10, v%10, units[unit])
 }
