@@ -320,10 +320,9 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	 * another thread may get its address: it leaves the live set here and
 	 * comes back if realloc fails. */
 	__u32 step;
-	struct block *b = find_live(old, &step);
+	struct block *b = find_freed(old, &step);
 	if (!b) {
 		count(COUNTER_REALLOC_UNKNOWN, 1);
-		note_freed(old);
 		return 0;
 	}
 	p->block.size = b->size;
@@ -356,10 +355,9 @@ int enter_free(struct pt_regs *ctx) /* free(block) */
 			return 0;
 	}
 	__u32 step;
-	struct block *b = find_live(address, &step);
+	struct block *b = find_freed(address, &step);
 	if (!b) {
 		count(COUNTER_FREE_UNKNOWN, 1);
-		note_freed(address);
 		return 0;
 	}
 	count(COUNTER_FREED_OBJECTS, 1);
@@ -652,12 +650,10 @@ int enter_free_page(struct pt_regs *ctx)
 	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))
 		return 0;
 	__u32 step;
-	struct block *b = find_live(address, &step);
+	struct block *b = find_freed(address, &step);
 	/* BIRD fills its page cache by returning pages that nobody took. */
 	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_PAGE_RETURN_UNKNOWN, 1);
-		if (!b)
-			note_freed(address);
 		return 0;
 	}
 	count(COUNTER_FREED_OBJECTS, 1);
@@ -667,7 +663,8 @@ int enter_free_page(struct pt_regs *ctx)
 	return 0;
 }
 
-/* The page of an object, with a table for its slots. */
+/* The page of an object, with a table for its slots. owner is the resource that
+ * the object is of, 0 if the page's first word tells it. */
 static __always_inline struct block *page_of_object(__u64 page, __u64 owner, const volatile struct slab_layout *l, __u32 function)
 {
 	__u32 step;
@@ -680,7 +677,6 @@ static __always_inline struct block *page_of_object(__u64 page, __u64 owner, con
 	if (b->slots)
 		return b;
 	struct slots_head head = { .function = function };
-	/* The page's first word is its slab, where there is none known yet. */
 	if (!owner && bpf_probe_read_user(&owner, sizeof(owner), (void *)page))
 		owner = 0;
 	if (!test(function, read_layout(l, owner, &head)))
@@ -712,8 +708,18 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 		count(COUNTER_THREAD_STATE_FAILED, 1);
 		return 0;
 	}
-	__u64 page = address & ~(page_size - 1);
-	struct block *b = page_of_object(page, islab ? t->islab : 0, l, function);
+	__u64 owner = 0, page = address & ~(page_size - 1);
+	if (islab) {
+		owner = t->islab;
+		t->islab = 0;
+		/* Its pages do not say whose they are; and the call may have begun
+		 * before the probe on the entry was there. */
+		if (!owner) {
+			count(COUNTER_RETURN_UNMATCHED, 1);
+			return 0;
+		}
+	}
+	struct block *b = page_of_object(page, owner, l, function);
 	if (!b)
 		return 0;
 	struct stack *s = find_stack(ctx, t, cookie_entry(cookie));

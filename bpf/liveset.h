@@ -138,12 +138,21 @@ static __always_inline void take_out(__u64 address, struct block *b, __u32 step)
 		bpf_map_delete_elem(map, &address);
 }
 
-/* Notes the free of a block or page that is not in the set. */
-static __always_inline void note_freed(__u64 address)
+/*
+ * Finds a block or page that is being freed. One that is not in the set leaves
+ * a mark while user space takes in what was there; unless it has been taken in
+ * just now, between search and mark: then it is found after all.
+ */
+static __always_inline struct block *find_freed(__u64 address, __u32 *step)
 {
-	if (adopting) {
-		struct block freed = { .function = FUNCTION_FREED };
+	/* Read first: if user space was done, the search finds all it took in. */
+	__u32 remember = adopting;
+	struct block *b = find(address, step);
 
-		put(address, &freed, BPF_NOEXIST);
-	}
+	if (b)
+		return b->function != FUNCTION_FREED ? b : NULL;
+	struct block freed = { .function = FUNCTION_FREED };
+	if (remember && put(address, &freed, BPF_NOEXIST) == -EEXIST)
+		return find_live(address, step);
+	return NULL;
 }
