@@ -4,6 +4,7 @@ package profiler
 
 import (
 	"leakprof/bpf"
+	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/plan"
 )
 
@@ -25,3 +26,12 @@ func (p *Profiler) Verify() error { return p.verify() }
 
 // SetAccepting says whether blocks are taken in, as if memory were short or not.
 func (p *Profiler) SetAccepting(yes bool) error { return p.programs.SetAccepting(yes) }
+
+// WithWalks bounds how often attaching reads the tree.
+func (o Options) WithWalks(n int) Options {
+	o.walks = n
+	return o
+}
+
+// AdoptBoth takes in what is in both of two trees.
+func (p *Profiler) AdoptBoth(before, last *tree.Tree) error { return p.adoptBoth(before, last) }

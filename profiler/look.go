@@ -4,6 +4,7 @@ package profiler
 
 import (
 	"context"
+	"errors"
 
 	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
@@ -20,7 +21,8 @@ type sources struct {
 
 // Look takes a quiet snapshot of the live set, BIRD's resource tree and its
 // lists of free pages. Of a program that is no BIRD, or has ended, there is the
-// live set only; of a BIRD whose tree cannot be found Why says so.
+// live set only; of a BIRD whose tree cannot be found Why says so. The first
+// that is quiet takes in what was left when attaching: see Before.
 func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snapshot, error) {
 	src := snapshot.Source{Counters: p.Counters, Live: p.Snapshot}
 	if p.BIRD == nil || !p.Process.Alive() {
@@ -36,6 +38,12 @@ func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snap
 		src.FreePages = p.sources.freePages
 	}
 	s, err := snapshot.Take(ctx, src, o)
+	if err == nil && s.Quiet && s.Tree != nil && errors.Is(p.Before.Unknown, errNeverStill) {
+		if err := p.adoptAll(s.Tree); err != nil {
+			return nil, err
+		}
+		s, err = snapshot.Take(ctx, src, o)
+	}
 	if err == nil && noTree != nil {
 		s.Quiet, s.Why = false, noTree.Error()
 	}

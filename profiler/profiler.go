@@ -40,6 +40,8 @@ type Options struct {
 	// AnyProgram also follows a process that is no BIRD. Its blocks are not
 	// told apart then.
 	AnyProgram bool
+
+	walks int // how often attaching reads the tree at most; 0 is adoptWalks
 }
 
 // Profiler is attached to a process. It changes nothing there but the
@@ -82,7 +84,6 @@ func Attach(ctx context.Context, o Options) (*Profiler, error) {
 		return nil, err
 	}
 	p.done.Go(p.followLibraries)
-	p.done.Go(p.followMemory)
 	return p, nil
 }
 
@@ -122,20 +123,22 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if p.programs, err = bpf.Load(config); err != nil {
 		return err
 	}
-	if o.FromStart || p.BIRD == nil {
-		return p.programs.Attach(o.PID, p.Plan.Sites)
-	}
-	// What is freed while we look is to be remembered, so this begins first.
-	if err := p.programs.Adopting(); err != nil {
-		return err
+	late := !o.FromStart && p.BIRD != nil
+	if late {
+		// What is freed while we look is to be remembered, so this begins first.
+		if err := p.programs.Adopting(); err != nil {
+			return err
+		}
 	}
 	if err := p.programs.Attach(o.PID, p.Plan.Sites); err != nil {
 		return err
 	}
-	if err := p.adopt(); err != nil {
-		return err
+	// Now already: a BIRD that is being flooded fills a step while its tree is read.
+	p.done.Go(p.followMemory)
+	if !late {
+		return nil
 	}
-	return p.programs.Adopted()
+	return p.adopt(ctx, o.walks)
 }
 
 func slabLayout(l bird.ObjectLayout) bpf.SlabLayout {
@@ -275,6 +278,8 @@ func (p *Profiler) Detach() error {
 	if p.programs == nil {
 		return nil
 	}
+	p.verifying.Lock() // it takes probes off, too
+	defer p.verifying.Unlock()
 	return p.programs.Detach()
 }
 

@@ -99,3 +99,20 @@ func TestMemoryNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestBefore says what was there before, and whether that is all.
+func TestBefore(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		before DocumentBefore
+		want   string
+	}{
+		{DocumentBefore{Bytes: 2048, Blocks: 1, Pages: 2}, "2048 B in 1 block and 2 pages were there when leakprof attached, without stacks"},
+		{DocumentBefore{Bytes: 2048, Blocks: 1, Pages: 2, Unknown: "it moved"}, "2048 B in 1 block and 2 pages were there when leakprof attached, without stacks; there may be more: it moved"},
+		{DocumentBefore{Unknown: "it moved"}, "what was there when leakprof attached is not known: it moved"},
+	} {
+		if got := c.before.sentence(); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}

@@ -47,7 +47,7 @@ type Result struct {
 type Before struct {
 	Bytes         uint64
 	Blocks, Pages uint64
-	// Unknown says why it is not known, "" if it is.
+	// Unknown says why there may be more that is not known, "" if there is not.
 	Unknown string
 }
 

@@ -233,10 +233,14 @@ func (t *text) quality() {
 }
 
 func (b *DocumentBefore) sentence() string {
-	if b.Unknown != "" {
+	if b.Unknown != "" && b.Blocks+b.Pages == 0 {
 		return "what was there when leakprof attached is not known: " + printable(b.Unknown)
 	}
-	return fmt.Sprintf("%s in %s and %s were there when leakprof attached, without stacks", amount(float64(b.Bytes)), plural(b.Blocks, "block"), plural(b.Pages, "page"))
+	s := fmt.Sprintf("%s in %s and %s were there when leakprof attached, without stacks", amount(float64(b.Bytes)), plural(b.Blocks, "block"), plural(b.Pages, "page"))
+	if b.Unknown != "" {
+		s += "; there may be more: " + printable(b.Unknown)
+	}
+	return s
 }
 
 // rank puts what can change the verdict first.
