@@ -96,6 +96,7 @@ func (c *code) check(found map[string][]Instance) {
 				in.Decoded = true
 			case in.Entry < end:
 				in.Problem = fmt.Sprintf("entry %#x is inside of an instruction", in.Entry)
+				in.Once, in.Doubt = false, ""
 			}
 		}
 	}

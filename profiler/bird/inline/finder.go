@@ -51,6 +51,7 @@ type finder struct {
 	flows     map[dwarf.Offset]owned     // by the function with code
 	locations budget
 	ranges    int
+	work      int   // what is left of maxWork
 	problem   error // the first reason why instances may be missing
 }
 
@@ -71,6 +72,7 @@ func newFinder(f *elf.File, names []string) (*finder, error) {
 		flows:     make(map[dwarf.Offset]owned),
 		locations: maxLocations,
 		ranges:    maxRanges,
+		work:      maxWork,
 	}
 	for _, name := range names {
 		d.names[name] = true

@@ -11,8 +11,13 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// maxSteps bounds the instructions of one function; BIRD's largest has 12000.
-const maxSteps = 1 << 17
+const (
+	// maxSteps bounds the instructions of one function; BIRD's largest has 12000.
+	maxSteps = 1 << 17
+	// maxWork bounds the steps and entries looked at for a file; BIRD needs
+	// some millions.
+	maxWork = 1 << 28
+)
 
 // step is an instruction on a way through a function.
 type step struct {
@@ -40,18 +45,20 @@ type flow struct {
 	steps   []step
 	entries []int32
 	framed  bool // rbp points to the frame
+	left    *int // of maxWork
 }
 
 var (
 	errIndirect = errors.New("it jumps through a register")
 	errDecode   = errors.New("its code cannot be decoded")
 	errTooLong  = errors.New("it is too long")
+	errTooMuch  = errors.New("the file has too many copies")
 )
 
 // newFlow follows the code from the entries. Jumps into other functions are
 // followed, too: a way more than there is can only make once say no.
-func newFlow(c *code, entries []uint64, ends map[uint64]bool) (*flow, error) {
-	f := &flow{code: c, ends: ends, index: make(map[uint64]int32)}
+func newFlow(c *code, entries []uint64, ends map[uint64]bool, left *int) (*flow, error) {
+	f := &flow{code: c, ends: ends, index: make(map[uint64]int32), left: left}
 	for _, pc := range entries {
 		f.entries = append(f.entries, f.at(pc))
 	}
@@ -59,11 +66,20 @@ func newFlow(c *code, entries []uint64, ends map[uint64]bool) (*flow, error) {
 		if i >= maxSteps {
 			return nil, errTooLong
 		}
+		if !f.spend(1) {
+			return nil, errTooMuch
+		}
 		if err := f.decode(i); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// spend is false if no work is left.
+func (f *flow) spend(steps int) bool {
+	*f.left = max(*f.left-steps, -1)
+	return *f.left >= 0
 }
 
 // at returns the index of the step at pc.
@@ -177,6 +193,9 @@ func (f *flow) once(entry uint64, ranges [][2]uint64) error {
 	if !ok {
 		return errors.New("no way to its entry is known")
 	}
+	if !f.spend((4 + len(ranges)) * len(f.steps)) {
+		return errTooMuch
+	}
 	inside, acts := make([]bool, len(f.steps)), make([]bool, len(f.steps))
 	var behind []int32 // what follows where the copy acts
 	for i, s := range f.steps {
@@ -202,8 +221,8 @@ func (f *flow) once(entry uint64, ranges [][2]uint64) error {
 		return fmt.Errorf("a way out of it and back to %#x avoids its entry %#x", at, entry)
 	}
 
-	if at, ok := f.repeated(inside, p); ok {
-		return fmt.Errorf("a way within it leads to %#x, and before to the same", at)
+	if err := f.repeated(inside, p); err != nil {
+		return err
 	}
 
 	deeds := func(i int32) bool { return inside[i] && f.steps[i].deed != deed{} }
@@ -217,9 +236,9 @@ func (f *flow) once(entry uint64, ranges [][2]uint64) error {
 	return nil
 }
 
-// repeated returns the address of a deed to which a way within a copy leads from
-// the same deed at another address, without passing p.
-func (f *flow) repeated(inside []bool, p int32) (uint64, bool) {
+// repeated returns an error if a way within a copy leads from a deed to the same
+// at another address, without passing p.
+func (f *flow) repeated(inside []bool, p int32) error {
 	same := make(map[deed][]int32)
 	for i, s := range f.steps {
 		if inside[i] && s.deed != (deed{}) {
@@ -230,16 +249,19 @@ func (f *flow) repeated(inside []bool, p int32) (uint64, bool) {
 		if len(list) < 2 {
 			continue
 		}
+		if !f.spend(len(list) * (len(f.steps) + len(list))) {
+			return errTooMuch
+		}
 		for _, one := range list {
 			seen := f.reach(f.steps[one].next, func(i int32) bool { return inside[i] && i != p })
 			for _, other := range list {
-				if other != one && other != p && seen[other] {
-					return f.steps[other].pc, true
+				if other != one && seen[other] {
+					return fmt.Errorf("a way within it leads to %#x, and before to the same", f.steps[other].pc)
 				}
 			}
 		}
 	}
-	return 0, false
+	return nil
 }
 
 func contains(ranges [][2]uint64, pc uint64) bool {

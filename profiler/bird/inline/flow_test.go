@@ -3,6 +3,9 @@
 package inline
 
 import (
+	"debug/elf"
+	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -14,7 +17,8 @@ import (
 //	>N leads to step N, not the next one     ?N leads to both
 func drawn(t *testing.T, steps string) (*flow, [][2]uint64) {
 	t.Helper()
-	f := &flow{index: make(map[uint64]int32), entries: []int32{0}}
+	f := &flow{index: make(map[uint64]int32), entries: []int32{0}, left: new(int)}
+	*f.left = maxWork
 	var ranges [][2]uint64
 	for i, word := range strings.Fields(steps) {
 		s := step{pc: uint64(i), next: []int32{int32(i) + 1}}
@@ -76,6 +80,34 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// TestBounds: work ends, and never in a claim that nothing speaks against.
+func TestBounds(t *testing.T) {
+	for left := range 100 {
+		f, ranges := drawn(t, "- i i=A i=A r")
+		*f.left = left
+		if err := f.once(1, ranges); err == nil || left < 40 && err != errTooMuch {
+			t.Errorf("with %d steps left: %v", left, err)
+		}
+	}
+	path := build(t, "gcc", "-g -O2")
+	d, err := newFinder(open(t, path), names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.work = 20
+	found, err := d.find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range found {
+		for _, in := range list {
+			if in.Doubt != errTooMuch.Error() {
+				t.Errorf("%+v", in)
+			}
+		}
+	}
+}
+
 // TestDoubt: why of an instance cannot be said whether each call passes.
 func TestDoubt(t *testing.T) {
 	path := build(t, "gcc", "-g -O2")
@@ -89,10 +121,91 @@ func TestDoubt(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range find(t, compile(t, "gcc", "-g -O2", "ways.c"), "seen")["seen"] {
-		want := map[string]string{"checked": "", "switched": errIndirect.Error(), "called": ""}[in.Into]
-		if in.Doubt != want {
-			t.Errorf("in %s: %q, want %q", in.Into, in.Doubt, want)
+	for _, flags := range []string{"-O2", "-O2 -fno-reorder-blocks-and-partition", "-gdwarf-4 -O2 -fno-reorder-blocks-and-partition"} {
+		want := map[string]string{"checked": "", "called": "", "switched": errIndirect.Error()}
+		for _, in := range find(t, compile(t, "gcc", "-g "+flags, "ways.c"), "seen")["seen"] {
+			if doubt, ok := want[in.Into]; !ok || in.Doubt != doubt {
+				t.Errorf("%s: in %s: %q, want %q", flags, in.Into, in.Doubt, doubt)
+			}
+			delete(want, in.Into)
+		}
+		if len(want) > 0 {
+			t.Errorf("%s: seen is not in %v", flags, want)
 		}
 	}
+}
+
+// TestSteps decodes code that begins at 0x1000.
+func TestSteps(t *testing.T) {
+	const start = 0x1000
+	for _, c := range []struct{ name, code, want string }{
+		{"branch", "7402 90 90 c3", "1000>1002,1004 1002>1003 1004 leaves 1003>1004"},
+		{"jump", "eb01 90 c3", "1000>1003 1003 leaves"},
+		{"endbr64", "f30f1efa c3", "1000>1004 1004 leaves"},
+		{"call", "e8fb0f0000 c3", "1000>1005 acts CALL 2000 1005 leaves"},
+		{"call that ends", "90 e8fa0f0000", "1000>1001 1001 acts CALL 2000"},
+		{"stop", "0f0b", "1000"},
+		{"linkage table", "ff25fa0f0000", "1000 leaves"},
+		{"switch", "3effe0", "it jumps through a register"},
+		{"table", "ff24c500200000", "it jumps through a register"},
+		{"garbage", "06", "its code cannot be decoded"},
+		{"end of the code", "90", "its code cannot be decoded"},
+		{"store", "488903 c3", "1000>1003 acts 1003 leaves"},
+		{"store in rip's", "488905f90f0000 c3", "1000>1007 acts MOV 2000 1007 leaves"},
+		{"exchange in rip's", "488705f90f0000 c3", "1000>1007 acts XCHG 2000 1007 leaves"},
+		{"store at an address", "48890425 00200000 c3", "1000>1008 acts MOV 2000 1008 leaves"},
+		{"store in the thread's", "6448890425 00200000 c3", "1000>1009 acts MOV FS:2000 1009 leaves"},
+		{"store in a table", "488904c5 00200000 c3", "1000>1008 acts 1008 leaves"},
+		{"store in the frame", "4889442408 c3", "1000>1005 1005 leaves"},
+		{"store below rbp", "488945f8 c3", "1000>1004 acts 1004 leaves"},
+		{"store below rbp, in the frame", "4889e5 488945f8 c3", "1000>1003 1003>1007 1007 leaves"},
+		{"load", "488b05f90f0000 c3", "1000>1007 1007 leaves"},
+		{"compare", "803df90f000000 c3", "1000>1007 1007 leaves"},
+	} {
+		text, err := hex.DecodeString(strings.ReplaceAll(c.code, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		section := &elf.Section{SectionHeader: elf.SectionHeader{
+			Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Addr: start, Size: uint64(len(text)),
+		}}
+		file := &elf.File{Sections: []*elf.Section{section}}
+		in := &code{file: file, loaded: map[*elf.Section][]byte{section: text}}
+		left := maxWork
+		f, err := newFlow(in, []uint64{start}, map[uint64]bool{start + 6: true}, &left)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = f.String()
+		}
+		if got != c.want {
+			t.Errorf("%s: %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+func (f *flow) String() string {
+	var words []string
+	for _, s := range f.steps {
+		word := fmt.Sprintf("%x", s.pc)
+		for i, n := range s.next {
+			word += fmt.Sprintf("%c%x", ">,"[i], f.steps[n].pc)
+		}
+		if s.leaves {
+			word += " leaves"
+		}
+		if s.acts {
+			word += " acts"
+		}
+		if d := s.deed; d != (deed{}) {
+			word += " " + d.op.String() + " "
+			if d.segment != 0 {
+				word += d.segment.String() + ":"
+			}
+			word += fmt.Sprintf("%x", d.address)
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
 }

@@ -47,6 +47,9 @@ func findAll(t *testing.T, data []byte) {
 			if in.Function != name || in.Problem == "" && (in.Entry == 0 || in.By == 0 || in.Entry < in.Start) {
 				t.Errorf("%+v", in)
 			}
+			if in.Once && (in.Problem != "" || in.Doubt != "") {
+				t.Errorf("%+v", in)
+			}
 			for _, a := range in.Args {
 				switch {
 				case (a.Kind == Unknown) != (a.Why != ""), a.Size < 0, a.Register < LoadBias, a.Register > lastGeneralRegister:

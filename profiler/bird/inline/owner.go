@@ -11,10 +11,7 @@ import (
 const (
 	attrNoreturn   dwarf.Attr = 0x87   // DW_AT_noreturn, DWARF 5 §3.3.1.1
 	tagGNUCallSite dwarf.Tag  = 0x4109 // DW_TAG_GNU_call_site of gcc with DWARF 4
-	// maxOwnerEntries bounds the entries within one function; BIRD's largest has
-	// some thousands.
-	maxOwnerEntries = 1 << 20
-	coldSuffix      = "." + string(Cold)
+	coldSuffix                = "." + string(Cold)
 )
 
 // prove sets whether each call passes the instance's entry once.
@@ -70,7 +67,7 @@ func (d *finder) flow(owner *scope) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFlow(d.code, entries, ends)
+	return newFlow(d.code, entries, ends, &d.work)
 }
 
 // endless returns the return addresses of those calls in a function of which it
@@ -84,13 +81,16 @@ func (d *finder) endless(owner *dwarf.Entry) (map[uint64]bool, error) {
 	if owner.Children {
 		depth = 1
 	}
-	for n := 0; depth > 0; n++ {
+	for depth > 0 {
 		c, err := d.reader.Next()
 		if err != nil {
 			return nil, err
 		}
-		if c == nil || n > maxOwnerEntries {
-			return nil, errors.New("its debugging entries are too many")
+		if c == nil {
+			return nil, errors.New("unexpected end of .debug_info")
+		}
+		if d.work--; d.work < 0 {
+			return nil, errTooMuch
 		}
 		switch {
 		case c.Tag == 0:

@@ -9,24 +9,33 @@
 static volatile unsigned long total;
 static void (*volatile hook)(int);
 
-static inline __attribute__((always_inline)) void seen(unsigned long n)
-{
-	total += n;
-}
-
 static APART __attribute__((noreturn)) void fail(int code)
 {
 	printf("%d\n", code);
 	exit(code);
 }
 
-// The code behind the call of fail, which does not return, is of the copy.
+static APART __attribute__((cold)) void rare(void)
+{
+	total ^= 1;
+}
+
+static inline __attribute__((always_inline)) void seen(unsigned long n)
+{
+	if (__builtin_expect(n == 17, 0)) {
+		rare();
+		total--;
+		return;
+	}
+	total += n;
+}
+
+// The compiler puts what it takes for rare behind the rest, or apart: first the
+// call of fail, which does not return, then that of rare.
 static APART void checked(unsigned long n)
 {
 	if (__builtin_expect(n > 1000, 0))
 		fail(1);
-	if (__builtin_expect(n > 900, 0))
-		fail(2);
 	seen(n);
 }
 
