@@ -37,6 +37,9 @@ func (e usageError) Unwrap() error { return e.error }
 // errRetained asks for exitRetained: the report has been printed already.
 var errRetained = errors.New("retained more than --fail-on-retained allows")
 
+// errInterrupted is an end by ^C before there was anything to look at.
+var errInterrupted = errors.New("interrupted before there was anything to report")
+
 // status prints an error as one line and maps it to an exit status.
 func status(err error) int {
 	if err == nil {
@@ -73,6 +76,9 @@ the memory that is still held after the BGP peers went down.`,
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
 		return usageError{fmt.Errorf("%w; see leakprof --help", err)}
+	}
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
 	}
 	return err
 }

@@ -161,6 +161,16 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
+// TestInterruptedEarly: an end by ^C before there is anything to report is said
+// so, and not as what it interrupted.
+func TestInterruptedEarly(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, []string{"lab", "--bird", birdPath(t, birds[0]), "--out", t.TempDir()}); !errors.Is(err, errInterrupted) || status(err) != exitError {
+		t.Errorf("got %v, want %v", err, errInterrupted)
+	}
+}
+
 func TestHelpHasExamples(t *testing.T) {
 	for _, command := range []string{"attach", "lab", "plan", "tree", "version"} {
 		got := start(t, command, "--help").wait()

@@ -75,7 +75,7 @@ func runTree(stdout io.Writer, f *treeFlags) error {
 	}
 	t, err := readTree(f.pid, tree.Options{Freeze: f.freeze})
 	if err != nil {
-		return err
+		return withPIDHint(err)
 	}
 	if f.json {
 		return writeTreeJSON(stdout, f, t)

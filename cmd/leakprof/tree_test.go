@@ -149,7 +149,7 @@ func TestTreeRefuses(t *testing.T) {
 		{[]string{"tree", "--pid", "1", "--depth", "-1"}, exitUsage, "must be 0 or more"},
 		{[]string{"tree", "--pid", "1", "--freeze=-1s"}, exitUsage, "must be a time"},
 		{[]string{"tree", "--pid", "1", "x"}, exitUsage, "unexpected argument"},
-		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid())}, exitError, "not a BIRD daemon"},
+		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid())}, exitError, "not a BIRD daemon; give the pid of BIRD"},
 		{[]string{"tree", "--pid", "999999999"}, exitError, "has ended"},
 	} {
 		r := start(t, c.args...).wait()
