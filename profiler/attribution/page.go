@@ -109,7 +109,10 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 	slack := min(k.page.Free, b.Size)
 	end := b.Address + b.Size
 	rest := b.Size
-	objects := liveLinpoolObjects(s.snapshot.LinpoolObjects, b.Address, end, t)
+	objects := liveLinpoolObjects(s.snapshot.LinpoolObjects, b.Address, end, func(a uint64) bool {
+		alive, ok := t.LinpoolLive(a)
+		return alive && ok
+	})
 	for i, o := range objects {
 		size := uint64(o.Size)
 		if i+1 < len(objects) {
@@ -131,16 +134,17 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 // lib/birdlib.h, 2.13 to 3.3.2), bytes.
 const linpoolAlignment = 16
 
-// liveLinpoolObjects returns the objects in use from start to end. Where a
+// liveLinpoolObjects returns the objects in use from start to end; inUse says
+// whether the linpool has the memory at an address in use. Where a
 // linpool was flushed or restored, and used again but not as far, records of
 // before lie behind younger ones: in one chunk a live object is younger than
 // those below it.
-func liveLinpoolObjects(all []live.LinpoolObject, start, end uint64, t *tree.Tree) []live.LinpoolObject {
+func liveLinpoolObjects(all []live.LinpoolObject, start, end uint64, inUse func(uint64) bool) []live.LinpoolObject {
 	i, _ := slices.BinarySearchFunc(all, start, func(o live.LinpoolObject, a uint64) int { return cmp.Compare(o.Address, a) })
 	var found []live.LinpoolObject
 	for ; i < len(all) && all[i].Address < end; i++ {
 		o := all[i]
-		if alive, ok := t.LinpoolLive(o.Address); !ok || !alive {
+		if !inUse(o.Address) {
 			continue
 		}
 		if n := len(found); n > 0 && o.Time < found[n-1].Time {
