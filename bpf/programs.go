@@ -446,7 +446,7 @@ func (p *Programs) hits() (map[string]Hits, error) {
 }
 
 // Tests are how often what a function was given or returned was, and was not,
-// what it has to be: see tests in live.bpf.c.
+// what it has to be: see tests in thread.h.
 type Tests struct{ Passed, Failed uint64 }
 
 // Tests reads the tests of every probed function, by name.

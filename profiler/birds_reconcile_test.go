@@ -113,6 +113,7 @@ func (b *labBIRD) reconcile(t *testing.T, step string, s *quiet.Snapshot, memory
 	b.checkHeap(v, s, heap)
 	if b.options.LinpoolObjects {
 		checkLinpools(v, s, heap.Unrecorded)
+		b.checkForgotten(v, s)
 	}
 	b.checkBefore(v, s)
 	if err := b.prof.Trouble(); err != nil {
@@ -283,6 +284,27 @@ func checkLinpools(v *verdict, s *quiet.Snapshot, unrecorded uint64) {
 		v.wrong("%d bytes of linpools are unrecorded, want the %d behind the last object of each page", unrecorded, tails)
 	}
 	v.t.Logf("%-16s %7d bytes of linpools in use, of it %d behind the last object of a page", v.step, used, tails)
+}
+
+// checkForgotten wants no record to be left of what is in no linpool any more:
+// the look has dropped them, and BIRD rests.
+func (b *labBIRD) checkForgotten(v *verdict, s *quiet.Snapshot) {
+	v.t.Helper()
+	now, err := b.prof.Snapshot()
+	if err != nil {
+		v.t.Fatal(v.step, err)
+	}
+	left := 0
+	for _, o := range now.LinpoolObjects {
+		if _, ok := s.Tree.LinpoolLive(o.Address); !ok {
+			left++
+		}
+	}
+	// What asking for show memory has left behind the look.
+	const few = 2000
+	if left > few {
+		v.wrong("%d of %d records of linpool objects are of no linpool any more", left, len(now.LinpoolObjects))
+	}
 }
 
 // liveObjects are those that begin from at to end. What is older than an object

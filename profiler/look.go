@@ -8,6 +8,7 @@ import (
 
 	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/live"
 	"leakprof/profiler/snapshot"
 )
 
@@ -47,8 +48,28 @@ func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snap
 	if err == nil && noTree != nil {
 		s.Quiet, s.Why = false, noTree.Error()
 	}
+	if err == nil && s.Quiet && s.Tree != nil {
+		err = p.forgetLinpoolObjects(s)
+	}
 	return s, err
 }
+
+// forgetLinpoolObjects drops the records of objects on pages that no linpool
+// has any more. BIRD 3 takes a new page for nearly every temporary linpool, so
+// they would fill the map.
+func (p *Profiler) forgetLinpoolObjects(s *snapshot.Snapshot) error {
+	var gone []live.LinpoolObject
+	for _, o := range s.Live.LinpoolObjects {
+		if _, ok := s.Tree.LinpoolLive(o.Address); !ok {
+			gone = append(gone, o)
+		}
+	}
+	return live.ForgetLinpoolObjects(p.programs, gone)
+}
+
+// TreeReader reads BIRD's resource tree, for whoever looks between two looks;
+// nil before the first, and where there is no tree.
+func (p *Profiler) TreeReader() *tree.Reader { return p.sources.tree }
 
 func (p *Profiler) findSources() error {
 	s := &p.sources

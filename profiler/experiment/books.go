@@ -23,7 +23,7 @@ func (r *run) books(s *snapshot.Snapshot, before, after *birdc.Memory) *report.B
 		}
 	}
 	account, errAccount := reconciliation.New(reconciliation.Input{
-		Snapshot: s, Memory: replies, Process: r.Process, BIRD: r.Profiler.BIRD, Modules: r.Profiler.Modules(),
+		Snapshot: s, Memory: replies, Process: r.Process, BIRD: r.Profiler.BIRD, Tree: r.Profiler.TreeReader(), Modules: r.Profiler.Modules(),
 	})
 	rss, errRSS := footprint.Read(r.Process, footprintInput(s))
 	b := &report.Books{Account: account, Footprint: rss}

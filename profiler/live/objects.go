@@ -4,6 +4,7 @@ package live
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -86,4 +87,23 @@ func readLinpoolObjects(m *ebpf.Map) ([]LinpoolObject, error) {
 	}
 	slices.SortFunc(all, func(a, b LinpoolObject) int { return cmp.Compare(a.Address, b.Address) })
 	return slices.CompactFunc(all, func(a, b LinpoolObject) bool { return a.Address == b.Address }), nil
+}
+
+// ForgetLinpoolObjects drops records of objects, unless something has been
+// allocated at their address since they were read.
+func ForgetLinpoolObjects(p *bpf.Programs, gone []LinpoolObject) error {
+	m := p.LinpoolObjects()
+	for _, o := range gone {
+		var now bpf.LinpoolObject
+		switch err := m.Lookup(o.Address, &now); {
+		case errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && now.Time != o.Time:
+			continue
+		case err != nil:
+			return fmt.Errorf("forget linpool objects: %w", err)
+		}
+		if err := m.Delete(o.Address); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("forget linpool objects: %w", err)
+		}
+	}
+	return nil
 }

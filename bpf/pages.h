@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * BIRD's pages. alloc_page has no argument and is never entered while it
+ * runs, so its return is all there is to see; the entry only counts, so that
+ * a return which does not come shows.
+ */
+#pragma once
+
+#include "insert.h"
+#include "thread.h"
+
+SEC("uprobe.multi")
+int enter_alloc_page(struct pt_regs *ctx __attribute__((unused)))
+{
+	if (is_target())
+		add(&hits, FUNCTION_ALLOC_PAGE, 1);
+	return 0;
+}
+
+SEC("uretprobe.multi")
+int leave_alloc_page(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
+	__u32 function = cookie_function(cookie);
+
+	if (!is_target())
+		return 0;
+	add(&hits, FUNCTION_COUNT + function, 1);
+	if (!test(function, address && !(address & (page_size - 1))))
+		return 0;
+	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		count(COUNTER_THREAD_STATE_FAILED, 1);
+		return 0;
+	}
+	struct block b = {
+		.size = page_size,
+		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), page_size),
+		.mark = current_mark,
+		.function = function,
+	};
+	insert_new(address, &b);
+	return 0;
+}
+
+#define AT(r) __builtin_offsetof(struct pt_regs, r)
+/* Where pt_regs has the general registers, by their DWARF numbers. */
+const __u8 register_offset[REG_COUNT] = {
+	AT(ax), AT(dx), AT(cx), AT(bx), AT(si), AT(di), AT(bp), AT(sp),
+	AT(r8), AT(r9), AT(r10), AT(r11), AT(r12), AT(r13), AT(r14), AT(r15),
+};
+#undef AT
+
+/* The value of a general register by its DWARF number. */
+static __always_inline __u64 argument(struct pt_regs *ctx, __u32 reg)
+{
+	__u64 value = 0;
+
+	/* The verifier refuses a context access at an offset that varies. */
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)ctx + register_offset[reg & (REG_COUNT - 1)]);
+	return value;
+}
+
+SEC("uprobe.multi")
+int enter_free_page(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 address = argument(ctx, cookie_register(cookie));
+
+	if (!is_target())
+		return 0;
+	add(&hits, cookie_function(cookie), 1);
+	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))
+		return 0;
+	__u32 step;
+	struct block *b = find_freed(address, &step);
+	/* BIRD fills its page cache by returning pages that nobody took. */
+	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
+		count(COUNTER_PAGE_RETURN_UNKNOWN, 1);
+		return 0;
+	}
+	count(COUNTER_FREED_OBJECTS, 1);
+	count(COUNTER_FREED_BYTES, b->size);
+	drop_slots(b, address);
+	take_out(address, b, step);
+	return 0;
+}
