@@ -24,6 +24,14 @@ func (p *Programs) Adopting() error {
 // no room, or it has been freed or is known by now.
 func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 	b.Stack = StackBefore
+	var short uint32
+	if err := p.objects.NotAccepting.Get(&short); err != nil {
+		return false, fmt.Errorf("take in a block: %w", err)
+	}
+	if short != 0 {
+		p.countAdopted(NotAccepted, NotAcceptedBytes, b.Size)
+		return false, nil
+	}
 	p.growing.Lock()
 	maps := p.live.maps
 	p.growing.Unlock()
@@ -41,8 +49,7 @@ func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 		err := maps[i].Update(address, &b, ebpf.UpdateNoExist)
 		switch {
 		case err == nil:
-			p.adopted[AllocatedObjects]++
-			p.adopted[AllocatedBytes] += b.Size
+			p.countAdopted(AllocatedObjects, AllocatedBytes, b.Size)
 			return true, nil
 		case errors.Is(err, ebpf.ErrKeyExist):
 			return false, nil
@@ -62,9 +69,16 @@ func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 			p.growing.Unlock()
 		}
 	}
-	p.adopted[LiveFull]++
-	p.adopted[LiveFullBytes] += b.Size
+	p.countAdopted(LiveFull, LiveFullBytes, b.Size)
 	return false, nil
+}
+
+// countAdopted counts a block that the programs have not.
+func (p *Programs) countAdopted(objects, bytes Counter, size uint64) {
+	p.growing.Lock()
+	defer p.growing.Unlock()
+	p.adopted[objects]++
+	p.adopted[bytes] += size
 }
 
 // Adopted ends what Adopting began.

@@ -146,11 +146,18 @@ func TestAdopt(t *testing.T) {
 	if kept, err := p.Adopt(0x10000, Block{Size: 100}); kept || err != nil {
 		t.Errorf("a block is taken in twice (%v)", err)
 	}
+	// Nor is any while memory is short.
+	if err := p.SetAccepting(false); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := p.Adopt(0x10, Block{Size: 3}); kept || err != nil {
+		t.Errorf("a block is taken in although memory is short (%v)", err)
+	}
 	if err := p.Adopted(); err != nil {
 		t.Fatal(err)
 	}
 	c, err := p.Counters()
-	if err != nil || c[AllocatedObjects] != first+10 || c[AllocatedBytes] != 100*(first+10) || c[LiveFull] != 0 {
+	if err != nil || c[AllocatedObjects] != first+10 || c[AllocatedBytes] != 100*(first+10) || c[LiveFull] != 0 || c[NotAccepted] != 1 || c[NotAcceptedBytes] != 3 {
 		t.Errorf("%d objects of %d bytes, %d without room (%v)", c[AllocatedObjects], c[AllocatedBytes], c[LiveFull], err)
 	}
 	var b Block

@@ -67,7 +67,7 @@ type Programs struct {
 	multi   bool
 	links   []attached // in the order in which they were placed
 	// What grows, and what it may still take.
-	growing sync.Mutex
+	growing sync.Mutex // guards the sets, left and adopted
 	sets    []*stepped
 	live    *stepped
 	slots   [slotsClasses]*stepped
@@ -416,6 +416,8 @@ func (p *Programs) Counters() (Counters, error) {
 	for i, b := range p.base {
 		c[i] -= b
 	}
+	p.growing.Lock()
+	defer p.growing.Unlock()
 	for i, n := range p.adopted {
 		c[i] += n
 	}

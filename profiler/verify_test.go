@@ -59,3 +59,14 @@ func TestWrongSite(t *testing.T) {
 		})
 	}
 }
+
+func TestIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		passed, failed uint64
+		want           bool
+	}{{0, 0, false}, {5, 0, false}, {0, 1, true}, {999, 1, true}, {1000, 1, false}, {100_000, 101, true}} {
+		if got := profiler.IsWrong(bpf.Tests{Passed: c.passed, Failed: c.failed}); got != c.want {
+			t.Errorf("%d passed, %d failed: wrong: %v, want %v", c.passed, c.failed, got, c.want)
+		}
+	}
+}

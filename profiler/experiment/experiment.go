@@ -261,7 +261,8 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		if s.Why != "" {
 			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
 		}
-		r.missedReturns += len(s.MissedReturns)
+		// They stay in the programs' set: each look finds them again.
+		r.missedReturns = max(r.missedReturns, len(s.MissedReturns))
 		if p.Heap, err = r.attributor.Attribute(s.Live, s.Tree, r.Profiler.Modules()); err != nil {
 			return err
 		}

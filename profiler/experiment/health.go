@@ -3,6 +3,9 @@
 package experiment
 
 import (
+	"maps"
+	"slices"
+
 	"leakprof/bpf"
 	"leakprof/collector/session"
 	"leakprof/profiler/report"
@@ -112,6 +115,13 @@ func (r *run) health() ([]report.Health, error) {
 	add(report.Health{Name: "returns of pages found missed", Count: uint64(r.missedReturns), Harmless: true, Meaning: "by BIRD's own lists of free pages, and corrected"})
 	for _, d := range r.Profiler.Dropped() {
 		add(report.Health{Name: "probes taken off " + d.Function, Count: 1, Unbounded: true, Meaning: d.String()})
+	}
+	rare, err := r.Profiler.RareFailures()
+	if err != nil {
+		return nil, err
+	}
+	for _, function := range slices.Sorted(maps.Keys(rare)) {
+		add(report.Health{Name: "hits of " + function + " that did not fit", Count: rare[function], Harmless: true, Meaning: "their objects stand under [allocation not seen]"})
 	}
 	if err := r.Profiler.Trouble(); err != nil {
 		add(report.Health{Name: "trouble while following", Count: 1, Harmless: true, Meaning: err.Error()})
