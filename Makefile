@@ -58,6 +58,11 @@ lint: ## gofmt and go vet
 	if [[ -n $$unformatted ]]; then echo "make lint: run make fmt for:" $$unformatted >&2; exit 1; fi
 	go vet ./...
 
+.PHONY: torture
+torture: ## compare every build of the fixture with its own books (as root; a quarter of an hour)
+	@scripts/install-deps test
+	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run TestEveryByte ./profiler
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
