@@ -44,7 +44,7 @@ func BenchmarkConsume(b *testing.B) {
 	b.SetBytes(int64(len(block)))
 	b.ReportAllocs()
 	for range b.N {
-		if done, _, err := c.consume(block); done != len(block) || err != nil {
+		if done, _, err := c.consume(block, time.Now()); done != len(block) || err != nil {
 			b.Fatal(done, err)
 		}
 	}

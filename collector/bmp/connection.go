@@ -9,29 +9,29 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
-const (
-	// readBuffer is the room for what one read takes, in bytes. It grows for a message
-	// that does not fit.
-	readBuffer = 256 << 10
-	maxPeers   = 16384 // per connection
-)
+// readBuffer is the room for what one read takes, in bytes. It grows for a message that
+// does not fit.
+const readBuffer = 256 << 10
 
 // connection reads one router's messages.
 type connection struct {
 	station *Station
 	number  uint64
-	conn    *net.TCPConn
+	conn    *net.TCPConn // nil in a replay
 	remote  netip.AddrPort
 	since   time.Time
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelCauseFunc
 
 	// mu is held while the messages that one read brought are counted, so that a snapshot
 	// is never within a message and costs the reader one lock per read, not per message.
 	mu         sync.Mutex
-	now        time.Time // of the last read
+	now        time.Time // when the messages that are being counted were taken
 	totals     Totals
 	initiation *Initiation
 	peers      map[peerKey]*peer
@@ -40,40 +40,55 @@ type connection struct {
 	lastPeer   *peer
 }
 
-// peer is what is known of a peer of this connection.
-type peer struct {
-	counts    PeerCounts
-	pathsIn   []Family // with ADD-PATH, in the Adj-RIB-In
-	pathsOut  []Family // and in the Adj-RIB-Out
-	overLimit bool     // stands for all that are not tracked
-}
-
-func newConnection(s *Station, number uint64, conn *net.TCPConn) *connection {
-	return &connection{
+func newConnection(ctx context.Context, s *Station, number uint64, remote netip.AddrPort, since time.Time) *connection {
+	c := &connection{
 		station: s,
 		number:  number,
-		conn:    conn,
-		remote:  conn.RemoteAddr().(*net.TCPAddr).AddrPort(),
-		since:   time.Now(),
+		remote:  remote,
+		since:   since,
 		peers:   make(map[peerKey]*peer),
 	}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	return c
 }
 
 // run reads until the connection ends and says how it did.
-func (c *connection) run(ctx context.Context) Disconnected {
-	c.emit(time.Now(), Connected{Remote: c.remote})
-	err := c.readLoop()
-	c.conn.Close()
-	if ctx.Err() != nil {
-		err = fmt.Errorf("station closed: %w", context.Cause(ctx))
+func (c *connection) run() (Disconnected, time.Time) {
+	defer context.AfterFunc(c.ctx, func() { c.conn.Close() })()
+	defer c.conn.Close()
+	c.record(recordOpen, c.since, []byte(c.remote.String()))
+	c.emit(c.since, Connected{Remote: c.remote})
+	rest, err := c.readLoop()
+	if c.ctx.Err() != nil {
+		err = fmt.Errorf("closed by the station: %w", context.Cause(c.ctx))
 	}
+	now := time.Now()
+	var malformed *MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		c.record(recordMessages, now, rest) // to be found malformed again
+	case len(rest) > 0:
+		c.record(recordRest, now, rest)
+	}
+	var reason []byte
+	if err != nil {
+		reason = []byte(err.Error())
+	}
+	c.record(recordClose, now, reason)
+	return c.end(err), now
+}
+
+// end is the connection's last event.
+func (c *connection) end(err error) Disconnected {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var malformed *MalformedError
 	if errors.As(err, &malformed) {
 		c.station.malformed.Add(1)
 	}
 	up := 0
 	for _, p := range c.order {
-		if p.counts.Up {
+		if p.counts.Up && p.counts.Peer.IsBGP() {
 			up++
 		}
 	}
@@ -84,45 +99,75 @@ func (c *connection) emit(at time.Time, body EventBody) {
 	c.station.emit(Event{At: at, Connection: c.number, Body: body})
 }
 
+func (c *connection) record(kind recordKind, at time.Time, b []byte) {
+	if c.station.opts.Record == nil {
+		return
+	}
+	if err := c.station.opts.Record.write(record{at, c.number, kind, b}); err != nil {
+		c.station.cancel(err)
+	}
+}
+
 // readLoop is the one place where a connection is read. It takes what there is, counts
-// the whole messages in it, and keeps the rest for the next turn. It returns nil when the
-// router closed after a whole message.
-func (c *connection) readLoop() error {
-	buf := make([]byte, readBuffer)
-	have := 0 // bytes of buf that are not yet counted
+// the whole messages in it, and keeps the rest for the next turn. The error is nil when
+// the router closed after a whole message; rest is what was read and not counted.
+func (c *connection) readLoop() (rest []byte, err error) {
+	var (
+		s    = c.station
+		buf  = make([]byte, readBuffer)
+		have = 0 // bytes of buf that are not yet counted
+		pace pacer
+		end  error // of reading
+	)
 	for {
-		if t := c.station.opts.IdleTimeout; t > 0 {
-			c.conn.SetReadDeadline(time.Now().Add(t))
+		if err := s.gate.wait(c.ctx); err != nil {
+			return buf[:have], err
 		}
-		n, err := c.conn.Read(buf[have:])
-		have += n
-		done, need, bad := c.consume(buf[:have])
-		if bad != nil {
-			return &MalformedError{Offset: int64(c.totals.Bytes), Err: bad}
-		}
+		now := time.Now()
+		done, need, bad := c.consume(buf[:have], now)
+		c.recordMessages(now, buf[:done])
 		have = copy(buf, buf[done:have])
+		if bad != nil {
+			return buf[:have], &MalformedError{Offset: int64(c.totals.Bytes), Err: bad}
+		}
 		if need > len(buf) {
 			buf = append(make([]byte, 0, need), buf[:have]...)[:need]
 		}
 		switch {
-		case err == io.EOF && have > 0:
-			return fmt.Errorf("read BMP: %d bytes of a message: %w", have, io.ErrUnexpectedEOF)
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return fmt.Errorf("read BMP: %w", err)
+		case s.gate.shut.Load(): // there may be whole messages left
+			continue
+		case end == io.EOF && have > 0:
+			return buf[:have], fmt.Errorf("read BMP: %d bytes of a message: %w", have, io.ErrUnexpectedEOF)
+		case end == io.EOF:
+			return nil, nil
+		case end != nil:
+			return buf[:have], fmt.Errorf("read BMP: %w", end)
 		}
+		if s.opts.IdleTimeout > 0 {
+			c.conn.SetReadDeadline(time.Now().Add(s.opts.IdleTimeout))
+		}
+		var n int
+		n, end = c.conn.Read(buf[have : have+s.opts.Behavior.portion(len(buf)-have)])
+		have += n
+		pace.wait(c.ctx, s.opts.Behavior, n)
 	}
 }
 
-// consume counts the whole messages at the start of b. It returns how many bytes they
-// have, the length of the message after them if its header is there, and what is wrong
-// with that one.
-func (c *connection) consume(b []byte) (done, need int, bad error) {
+// recordMessages records whole messages.
+func (c *connection) recordMessages(now time.Time, b []byte) {
+	if len(b) > 0 {
+		c.record(recordMessages, now, b)
+	}
+}
+
+// consume counts the whole messages at the start of b, taken at the time now, until the
+// station stalls. It returns how many bytes they have, the length of the message after
+// them if its header is there, and what is wrong with that one.
+func (c *connection) consume(b []byte, now time.Time) (done, need int, bad error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = time.Now()
-	for len(b)-done >= commonLen {
+	c.now = now
+	for len(b)-done >= commonLen && !c.station.gate.shut.Load() {
 		length, typ, err := parseCommon(b[done:], c.station.opts.MaxMessage)
 		if err != nil {
 			return done, 0, err
@@ -132,7 +177,7 @@ func (c *connection) consume(b []byte) (done, need int, bad error) {
 		}
 		message := b[done : done+length]
 		if c.station.opts.OnMessage != nil {
-			c.station.opts.OnMessage(c.number, message)
+			c.station.opts.OnMessage(c.decodable(typ, message))
 		}
 		if err := c.message(typ, message[commonLen:]); err != nil {
 			return done, 0, err
@@ -140,8 +185,19 @@ func (c *connection) consume(b []byte) (done, need int, bad error) {
 		done += length
 		c.totals.Bytes += uint64(length)
 		c.totals.LastMessage = c.now
+		c.station.gate.passed()
 	}
 	return done, 0, nil
+}
+
+// decodable is a message with what is needed to decode it.
+func (c *connection) decodable(typ MessageType, message []byte) Message {
+	m := Message{At: c.now, Connection: c.number, Offset: int64(c.totals.Bytes), Type: typ, Bytes: message}
+	if typ == TypeRouteMonitoring {
+		body := message[commonLen:]
+		m.AddPath = c.peer(body).addPath(ribOf(body[0], body[1]))
+	}
+	return m
 }
 
 // message counts one message and tells of what it changes.
@@ -151,26 +207,38 @@ func (c *connection) message(typ MessageType, body []byte) error {
 		return nil
 	}
 	early := c.initiation == nil && typ != TypeInitiation
+	unknown := 0
 	switch typ {
 	case TypeRouteMonitoring:
 		c.routeMonitoring(body)
+	case TypeStatisticsReport:
+		r, err := ParseStatisticsReport(body)
+		if err != nil {
+			return err
+		}
+		unknown = r.UnknownTLVs
+		c.trackedPeer(body).counts.Statistics = r.Statistics
+		c.emit(c.now, r)
 	case TypePeerUp:
 		up, err := ParsePeerUp(body)
 		if err != nil {
 			return err
 		}
+		unknown = up.UnknownTLVs
 		c.peerUp(body, up)
 	case TypePeerDown:
 		down, err := ParsePeerDown(body)
 		if err != nil {
 			return err
 		}
+		unknown = down.UnknownTLVs
 		c.peerDown(body, down)
 	case TypeInitiation:
 		in, err := parseInitiation(body)
 		if err != nil {
 			return err
 		}
+		unknown = in.UnknownTLVs
 		c.initiation = &in
 		c.emit(c.now, in)
 	case TypeTermination:
@@ -178,95 +246,26 @@ func (c *connection) message(typ MessageType, body []byte) error {
 		if err != nil {
 			return err
 		}
+		unknown = term.UnknownTLVs
 		c.emit(c.now, term)
+	case TypeRouteMirroring:
+		m, err := ParseRouteMirroring(body)
+		if err != nil {
+			return err
+		}
+		unknown = m.UnknownTLVs
+		c.trackedPeer(body)
+		c.totals.MirroredMessages += uint64(len(m.Messages))
+		if slices.Contains(m.Information, MessagesLost) {
+			c.totals.MirroringLosses++
+		}
 	}
+	c.totals.UnknownTLVs += uint64(unknown)
 	c.totals.ByType[typ]++
 	if early {
 		c.totals.BeforeInitiation++
 	}
 	return nil
-}
-
-// peer finds the peer of a per-peer header, or makes it known. Beyond the limit it is one
-// that stands for all others.
-func (c *connection) peer(body []byte) *peer {
-	key := keyOf(body)
-	if c.lastPeer != nil && key == c.lastKey {
-		return c.lastPeer
-	}
-	p := c.peers[key]
-	switch {
-	case p != nil:
-	case len(c.peers) >= maxPeers:
-		return &peer{overLimit: true}
-	default:
-		h, _ := ParsePeerHeader(body) // of a body that is long enough
-		p = &peer{counts: PeerCounts{Peer: h.Peer}}
-		c.peers[key] = p
-		c.order = append(c.order, p)
-	}
-	c.lastKey, c.lastPeer = key, p
-	return p
-}
-
-func (c *connection) routeMonitoring(body []byte) {
-	p := c.peer(body)
-	if p.overLimit {
-		c.totals.UntrackedPeers++
-	}
-	rib := ribOf(body[0], body[1])
-	paths := p.pathsIn
-	if rib == AdjRIBOutPre || rib == AdjRIBOutPost {
-		paths = p.pathsOut
-	}
-	p.counts.LastRoute = c.now
-	p.counts.RIBs[rib].Messages++
-	c.totals.RouteCounts.Messages++
-	u, err := countUpdate(body[peerHeaderLen:], paths)
-	if err != nil {
-		c.totals.MalformedUpdates++
-		return
-	}
-	d := RouteCounts{Announced: uint64(u.announced), Withdrawn: uint64(u.withdrawn)}
-	if u.opaque {
-		c.totals.OpaqueUpdates++
-	}
-	if u.endOfRIB {
-		d.EndOfRIBs = 1
-		h, _ := ParsePeerHeader(body)
-		c.emit(c.now, EndOfRIB{PeerHeader: h, Family: u.family})
-	}
-	p.counts.RIBs[rib].add(d)
-	c.totals.RouteCounts.add(d)
-}
-
-func (c *connection) peerUp(body []byte, up PeerUp) {
-	p := c.peer(body)
-	if p.overLimit {
-		c.totals.UntrackedPeers++
-	}
-	p.counts.Peer = up.Peer
-	p.counts.Up = true
-	p.counts.Ups++
-	p.pathsIn = addPathFamilies(up.Received, up.Sent)
-	p.pathsOut = addPathFamilies(up.Sent, up.Received)
-	if up.Err != nil {
-		c.totals.MalformedUpDowns++
-	}
-	c.emit(c.now, up)
-}
-
-func (c *connection) peerDown(body []byte, down PeerDown) {
-	p := c.peer(body)
-	if p.overLimit {
-		c.totals.UntrackedPeers++
-	}
-	p.counts.Up = false
-	p.counts.Downs++
-	if down.Err != nil {
-		c.totals.MalformedUpDowns++
-	}
-	c.emit(c.now, down)
 }
 
 // snapshot copies the counters between two messages.

@@ -27,6 +27,11 @@ type Totals struct {
 	RouteCounts
 	ByType           [numTypes]uint64 // messages by MessageType
 	UnknownTypes     uint64           // messages of other types, skipped
+	UnknownTLVs      uint64           // TLVs and statistics of other types, skipped
+	PeerUps          uint64           // Peer Ups of BGP sessions: a Loc-RIB has none
+	PeerDowns        uint64           // and Peer Downs
+	MirroredMessages uint64           // BGP messages in Route Mirroring
+	MirroringLosses  uint64           // Route Mirroring that says that messages were lost
 	Bytes            uint64           // of whole messages
 	BeforeInitiation uint64           // messages that came before any Initiation: BIRD before 2.16 sends its old queue first
 	MalformedUpdates uint64           // Route Monitoring whose UPDATE could not be read; not in Announced and Withdrawn
@@ -42,6 +47,11 @@ func (t *Totals) add(u *Totals) {
 		t.ByType[i] += u.ByType[i]
 	}
 	t.UnknownTypes += u.UnknownTypes
+	t.UnknownTLVs += u.UnknownTLVs
+	t.PeerUps += u.PeerUps
+	t.PeerDowns += u.PeerDowns
+	t.MirroredMessages += u.MirroredMessages
+	t.MirroringLosses += u.MirroringLosses
 	t.Bytes += u.Bytes
 	t.BeforeInitiation += u.BeforeInitiation
 	t.MalformedUpdates += u.MalformedUpdates
@@ -53,11 +63,23 @@ func (t *Totals) add(u *Totals) {
 	}
 }
 
-// PeerCounts counts one peer of one connection.
+// Dump is a RIB and family whose initial dump is complete.
+type Dump struct {
+	RIB    RIB
+	Family Family
+}
+
+// PeerCounts is the state of one peer of one connection.
 type PeerCounts struct {
 	Peer       Peer
-	Up         bool
-	Ups, Downs uint64
+	Flags      PeerFlags            // of its last message
+	Up         bool                 // the session; of a Loc-RIB: it is monitored
+	Changed    time.Time            // when the last Peer Up or Down came
+	Ups, Downs uint64               // Peer Ups and Downs
+	LastReason PeerDownReason       // of the last Peer Down
+	TableName  string               // VRF or table, of the last Peer Up
+	Dumped     []Dump               // what had its End-of-RIB since the last Peer Up, at most 64
+	Statistics []Statistic          // of the last Statistics Report
 	RIBs       [numRIBs]RouteCounts // by RIB
 	LastRoute  time.Time            // when the last Route Monitoring came
 }
@@ -93,11 +115,12 @@ type Counts struct {
 	ConnectionsDropped uint64             // closed ones that are in Totals only
 }
 
-// UpPeers is the number of peers that are up, over the open connections.
+// UpPeers is the number of BGP peers that are up, over the open connections. A Loc-RIB is
+// none.
 func (c Counts) UpPeers() (n int) {
 	for _, conn := range c.Connections {
 		for _, p := range conn.Peers {
-			if conn.Open && p.Up {
+			if conn.Open && p.Up && p.Peer.IsBGP() {
 				n++
 			}
 		}

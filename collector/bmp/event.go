@@ -14,8 +14,8 @@ type Event struct {
 	Body       EventBody
 }
 
-// EventBody is one of Connected, Initiation, PeerUp, PeerDown, EndOfRIB, Termination and
-// Disconnected.
+// EventBody is one of Connected, Initiation, PeerUp, PeerDown, EndOfRIB, StatisticsReport,
+// Termination and Disconnected.
 type EventBody interface{ event() }
 
 // Connected says that a router has connected.
@@ -31,13 +31,14 @@ type EndOfRIB struct {
 type Disconnected struct {
 	Err     error // nil if the router closed between two messages; a *MalformedError if we did
 	Offset  int64 // bytes of whole messages until then
-	PeersUp int   // peers without a Peer Down
+	PeersUp int   // BGP peers without a Peer Down
 }
 
-func (Connected) event()    {}
-func (Initiation) event()   {}
-func (PeerUp) event()       {}
-func (PeerDown) event()     {}
-func (EndOfRIB) event()     {}
-func (Termination) event()  {}
-func (Disconnected) event() {}
+func (Connected) event()        {}
+func (Initiation) event()       {}
+func (PeerUp) event()           {}
+func (PeerDown) event()         {}
+func (EndOfRIB) event()         {}
+func (StatisticsReport) event() {}
+func (Termination) event()      {}
+func (Disconnected) event()     {}

@@ -3,16 +3,22 @@
 package bmp
 
 import (
+	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // newSink is a connection without a network, to be fed by consume.
 func newSink(opts Options) *connection {
-	s := &Station{opts: opts, events: make(chan Event, 16)}
-	setDefault(&s.opts.MaxMessage, DefaultMaxMessage)
-	return &connection{station: s, peers: make(map[peerKey]*peer)}
+	opts.MaxEvents = 16
+	s, err := newStation(context.Background(), opts)
+	if err != nil {
+		panic(err)
+	}
+	return newConnection(s.ctx, s, 1, netip.AddrPort{}, time.Now())
 }
 
 // FuzzConsume feeds a byte stream in one piece and in two, which must come to the same.
@@ -34,7 +40,7 @@ func FuzzConsume(f *testing.F) {
 	f.Add(peerUp(f, h, "02 06 45 04 00010103", "02 06 45 04 00010103"), uint(60))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint) {
 		whole := newSink(Options{})
-		done, need, bad := whole.consume(b)
+		done, need, bad := whole.consume(b, time.Now())
 		if done > len(b) || need != 0 && (need <= len(b)-done || need > DefaultMaxMessage) {
 			t.Errorf("%d of %d bytes done, %d needed", done, len(b), need)
 		}
@@ -44,10 +50,10 @@ func FuzzConsume(f *testing.F) {
 
 		parts := newSink(Options{})
 		first := b[:int(cut%uint(len(b)+1))]
-		done1, _, bad1 := parts.consume(first)
+		done1, _, bad1 := parts.consume(first, time.Now())
 		if bad1 == nil {
 			var done2 int
-			done2, _, bad1 = parts.consume(b[done1:])
+			done2, _, bad1 = parts.consume(b[done1:], time.Now())
 			done1 += done2
 		}
 		whole.totals.LastMessage, parts.totals.LastMessage = parts.now, parts.now

@@ -5,6 +5,7 @@ package bmp
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 const (
@@ -68,6 +69,43 @@ func parseCommon(b []byte, maxMessage int) (int, MessageType, error) {
 		return 0, 0, fmt.Errorf("%v of %d bytes: want at least %d", typ, length, commonLen+minBody[typ])
 	}
 	return int(length), typ, nil
+}
+
+// Message is one whole message as it came.
+type Message struct {
+	At         time.Time // when the station took it
+	Connection uint64    // number of the connection, from 1
+	Offset     int64     // of the message in the byte stream of the connection
+	Type       MessageType
+	Bytes      []byte   // common header included
+	AddPath    []Family // of Route Monitoring: the families with path identifiers (RFC 7911)
+}
+
+// Decode gives what the message says: an *Update, StatisticsReport, PeerDown, PeerUp,
+// Initiation, Termination or RouteMirroring, or nil for an unknown type. What it returns
+// may alias Bytes.
+func (m Message) Decode() (any, error) {
+	if len(m.Bytes) < commonLen {
+		return nil, fmt.Errorf("decode message: %d bytes, need %d", len(m.Bytes), commonLen)
+	}
+	body := m.Bytes[commonLen:]
+	switch m.Type {
+	case TypeRouteMonitoring:
+		return DecodeRouteMonitoring(body, m.AddPath...)
+	case TypeStatisticsReport:
+		return ParseStatisticsReport(body)
+	case TypePeerDown:
+		return ParsePeerDown(body)
+	case TypePeerUp:
+		return ParsePeerUp(body)
+	case TypeInitiation:
+		return parseInitiation(body)
+	case TypeTermination:
+		return parseTermination(body)
+	case TypeRouteMirroring:
+		return ParseRouteMirroring(body)
+	}
+	return nil, nil
 }
 
 // MalformedError says why a connection was given up, and where.

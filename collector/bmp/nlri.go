@@ -213,26 +213,3 @@ func countUpdate(b []byte, paths []Family) (updateCounts, error) {
 	c.endOfRIB = empty && attributes <= 1
 	return c, nil
 }
-
-// addPathFamilies are the families for which path identifiers go from the sender of one
-// OPEN to the sender of the other (RFC 7911 §4).
-func addPathFamilies(from, to bgp.Open) (families []Family) {
-	const capAddPath, receive, send = 69, 1, 2
-	each := func(o bgp.Open, bit byte) (fs []Family) {
-		for _, c := range o.Capabilities {
-			for v := c.Value; c.Code == capAddPath && len(v) >= 4; v = v[4:] {
-				if v[3]&bit != 0 {
-					fs = append(fs, Family{binary.BigEndian.Uint16(v), v[2]})
-				}
-			}
-		}
-		return fs
-	}
-	accepted := each(to, receive)
-	for _, f := range each(from, send) {
-		if slices.Contains(accepted, f) && !slices.Contains(families, f) {
-			families = append(families, f)
-		}
-	}
-	return families
-}

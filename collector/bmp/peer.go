@@ -80,10 +80,36 @@ type Peer struct {
 }
 
 func (p Peer) String() string {
-	if p.Type == PeerLocRIB {
-		return fmt.Sprintf("Loc-RIB of %v", p.BGPID)
+	s := fmt.Sprintf("%v AS%d", p.Addr, p.AS)
+	if !p.IsBGP() {
+		s = fmt.Sprintf("Loc-RIB of %v", p.BGPID)
 	}
-	return fmt.Sprintf("%v AS%d", p.Addr, p.AS)
+	if p.Distinguisher != 0 {
+		s += " in " + p.DistinguisherText()
+	}
+	return s
+}
+
+// IsBGP says whether there is a BGP session behind the peer. A Loc-RIB has none: it comes
+// up and goes down with the monitoring alone (RFC 9069 §5.3).
+func (p Peer) IsBGP() bool { return p.Type != PeerLocRIB }
+
+// DistinguisherText is the peer distinguisher as route distinguishers are written
+// (RFC 4364 §4.2): 65000:1, 192.0.2.1:1. That of a Local Instance Peer is no route
+// distinguisher but any number, and so is one of an unknown kind; they are hexadecimal.
+func (p Peer) DistinguisherText() string {
+	d := p.Distinguisher
+	kind := d >> 48
+	switch {
+	case p.Type == PeerLocal || kind > 2:
+		return fmt.Sprintf("0x%016x", d)
+	case kind == 0:
+		return fmt.Sprintf("%d:%d", d>>32&0xffff, uint32(d))
+	case kind == 1:
+		b := binary.BigEndian.AppendUint32(nil, uint32(d>>16))
+		return fmt.Sprintf("%v:%d", netip.AddrFrom4([4]byte(b)), uint16(d))
+	}
+	return fmt.Sprintf("%d:%d", uint32(d>>16), uint16(d))
 }
 
 // PeerHeader is the per-peer header (RFC 7854 §4.2).
@@ -127,7 +153,28 @@ func address(b []byte, ipv6 bool) netip.Addr {
 	return netip.AddrFrom4([4]byte(b[12:16]))
 }
 
-// RIB says whose routes the message carries.
+// FlagNames are the letters of the flags that are set: V, L, A and O, or F of a Loc-RIB.
+func (h PeerHeader) FlagNames() []string {
+	if !h.Peer.IsBGP() {
+		if h.Flags&FlagFiltered != 0 {
+			return []string{"F"}
+		}
+		return nil
+	}
+	var names []string
+	for _, f := range []struct {
+		bit  PeerFlags
+		name string
+	}{{FlagIPv6, "V"}, {FlagPostPolicy, "L"}, {Flag2OctetAS, "A"}, {FlagAdjRIBOut, "O"}} {
+		if h.Flags&f.bit != 0 {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// RIB says whose routes the message carries. It means something in Route Monitoring, Route
+// Mirroring and Statistics Report only: a Peer Up or Down is about all RIBs of the peer.
 func (h PeerHeader) RIB() RIB { return ribOf(byte(h.Peer.Type), byte(h.Flags)) }
 
 func ribOf(typ, flags byte) RIB {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,11 +86,11 @@ func TestRecordedSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 			var routes strings.Builder
-			s := listen(t, Options{OnMessage: func(_ uint64, m []byte) {
-				if MessageType(m[5]) != TypeRouteMonitoring {
+			s := listen(t, Options{OnMessage: func(m Message) {
+				if m.Type != TypeRouteMonitoring {
 					return
 				}
-				u, err := DecodeRouteMonitoring(m[commonLen:])
+				u, err := DecodeRouteMonitoring(m.Bytes[commonLen:], m.AddPath...)
 				if err != nil {
 					t.Error(err)
 					return
@@ -210,11 +211,13 @@ func TestMessagesAreCounted(t *testing.T) {
 		frame(TypeRouteMonitoring, h, updateMessage(t, "", "", "")),                  // End-of-RIB
 		frame(TypeRouteMonitoring, h, updateMessage(t, "18 010203 10 0102", "", "")), // two withdrawn
 		frame(TypeRouteMonitoring, h, []byte("no UPDATE")),
-		frame(TypeStatisticsReport, h, []byte{0, 0, 0, 0}),
-		frame(TypeRouteMirroring, h, []byte{0, 0, 0, 0}),
+		frame(TypeStatisticsReport, h, []byte{0, 0, 0, 3}, tlv(7, "\x00\x00\x00\x00\x00\x00\x00\x05"), tlv(7, "shrt"), tlv(99, "new")),
+		frame(TypeRouteMirroring, h, tlv(1, "\x00\x01"), tlv(0, "no BGP"), tlv(0, ""), tlv(9, "new")),
 		frame(99, []byte("new")), frame(7),
+		frame(TypePeerUp, locRIB, make([]byte, 20), openMessage(t, ""), openMessage(t, ""), tlv(3, "master4"), tlv(9, "new")),
 		frame(TypePeerDown, h, []byte{4}),
-		frame(TypeTermination, tlv(1, "\x00\x03"), tlv(0, "bye")),
+		frame(TypePeerDown, locRIB, []byte{6}, tlv(3, "master4"), tlv(9, "new")),
+		frame(TypeTermination, tlv(1, "\x00\x03"), tlv(0, "bye"), tlv(9, "new")),
 	}
 	send(t, s, messages...)
 	all, end := events(t, s)
@@ -225,21 +228,26 @@ func TestMessagesAreCounted(t *testing.T) {
 	for _, e := range all {
 		kinds = append(kinds, strings.TrimPrefix(fmt.Sprintf("%T", e), "bmp."))
 	}
-	if got := strings.Join(kinds, " "); got != "Connected Initiation PeerUp EndOfRIB PeerDown Termination Disconnected" {
+	if got := strings.Join(kinds, " "); got != "Connected Initiation PeerUp EndOfRIB StatisticsReport PeerUp PeerDown PeerDown Termination Disconnected" {
 		t.Errorf("events %s", got)
 	}
 	if in := all[1].(Initiation); in.SysName != "r1" || in.SysDescr != "a router" || len(in.Info) != 1 || in.Info[0] != "hello" {
 		t.Errorf("%+v", in)
 	}
-	if term := all[5].(Termination); term.Reason.String() != "Redundant connection" || term.Info[0] != "bye" {
+	if term := all[8].(Termination); term.Reason.String() != "Redundant connection" || term.Info[0] != "bye" {
 		t.Errorf("%+v", term)
 	}
 
 	c := s.Counts()
 	want := Totals{
 		RouteCounts:      RouteCounts{Messages: 7, Announced: 4, Withdrawn: 2, EndOfRIBs: 1},
-		ByType:           [numTypes]uint64{7, 1, 1, 1, 1, 1, 1},
+		ByType:           [numTypes]uint64{7, 1, 2, 2, 1, 1, 1},
 		UnknownTypes:     2,
+		UnknownTLVs:      6,
+		PeerUps:          1,
+		PeerDowns:        1,
+		MirroredMessages: 2,
+		MirroringLosses:  1,
 		Bytes:            uint64(len(bytes.Join(messages, nil))),
 		BeforeInitiation: 1,
 		MalformedUpdates: 1,
@@ -259,6 +267,13 @@ func TestMessagesAreCounted(t *testing.T) {
 	}
 	if peers[1].RIBs[LocRIB].Announced != 1 || peers[0].Up || peers[0].Ups != 1 || peers[0].Downs != 1 {
 		t.Errorf("peers %+v", peers)
+	}
+	if p := peers[0]; p.LastReason != RemoteNoData || p.Changed.IsZero() || !slices.Equal(p.Dumped, []Dump{{AdjRIBInPre, IPv4Unicast}}) ||
+		!slices.Equal(p.Statistics, []Statistic{{Type: 7, Value: 5}}) {
+		t.Errorf("peer %+v", p)
+	}
+	if p := peers[1]; p.LastReason != LocalTLVs || p.TableName != "master4" || p.Up || p.Flags != FlagFiltered {
+		t.Errorf("Loc-RIB %+v", p)
 	}
 }
 
@@ -335,15 +350,15 @@ func TestClosedConnectionsAreForgotten(t *testing.T) {
 }
 
 func TestPeerLimit(t *testing.T) {
-	s := listen(t, Options{})
+	s := listen(t, Options{MaxPeers: 16})
 	var b bytes.Buffer
-	for i := range maxPeers + 5 {
-		b.Write(oneRoute(t, peerHeader(PeerGlobal, 0, fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff))))
+	for i := range 16 + 5 {
+		b.Write(oneRoute(t, peerHeader(PeerGlobal, 0, fmt.Sprintf("10.0.0.%d", i))))
 	}
 	send(t, s, b.Bytes())
 	events(t, s)
 	c := s.Counts()
-	if len(c.Connections[0].Peers) != maxPeers || c.UntrackedPeers != 5 || c.Announced != maxPeers+5 {
+	if len(c.Connections[0].Peers) != 16 || c.UntrackedPeers != 5 || c.Announced != 16+5 {
 		t.Errorf("%d peers, %d untracked, %d announced", len(c.Connections[0].Peers), c.UntrackedPeers, c.Announced)
 	}
 }

@@ -45,6 +45,8 @@ type Initiation struct {
 	SysName  string
 	SysDescr string
 	Info     []string // free-form strings
+	// UnknownTLVs is how many TLVs of other types were skipped.
+	UnknownTLVs int
 }
 
 func parseInitiation(body []byte) (Initiation, error) {
@@ -61,6 +63,8 @@ func parseInitiation(body []byte) (Initiation, error) {
 			in.SysDescr = text(t.Value)
 		case 2:
 			in.SysName = text(t.Value)
+		default:
+			in.UnknownTLVs++
 		}
 	}
 	return in, nil
@@ -84,6 +88,8 @@ func (r TerminationReason) String() string {
 type Termination struct {
 	Reason TerminationReason
 	Info   []string // free-form strings
+	// UnknownTLVs is how many TLVs of other types were skipped.
+	UnknownTLVs int
 }
 
 func parseTermination(body []byte) (Termination, error) {
@@ -100,6 +106,8 @@ func parseTermination(body []byte) (Termination, error) {
 			term.Reason = TerminationReason(binary.BigEndian.Uint16(t.Value))
 		case t.Type == 1:
 			return Termination{}, fmt.Errorf("parse Termination: reason of %d bytes, want 2", len(t.Value))
+		default:
+			term.UnknownTLVs++
 		}
 	}
 	return term, nil

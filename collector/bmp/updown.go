@@ -18,7 +18,10 @@ type PeerUp struct {
 	Sent       bgp.Open // the OPEN the router sent
 	Received   bgp.Open // the OPEN the peer sent
 	Info       []string // free-form strings
-	TableName  string   // of a Loc-RIB (RFC 9069 §4.4)
+	TableName  string   // VRF or table (RFC 9069 §5.2.1)
+	AdminLabel string   // (RFC 8671 §6.3.1)
+	// UnknownTLVs is how many TLVs of other types were skipped.
+	UnknownTLVs int
 	// Err says what of the OPENs and strings could not be read; the rest holds.
 	Err error
 }
@@ -54,6 +57,10 @@ func ParsePeerUp(body []byte) (PeerUp, error) {
 			up.Info = append(up.Info, text(t.Value))
 		case 3:
 			up.TableName = text(t.Value)
+		case 4:
+			up.AdminLabel = text(t.Value)
+		default:
+			up.UnknownTLVs++
 		}
 	}
 	return up, nil
@@ -122,7 +129,9 @@ type PeerDown struct {
 	Reason       PeerDownReason
 	Notification *bgp.Notification // with reasons 1 and 3
 	FSMEvent     uint16            // with reason 2: the event of RFC 4271 §8.1, 0 if none
-	TableName    string            // with reason 6
+	TableName    string            // with reason 6: VRF or table
+	// UnknownTLVs is how many TLVs of other types were skipped, with reason 6.
+	UnknownTLVs int
 	// Err says what of the reason's data could not be read; the rest holds.
 	Err error
 }
@@ -159,6 +168,8 @@ func ParsePeerDown(body []byte) (PeerDown, error) {
 		for _, t := range tlvs {
 			if t.Type == 3 {
 				down.TableName = text(t.Value)
+			} else {
+				down.UnknownTLVs++
 			}
 		}
 	}
