@@ -51,10 +51,11 @@ func (p *ReconciliationPhase) title() string {
 }
 
 // books says in a line or two whether the books agree.
-func (t *text) books() {
-	all := t.d.Reconciliation.Phases
+func (d *Document) books() (facts []fact) {
+	add := func(label, s string) { facts = append(facts, fact{label, printable(s)}) }
+	all := d.Reconciliation.Phases
 	if len(all) == 0 {
-		return
+		return nil
 	}
 	var looks, equal, lines, within int
 	var trouble []string
@@ -89,18 +90,19 @@ func (t *text) books() {
 	if lines > 0 {
 		s += fmt.Sprintf("; %d of %s of show memory within their rounding", within, plural(lines, "line"))
 	}
-	t.paragraph("Books", s)
+	add("Books", s)
 	const most = 6
 	for i, what := range trouble {
 		if i == most {
-			t.paragraph("", fmt.Sprintf("and %d more; report.json has all", len(trouble)-most))
+			add("", fmt.Sprintf("and %d more; report.json has all", len(trouble)-most))
 			break
 		}
-		t.paragraph("", what)
+		add("", what)
 	}
-	if f := t.rss(); f != nil {
-		t.paragraph("RSS", t.resident(f))
+	if f := d.rss(); f != nil {
+		add("RSS", resident(f))
 	}
+	return facts
 }
 
 // unexplained says what of the difference is of no kind that is known.
@@ -115,8 +117,8 @@ func unexplained(c reconciliation.Comparison) string {
 }
 
 // rss is the footprint of the last look that has one.
-func (t *text) rss() *footprint.Footprint {
-	all := t.d.Reconciliation.Phases
+func (d *Document) rss() *footprint.Footprint {
+	all := d.Reconciliation.Phases
 	for i := len(all) - 1; i >= 0; i-- {
 		if all[i].RSS != nil {
 			return all[i].RSS
@@ -126,7 +128,7 @@ func (t *text) rss() *footprint.Footprint {
 }
 
 // resident says in a sentence what the RSS is made of; it is no evidence.
-func (t *text) resident(f *footprint.Footprint) string {
+func resident(f *footprint.Footprint) string {
 	size := func(names ...footprint.Name) (n uint64) {
 		for _, name := range names {
 			n += f.Part(name).Bytes

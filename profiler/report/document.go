@@ -3,7 +3,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"leakprof/profiler/attribution"
@@ -32,6 +34,7 @@ type Document struct {
 	SlackBytes      int64                `json:"slack_bytes"`
 	Cycles          []DocumentCycle      `json:"cycles"`
 	Phases          []DocumentPhase      `json:"phases"`
+	Series          []DocumentPoint      `json:"series"`
 	Stacks          []DocumentStack      `json:"stacks"`
 	Reconciliation  Reconciliation       `json:"reconciliation"`
 	Before          *DocumentBefore      `json:"before"`
@@ -78,8 +81,18 @@ type DocumentPhase struct {
 	ShowMemory  []DocumentMemoryLine `json:"show_memory"`
 	LiveBytes   *uint64              `json:"live_bytes"`
 	LiveObjects *uint64              `json:"live_objects"`
+	Live        []DocumentLive       `json:"live"`
 	Routes      *int64               `json:"routes"`
 	Incomplete  string               `json:"incomplete"`
+}
+
+// DocumentLive is what of the live memory one allocator has in one of BIRD's
+// pools; Pool is null where the resource tree does not know the memory.
+type DocumentLive struct {
+	Allocator string  `json:"allocator"`
+	Pool      *string `json:"pool"`
+	Bytes     uint64  `json:"bytes"`
+	Objects   uint64  `json:"objects"`
 }
 
 // DocumentMemoryLine is MemoryLine in report.json.
@@ -155,6 +168,7 @@ func NewDocument(r *Result) *Document {
 		// Lists are [], never null: a reader can go through them.
 		Cycles:         []DocumentCycle{},
 		Phases:         []DocumentPhase{},
+		Series:         []DocumentPoint{},
 		Stacks:         []DocumentStack{},
 		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},
@@ -173,6 +187,9 @@ func NewDocument(r *Result) *Document {
 			d.Reconciliation.Phases = append(d.Reconciliation.Phases, newReconciliation(&r.Phases[i]))
 		}
 	}
+	for _, p := range r.Series {
+		d.Series = append(d.Series, newPoint(p))
+	}
 	for i := range r.Retained {
 		d.Stacks = append(d.Stacks, newStack(&r.Retained[i]))
 	}
@@ -190,6 +207,7 @@ func newPhase(p *Phase) DocumentPhase {
 		Name: p.Name, Cycle: p.Cycle, Start: p.Start.UTC(), Incomplete: p.Incomplete,
 		BMPCounts:  map[string]uint64{},
 		ShowMemory: []DocumentMemoryLine{},
+		Live:       []DocumentLive{},
 	}
 	if !p.End.IsZero() {
 		end := p.End.UTC()
@@ -211,8 +229,30 @@ func newPhase(p *Phase) DocumentPhase {
 	if p.Heap != nil {
 		bytes, objects := p.Heap.Totals()
 		d.LiveBytes, d.LiveObjects = &bytes, &objects
+		d.Live = newLive(p.Heap)
 	}
 	return d
+}
+
+// newLive sums a snapshot up by allocator and pool, largest first.
+func newLive(h *attribution.Heap) []DocumentLive {
+	type key struct{ allocator, pool string }
+	index := make(map[key]int)
+	all := []DocumentLive{}
+	for i := range h.Samples {
+		s := &h.Samples[i]
+		k := key{s.Allocator, s.Pool}
+		n, known := index[k]
+		if !known {
+			n = len(all)
+			index[k] = n
+			all = append(all, DocumentLive{Allocator: s.Allocator, Pool: orNull(s.Pool)})
+		}
+		all[n].Bytes += s.Bytes
+		all[n].Objects += s.Objects
+	}
+	slices.SortStableFunc(all, func(a, b DocumentLive) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return all
 }
 
 func newStack(r *attribution.Retained) DocumentStack {

@@ -23,6 +23,7 @@ const (
 	SettledFile  = "settled.pb.gz"
 	RetainedFile = "retained.pb.gz"
 	TextFile     = "report.txt"
+	HTMLFile     = "report.html"
 	JSONFile     = "report.json"
 )
 
@@ -79,6 +80,9 @@ func WriteAll(dir string, r *Result) ([]string, error) {
 	}
 	d := NewDocument(r)
 	if err := write(TextFile, func(w io.Writer) error { return d.WriteText(w, TextOptions{Dir: dir, Books: true}) }); err != nil {
+		return written, err
+	}
+	if err := write(HTMLFile, d.WriteHTML); err != nil {
 		return written, err
 	}
 	return written, write(JSONFile, d.WriteJSON)

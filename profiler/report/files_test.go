@@ -44,7 +44,7 @@ func TestWriteAll(t *testing.T) {
 			t.Errorf("%s: mode %v, %d bytes", path, info.Mode(), info.Size())
 		}
 	}
-	want := []string{BaselineFile, FloodedFile, SettledFile, RetainedFile, TextFile, JSONFile}
+	want := []string{BaselineFile, FloodedFile, SettledFile, RetainedFile, TextFile, HTMLFile, JSONFile}
 	if !slices.Equal(got, want) {
 		t.Errorf("wrote %q, want %q", got, want)
 	}
@@ -65,7 +65,7 @@ func TestWriteAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := names(t, dir)
-	want = []string{BaselineFile, FloodedFile, JSONFile, TextFile, RetainedFile}
+	want = []string{BaselineFile, FloodedFile, JSONFile, TextFile, HTMLFile, RetainedFile}
 	slices.Sort(want)
 	if !slices.Equal(left, want) || len(written) != len(want) {
 		t.Errorf("left are %q, written %q, want %q", left, written, want)
@@ -142,7 +142,7 @@ func TestWriteFile(t *testing.T) {
 func TestEmptyRun(t *testing.T) {
 	dir := t.TempDir()
 	written, err := WriteAll(dir, &Result{Verdict: Verdict{Kind: Incomplete, Sentence: "no snapshot was taken"}})
-	if err != nil || len(written) != 3 {
+	if err != nil || len(written) != 4 {
 		t.Fatalf("wrote %q, error %v", written, err)
 	}
 	pprof(t, "-top", filepath.Join(dir, RetainedFile))

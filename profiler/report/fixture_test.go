@@ -118,8 +118,11 @@ func truncated() *attribution.Stack {
 	}
 }
 
+// pools are where stacks allocate, by their keys.
+var pools = map[uint64]string{11: "Root/Protocols/BMP/BMP Buffer", 12: "Root/Protocols/BMP", 14: "Root/Protocols"}
+
 func sample(s *attribution.Stack, mark int, allocator, class string, bucket, objects, bytes uint64) attribution.Sample {
-	return attribution.Sample{Stack: s, Mark: mark, Allocator: allocator, Class: class, SizeBucket: bucket, Objects: objects, Bytes: bytes}
+	return attribution.Sample{Stack: s, Mark: mark, Allocator: allocator, Class: class, Pool: pools[s.Key], SizeBucket: bucket, Objects: objects, Bytes: bytes}
 }
 
 // memory makes `show memory` of "name effective overhead" lines.
@@ -204,6 +207,39 @@ func books(h *attribution.Heap, memory []MemoryLine, less uint64) *Books {
 	return &Books{Account: a, Footprint: rss}
 }
 
+// course goes from look to look in a straight line, with four peers.
+func course(phases []Phase) []Point {
+	var rec Recorder
+	live, routes := int64(0), int64(0)
+	var ups, downs uint64
+	for i := range phases {
+		p := &phases[i]
+		goal := live
+		if p.Heap != nil {
+			bytes, _ := p.Heap.Totals()
+			goal = int64(bytes)
+		} else if next := i + 1; next < len(phases) && phases[next].Heap != nil {
+			bytes, _ := phases[next].Heap.Totals()
+			goal = int64(bytes)
+		}
+		switch p.Name {
+		case "flooding":
+			ups, routes = ups+4, 1_160_000
+		case "dropping":
+			downs, routes = downs+4, 0
+		}
+		const steps = 10
+		for k := range steps {
+			rec.Add(Point{
+				Time: p.Start.Add(time.Duration(k) * 2 * time.Minute / steps), LiveBytes: live + (goal-live)*int64(k)/steps,
+				Routes: routes, PeerUps: ups, PeerDowns: downs,
+			})
+		}
+		live = goal
+	}
+	return rec.Points()
+}
+
 // leak is the case: two cycles, and what BMP queued stays.
 func leak() *Result {
 	queue, node, attrs, start, cut := bmpQueue(), bmpNode(), attributes(), startup(), truncated()
@@ -273,6 +309,7 @@ func leak() *Result {
 		r.Cycles = append(r.Cycles, cycle)
 	}
 	r.Retained = attribution.Grown(r.Phases[0].Heap, r.Phases[8].Heap)
+	r.Series = course(r.Phases)
 	return r
 }
 
@@ -288,6 +325,7 @@ func clean() *Result {
 	array := sample(table, 1, attribution.AllocatorMB, "Memory", 131_072, 1, 65_584)
 	array.Empty = 65_536
 	settled.Heap = heap(10, append(settled.Heap.Stacks, table), append([]attribution.Sample{array}, r.Phases[0].Heap.Samples...)...)
+	r.Series = course(r.Phases)
 	r.Stacks = StackQuality{Allocations: 8_090_300, Complete: 8_090_300}
 	return r
 }
@@ -302,6 +340,7 @@ func incomplete() *Result {
 	for i := range r.Phases {
 		r.Phases[i].Books = nil
 	}
+	r.Series = course(r.Phases)
 	r.Before = &Before{Bytes: 41_000_000, Blocks: 301_000, Pages: 12}
 	r.Phases[3].Incomplete, r.Phases[3].End = "not settled after 10m0s: graceful restart holds 400,000 routes", time.Time{}
 	r.Target.Version = ""

@@ -17,6 +17,7 @@ const MaxJSON = 256 << 20
 const (
 	maxCycles = 100_000
 	maxPhases = 5 * maxCycles
+	maxLive   = 1 << 20 // pools times allocators
 	maxStacks = 1 << 20
 	maxFrames = 4096 // physical ones and what was inlined
 	maxLines  = 256  // of `show memory`, and of health
@@ -84,6 +85,7 @@ func (d *Document) check() error {
 		have, max int
 	}{
 		{"cycles", len(d.Cycles), maxCycles}, {"phases", len(d.Phases), maxPhases},
+		{"points", len(d.Series), MaxPoints},
 		{"stacks", len(d.Stacks), maxStacks}, {"health", len(d.Health), maxLines},
 	} {
 		if n.have > n.max {
@@ -111,6 +113,8 @@ func (p *DocumentPhase) check() error {
 		return fmt.Errorf("cycle %d", p.Cycle)
 	case len(p.ShowMemory) > maxLines:
 		return fmt.Errorf("%d lines of show memory are more than %d", len(p.ShowMemory), maxLines)
+	case len(p.Live) > maxLive:
+		return fmt.Errorf("%d pools are more than %d", len(p.Live), maxLive)
 	case (p.LiveBytes == nil) != (p.LiveObjects == nil):
 		return errors.New("live_bytes and live_objects are not both there")
 	}

@@ -155,7 +155,7 @@ func TestProfileLabels(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"allocator": "string", "resource": "string", "class": "string", "phase": "string", "cycle": "number", "bytes": "number"}
+	want := map[string]string{"allocator": "string", "pool": "string", "resource": "string", "class": "string", "phase": "string", "cycle": "number", "bytes": "number"}
 	if fmt.Sprint(kinds) != fmt.Sprint(want) {
 		t.Errorf("labels %v, want %v", kinds, want)
 	}

@@ -20,6 +20,9 @@ type Result struct {
 	// Phases are in the order of time. A phase's index is the mark of what was
 	// allocated in it (attribution.Sample.Mark).
 	Phases []Phase
+	// Series is how live memory and the sessions went, in the order of time
+	// (Recorder); nil if it was not recorded.
+	Series []Point
 	// Verdict answers the question of the run.
 	Verdict Verdict
 	// Retained is what each call stack holds after the last cycle more than

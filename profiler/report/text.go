@@ -195,9 +195,20 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	}
 }
 
+// fact is what a reader has to know to trust the numbers; facts without a label
+// go with the one before.
+type fact struct{ Label, Text string }
+
 func (t *text) quality() {
 	t.line("")
-	if c := t.d.FloodCPU; c != nil {
+	for _, f := range t.d.facts() {
+		t.paragraph(f.Label, f.Text)
+	}
+}
+
+func (d *Document) facts() (all []fact) {
+	add := func(label, s string) { all = append(all, fact{label, printable(s)}) }
+	if c := d.FloodCPU; c != nil {
 		s := fmt.Sprintf("%.1f s", c.WallSeconds)
 		if c.WallSeconds > 0 {
 			s += fmt.Sprintf("; cpu time: bird %.1f s (%.0f%%), speakers and station %.1f s (%.0f%%)",
@@ -206,30 +217,31 @@ func (t *text) quality() {
 		if c.Limit != "" {
 			s += "; limited by " + c.Limit
 		}
-		t.paragraph("Flood", s)
+		add("Flood", s)
 	}
-	if t.d.Before != nil {
-		t.paragraph("Before", t.d.Before.sentence())
+	if d.Before != nil {
+		add("Before", d.Before.sentence())
 	}
-	t.books()
-	t.paragraph("Stacks", t.d.StackQuality.sentence())
-	if len(t.d.Health) == 0 {
-		t.paragraph("Health", "nothing lost, truncated or unknown")
+	all = append(all, d.books()...)
+	add("Stacks", d.StackQuality.sentence())
+	if len(d.Health) == 0 {
+		add("Health", "nothing lost, truncated or unknown")
 	}
-	health := slices.Clone(t.d.Health)
+	health := slices.Clone(d.Health)
 	slices.SortStableFunc(health, func(a, b DocumentHealth) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, h := range health {
-		t.paragraph("Health", h.sentence())
+		add("Health", h.sentence())
 	}
-	if len(t.d.Covered) > 0 {
-		t.paragraph("Covered", strings.Join(t.d.Covered, "; "))
+	if len(d.Covered) > 0 {
+		add("Covered", strings.Join(d.Covered, "; "))
 	}
-	if len(t.d.NotCovered) > 0 {
-		t.paragraph("Unseen", strings.Join(t.d.NotCovered, "; "))
+	if len(d.NotCovered) > 0 {
+		add("Unseen", strings.Join(d.NotCovered, "; "))
 	}
-	if t.d.NamesHint != "" {
-		t.paragraph("Names", t.d.NamesHint)
+	if d.NamesHint != "" {
+		add("Names", d.NamesHint)
 	}
+	return all
 }
 
 func (b *DocumentBefore) sentence() string {
