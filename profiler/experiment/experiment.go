@@ -80,6 +80,7 @@ type run struct {
 	machine    *session.Machine
 	attributor *attribution.Attributor
 	phases     []report.Phase
+	course     report.Recorder
 	started    time.Time
 
 	last session.Observation
@@ -162,6 +163,7 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 		r.flood.observe(r, o)
+		r.record(o)
 		if err := r.handle(ctx, r.machine.Observe(o)); err != nil {
 			return err
 		}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"leakprof/collector/session"
+	"leakprof/profiler/report"
+)
+
+// record keeps what was observed for the run's course.
+func (r *run) record(o session.Observation) {
+	p := report.Point{Time: o.Time, LiveBytes: -1, Routes: o.Routes, PeerUps: o.PeerUps, PeerDowns: o.PeerDowns}
+	if r.Profiler != nil {
+		p.LiveBytes = max(o.LiveBytes, 0)
+	}
+	r.course.Add(p)
+}
