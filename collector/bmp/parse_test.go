@@ -22,11 +22,11 @@ func TestParsePeerHeader(t *testing.T) {
 		want, kind string
 		rib        RIB
 	}{
-		{PeerGlobal, 0, "192.0.2.9", "192.0.2.9 AS65001", "Global", AdjRIBInPre},
-		{PeerGlobal, FlagPostPolicy, "192.0.2.9", "192.0.2.9 AS65001", "Global", AdjRIBInPost},
-		{PeerRD, FlagIPv6 | FlagAdjRIBOut, "2001:db8::9", "2001:db8::9 AS65001", "RD", AdjRIBOutPre},
-		{PeerLocal, FlagIPv6 | FlagAdjRIBOut | FlagPostPolicy | Flag2OctetAS, "2001:db8::9", "2001:db8::9 AS65001", "Local", AdjRIBOutPost},
-		{PeerLocRIB, FlagFiltered, "0.0.0.0", "Loc-RIB of 192.0.2.1", "Loc-RIB", LocRIB},
+		{PeerGlobal, 0, "192.0.2.9", "192.0.2.9 AS65001", "Global Instance Peer", AdjRIBInPre},
+		{PeerGlobal, FlagPostPolicy, "192.0.2.9", "192.0.2.9 AS65001", "Global Instance Peer", AdjRIBInPost},
+		{PeerRD, FlagIPv6 | FlagAdjRIBOut, "2001:db8::9", "2001:db8::9 AS65001", "RD Instance Peer", AdjRIBOutPre},
+		{PeerLocal, FlagIPv6 | FlagAdjRIBOut | FlagPostPolicy | Flag2OctetAS, "2001:db8::9", "2001:db8::9 AS65001", "Local Instance Peer", AdjRIBOutPost},
+		{PeerLocRIB, FlagFiltered, "0.0.0.0", "Loc-RIB of 192.0.2.1", "Loc-RIB Instance Peer", LocRIB},
 		{9, 0, "192.0.2.9", "192.0.2.9 AS65001", "peer type 9", AdjRIBInPre},
 	} {
 		h, err := ParsePeerHeader(peerHeader(tt.typ, tt.flags, tt.addr))

@@ -23,13 +23,13 @@ const (
 func (t PeerType) String() string {
 	switch t {
 	case PeerGlobal:
-		return "Global"
+		return "Global Instance Peer"
 	case PeerRD:
-		return "RD"
+		return "RD Instance Peer"
 	case PeerLocal:
-		return "Local"
+		return "Local Instance Peer"
 	case PeerLocRIB:
-		return "Loc-RIB"
+		return "Loc-RIB Instance Peer"
 	}
 	return fmt.Sprintf("peer type %d", uint8(t))
 }
