@@ -28,6 +28,7 @@ type treeFlags struct {
 	depth   int
 	classes bool
 	json    bool
+	lost    bool
 	freeze  time.Duration
 }
 
@@ -47,10 +48,16 @@ was asked for, overhead what the allocators add, by the rules of BIRD's own
 BIRD is not stopped, and its control socket is not used. The tree is read again
 until two readings agree. On a BIRD that never rests, --freeze stops all of its
 threads while they are read, for 100 ms at most, or for as long as is said; it
-is refused where a BFD protocol runs.`,
+is refused where a BFD protocol runs.
+
+--lost prints what of BIRD's memory nothing points at, by pool, class and size:
+no variable, no stack, and no other memory but such as is lost itself. The lists
+on which BIRD has all of its memory do not count. It takes no probes and no
+waiting, and says nothing of when and by whom it was lost: leakprof attach does.`,
 		Example: `  leakprof tree --pid $(pidof bird)
   leakprof tree --pid $(pidof bird) --depth 2 --classes
-  leakprof tree --pid $(pidof bird) --freeze=50ms --json`,
+  leakprof tree --pid $(pidof bird) --freeze=50ms --json
+  leakprof tree --pid $(pidof bird) --lost`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runTree(c.OutOrStdout(), &f) },
 	}
@@ -58,6 +65,7 @@ is refused where a BFD protocol runs.`,
 	flags.IntVar(&f.pid, "pid", 0, "the BIRD to read, `PID`")
 	flags.IntVar(&f.depth, "depth", 0, "fold pools below this `LEVEL`; 0 shows all")
 	flags.BoolVar(&f.classes, "classes", false, "show the resources of each pool by class, too")
+	flags.BoolVar(&f.lost, "lost", false, "print what nothing points at")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.DurationVar(&f.freeze, "freeze", 0, "stop BIRD while it is read, at most for `TIME`")
 	flags.Lookup("freeze").NoOptDefVal = defaultFreeze.String()
@@ -72,6 +80,10 @@ func runTree(stdout io.Writer, f *treeFlags) error {
 		return usageError{errors.New("--depth must be 0 or more")}
 	case f.freeze < 0:
 		return usageError{errors.New("--freeze must be a time such as 100ms")}
+	case f.lost && (f.freeze > 0 || f.classes || f.depth > 0):
+		return usageError{errors.New("--lost goes with --json only")}
+	case f.lost:
+		return withPIDHint(runLost(stdout, f))
 	}
 	t, err := readTree(f.pid, tree.Options{Freeze: f.freeze})
 	if err != nil {
@@ -98,6 +110,15 @@ func readTree(pid int, o tree.Options) (*tree.Tree, error) {
 		return nil, err
 	}
 	defer p.Close()
+	b, err := birdIn(p)
+	if err != nil {
+		return nil, err
+	}
+	return tree.Read(p, b, o)
+}
+
+// birdIn finds BIRD's classes in a process.
+func birdIn(p *target.Process) (*bird.Bird, error) {
 	modules, err := p.Modules()
 	if err != nil {
 		return nil, err
@@ -109,13 +130,9 @@ func readTree(pid int, o tree.Options) (*tree.Tree, error) {
 	}()
 	exe := slices.IndexFunc(modules, func(m *target.Module) bool { return m.Path == p.Exe })
 	if exe < 0 {
-		return nil, fmt.Errorf("read program of process %d: %s is not mapped", pid, p.Exe)
+		return nil, fmt.Errorf("read program of process %d: %s is not mapped", p.PID, p.Exe)
 	}
-	b, err := bird.Find(p, modules[exe])
-	if err != nil {
-		return nil, err
-	}
-	return tree.Read(p, b, o)
+	return bird.Find(p, modules[exe])
 }
 
 // bySize orders pools, the greatest first.

@@ -201,3 +201,21 @@ func (t *threads) descriptor(node uint64) (uint64, bool) {
 	}
 	return 0, false
 }
+
+// ThreadPointers returns the thread pointers of a process's threads by their
+// ids, 0 where one was not found.
+func ThreadPointers(p *target.Process) (map[int]uint64, error) {
+	t, err := newThreads(p)
+	if err != nil {
+		return nil, err
+	}
+	all, err := t.list()
+	if err != nil {
+		return nil, err
+	}
+	pointers := make(map[int]uint64, len(all))
+	for _, one := range all {
+		pointers[one.id] = one.pointer
+	}
+	return pointers, nil
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/reachability"
+	"leakprof/profiler/snapshot"
+	"leakprof/profiler/target"
+)
+
+// lostJSON is the document of leakprof tree --lost --json.
+type lostJSON struct {
+	PID        int           `json:"pid"`
+	Consistent bool          `json:"consistent"`
+	DurationMS float64       `json:"duration_ms"`
+	LiveBytes  uint64        `json:"live_bytes"`
+	LostBytes  uint64        `json:"lost_bytes"`
+	Unknown    uint64        `json:"unknown_bytes"`
+	Running    int           `json:"running_threads"`
+	Doubt      string        `json:"doubt,omitempty"`
+	Lost       []lostRowJSON `json:"lost"`
+	NotDecided []lostRowJSON `json:"unknown"`
+}
+
+// lostRowJSON is what of one pool, class and size has one reason.
+type lostRowJSON struct {
+	Pool  string `json:"pool"` // "" for memory that is in none
+	Class string `json:"class"`
+	Size  uint64 `json:"size"` // bytes each
+	Count int    `json:"count"`
+	Bytes uint64 `json:"bytes"`
+	Why   string `json:"why,omitempty"`
+}
+
+// lostAttempts is how often a BIRD that does not rest is looked at.
+const lostAttempts = 5
+
+// runLost prints what nothing points at.
+func runLost(stdout io.Writer, f *treeFlags) error {
+	start := time.Now()
+	p, err := target.Open(f.pid)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	b, err := birdIn(p)
+	if err != nil {
+		return err
+	}
+	r, quiet, err := lookForLost(p, b, f)
+	if err != nil {
+		return err
+	}
+	doc := lostJSON{
+		PID: f.pid, Consistent: quiet, Running: r.Running, Doubt: r.Doubt,
+		LiveBytes: r.Bytes[reachability.Lost] + r.Bytes[reachability.Held] + r.Bytes[reachability.Unknown],
+		LostBytes: r.Bytes[reachability.Lost], Unknown: r.Bytes[reachability.Unknown],
+		Lost: lostRows(r, reachability.Lost), NotDecided: lostRows(r, reachability.Unknown),
+	}
+	doc.DurationMS = float64(time.Since(start).Microseconds()) / 1000
+	if f.json {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(doc)
+	}
+	if err := writeLost(stdout, &doc); err != nil {
+		return err
+	}
+	if doc.Doubt != "" {
+		fmt.Fprintf(os.Stderr, "leakprof: %s: what nothing points at may be held all the same\n", doc.Doubt)
+	}
+	return nil
+}
+
+// lookForLost reads the tree and looks for pointers, until the tree is the same
+// before and after.
+func lookForLost(p *target.Process, b *bird.Bird, f *treeFlags) (r *reachability.Result, quiet bool, err error) {
+	before, err := tree.Read(p, b, tree.Options{})
+	if err != nil {
+		return nil, false, err
+	}
+	for range lostAttempts {
+		s := &snapshot.Snapshot{Tree: before, Quiet: before.Consistent}
+		if !s.Quiet {
+			s.Why = "BIRD changed its resources while they were read"
+		}
+		if r, err = reachability.Classify(p, b, s, reachability.Options{}); err != nil {
+			return nil, false, err
+		}
+		after, err := tree.Read(p, b, tree.Options{})
+		if err != nil {
+			return nil, false, err
+		}
+		if before.Consistent && after.Fingerprint == before.Fingerprint {
+			return r, true, nil
+		}
+		before = after
+	}
+	return r, false, nil
+}
+
+// lostRows sums up what is of a class by pool, class of resource, and size, the
+// most bytes first.
+func lostRows(r *reachability.Result, c reachability.Class) []lostRowJSON {
+	rows := make(map[lostRowJSON]int)
+	for i := range r.Items(c) {
+		rows[lostRowJSON{Pool: i.Pool, Class: i.ResourceClass, Size: i.Bytes, Why: i.Holder.Why}]++
+	}
+	all := make([]lostRowJSON, 0, len(rows))
+	for row, n := range rows {
+		row.Count, row.Bytes = n, uint64(n)*row.Size
+		all = append(all, row)
+	}
+	slices.SortFunc(all, func(a, b lostRowJSON) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Size, b.Size), cmp.Compare(a.Why, b.Why))
+	})
+	return all
+}
+
+// writeLost prints what is lost as a table, and sums.
+func writeLost(out io.Writer, doc *lostJSON) error {
+	buf := bufio.NewWriter(out)
+	if len(doc.Lost) > 0 {
+		rows := [][5]string{{"lost in", "class", "size", "count", "bytes"}}
+		for _, r := range doc.Lost {
+			rows = append(rows, [5]string{cmp.Or(r.Pool, "no pool"), r.Class, strconv.FormatUint(r.Size, 10), strconv.Itoa(r.Count), strconv.FormatUint(r.Bytes, 10)})
+		}
+		var width [5]int
+		for _, r := range rows {
+			for i, cell := range r {
+				width[i] = max(width[i], utf8.RuneCountInString(cell))
+			}
+		}
+		for _, r := range rows {
+			fmt.Fprintf(buf, "%-*s  %-*s  %*s  %*s  %*s\n", width[0], r[0], width[1], r[1], width[2], r[2], width[3], r[3], width[4], r[4])
+		}
+		fmt.Fprintln(buf)
+	}
+	fmt.Fprintf(buf, "lost     %s of %s live\n", birdSize(doc.LostBytes), birdSize(doc.LiveBytes))
+	fmt.Fprintf(buf, "unknown  %s\n", birdSize(doc.Unknown))
+	why := make(map[string]uint64)
+	for _, r := range doc.NotDecided {
+		why[r.Why] += r.Bytes
+	}
+	for _, w := range slices.SortedFunc(maps.Keys(why), func(a, b string) int { return cmp.Or(cmp.Compare(why[b], why[a]), cmp.Compare(a, b)) }) {
+		fmt.Fprintf(buf, "  %s: %s\n", birdSize(why[w]), w)
+	}
+	return buf.Flush()
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reachability
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"leakprof/collector/lab"
+	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/snapshot"
+	"leakprof/profiler/target"
+)
+
+// birds returns the BIRDs to try: those of scripts/bird-root, and any given in
+// LEAKPROF_BIRD_PATHS, separated by colons.
+func birds(t *testing.T) map[string]*lab.Binary {
+	t.Helper()
+	all := make(map[string]*lab.Binary)
+	find := func(name, path string) {
+		b, err := lab.Find(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = b
+	}
+	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
+		path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
+		}
+		find(root, path)
+	}
+	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
+		find(filepath.Base(filepath.Dir(path)), path)
+	}
+	return all
+}
+
+// open finds BIRD in a process, until the test ends.
+func open(t testing.TB, pid int) (*target.Process, *bird.Bird) {
+	t.Helper()
+	p, err := target.Open(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	modules, err := p.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range modules {
+		defer m.Close()
+	}
+	b, err := bird.Find(p, modules[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, b
+}
+
+// quiet classifies what is in the tree, which is the same before and after.
+func quiet(t testing.TB, p *target.Process, b *bird.Bird) *Result {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		before, err := tree.Read(p, b, tree.Options{})
+		if err != nil {
+			continue
+		}
+		r, err := Classify(p, b, &snapshot.Snapshot{Tree: before, Quiet: before.Consistent}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := tree.Read(p, b, tree.Options{})
+		if err == nil && r.Doubt == "" && r.Running == 0 && after.Fingerprint == before.Fingerprint {
+			return r
+		}
+	}
+	t.Fatal("BIRD did not rest for a minute")
+	return nil
+}
+
+// station accepts BMP connections and reads whatever comes.
+func station(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// known are what these BIRDs really lose, once for each peer or table of a cycle
+// of peers that come up and go down.
+//
+//   - 2.20.0: an event of BMP's for each peer.
+//   - 3.1.7 and 3.4.0: the name of BMP's export request, which bmp_add_table
+//     (proto/bmp/bmp.c) prints into the protocol's pool, and nobody frees.
+var known = map[string]Item{
+	"bird2-sid":    {ResourceClass: "Event", Bytes: 56, Pool: "Root/Protocols/bmp1"},
+	"bird3-trixie": {ResourceClass: "Memory", Bytes: 64, Pool: "Root/Protocols/bmp1"},
+	"bird3-sid":    {ResourceClass: "Memory", Bytes: 64, Pool: "Root/Protocols/bmp1/Protocol bmp1"},
+}
+
+// TestBirds looks at healthy BIRDs: but for what is known they have lost nothing,
+// idle, full of routes and after the peers are gone.
+func TestBirds(t *testing.T) {
+	for name, binary := range birds(t) {
+		t.Run(name, func(t *testing.T) {
+			const peers = 4
+			ctx := t.Context()
+			l, err := lab.Start(ctx, lab.Config{Binary: binary, Peers: peers, Station: station(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
+					t.Error(err)
+				}
+			})
+			p, b := open(t, l.PID())
+			lost := 0 // of what is known
+			look := func(when string) {
+				t.Helper()
+				r := quiet(t, p, b)
+				lost = 0
+				t.Logf("%s: lost %d, held %d, unknown %d bytes; %d waiting; read %d in %v", when,
+					r.Bytes[Lost], r.Bytes[Held], r.Bytes[Unknown], r.Waiting, r.Read, r.Duration)
+				for i := range r.Items(Lost) {
+					if k := known[name]; i.ResourceClass == k.ResourceClass && i.Bytes == k.Bytes && i.Pool == k.Pool {
+						lost++
+						continue
+					}
+					t.Errorf("%s: %s of %d bytes at 0x%x in %q is lost", when, i.ResourceClass, i.Bytes, i.Address, i.Pool)
+				}
+				unknown := make(map[string]int)
+				for i := range r.Items(Unknown) {
+					unknown[fmt.Sprintf("%s in %q: %s", i.ResourceClass, i.Pool, i.Holder.Why)]++
+				}
+				for what, n := range unknown {
+					t.Logf("%s: %d unknown: %s", when, n, what)
+				}
+			}
+			look("idle")
+			for cycle := range 2 {
+				s, err := lab.NewSpeakers(l.BGPAddr(), peers, lab.Flood{Routes: 20000, AttributeSets: 500})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Up(ctx); err != nil {
+					t.Fatal(err)
+				}
+				look("flooded")
+				if err := s.Down(ctx); err != nil {
+					t.Fatal(err)
+				}
+				look("dropped")
+				if lost > (cycle+1)*peers {
+					t.Errorf("%d of %+v are lost after %d cycles of %d peers", lost, known[name], cycle+1, peers)
+				}
+				t.Logf("%d of what is known are lost", lost)
+			}
+		})
+	}
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reachability
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"leakprof/profiler/target"
+)
+
+// look is one look for what can be reached.
+type look struct {
+	process  *target.Process
+	table    *table
+	modules  []*target.Module
+	skip     span // of the program's variables
+	deadline time.Time
+
+	low, size    uint64 // where units are
+	read, unread atomic.Uint64
+}
+
+// What holds a unit: the unit of index n-1, or with fromRoot the hit of that
+// index.
+const (
+	unreached = 0
+	fromRoot  = 1 << 31
+	// doubtful is set where it was reached only from what may be dead.
+	doubtful = 1 << 30
+)
+
+// hit is a word of a root that points into a unit.
+type hit struct {
+	address uint64
+	root    int32 // index in reach.roots, byNumber for none
+}
+
+// byNumber stands for an address that is kept as a number.
+const byNumber = -1
+
+// reach is what a look found.
+type reach struct {
+	holder       []uint32 // by unit
+	hits         []hit
+	roots        []root
+	running      []int // threads
+	waiting      int
+	read, unread uint64
+}
+
+// reached returns a bitmap of the units that were reached.
+func (r *reach) reached() []uint64 {
+	b := make([]uint64, (len(r.holder)+63)/64)
+	for i, h := range r.holder {
+		if h != unreached {
+			b[i/64] |= 1 << (i % 64)
+		}
+	}
+	return b
+}
+
+// run looks once.
+func (l *look) run() (reach, error) {
+	l.read.Store(0)
+	l.unread.Store(0)
+	if units := l.table.units; len(units) > 0 {
+		l.low = units[0].address()
+		end := l.table.index[len(l.table.index)-1].end
+		l.size = end - l.low
+	}
+	m := marker{table: l.table, deadline: l.deadline}
+	m.holder = make([]uint32, len(l.table.units))
+	var err error
+	if m.roots, m.running, m.waiting, err = l.findRoots(); err != nil {
+		return reach{}, err
+	}
+	certain, dubious, err := l.readRoots(m.roots)
+	if err != nil {
+		return reach{}, err
+	}
+	certain = append(certain, l.guards(m.roots)...)
+	if m.segments, err = l.sweep(); err != nil {
+		return reach{}, err
+	}
+	m.start(certain, 0)
+	if err := m.spread(0); err != nil {
+		return reach{}, err
+	}
+	for i := range m.holder {
+		if m.holder[i] == unreached && l.table.shape(uint32(i)).kind == numberedUnit {
+			dubious = append(dubious, found{hit{0, byNumber}, uint32(i)})
+		}
+	}
+	m.start(dubious, doubtful)
+	if err := m.spread(doubtful); err != nil {
+		return reach{}, err
+	}
+	m.read, m.unread = l.read.Load(), l.unread.Load()
+	return m.reach, nil
+}
+
+// guards returns the resources that root_pool holds; it is a variable and no
+// unit.
+func (l *look) guards(roots []root) (all []found) {
+	k := slices.IndexFunc(roots, func(r root) bool { return l.skip.start >= r.start && l.skip.start < r.end })
+	if k < 0 {
+		return nil
+	}
+	for i := range l.table.units {
+		if l.table.shape(uint32(i)).kind == guardUnit && l.table.owner(uint32(i)) == noUnit {
+			all = append(all, found{hit{l.skip.start, int32(k)}, uint32(i)})
+		}
+	}
+	return all
+}
+
+// found is a unit that a root points to.
+type found struct {
+	hit
+	unit uint32
+}
+
+// marker marks what can be reached.
+type marker struct {
+	reach
+	table    *table
+	segments []segment
+	frontier []uint32
+	deadline time.Time
+}
+
+// start marks what roots point to.
+func (m *marker) start(all []found, flag uint32) {
+	for _, f := range all {
+		if m.holder[f.unit] != unreached {
+			continue
+		}
+		m.hits = append(m.hits, f.hit)
+		m.holder[f.unit] = fromRoot | flag | uint32(len(m.hits))
+		m.frontier = append(m.frontier, f.unit)
+	}
+}
+
+// worthSharing is a number of units that is worth a goroutine.
+const worthSharing = 1 << 12
+
+// spread marks whatever the frontier holds, in rounds: so each unit's holder is
+// the next one on a shortest way to a root.
+func (m *marker) spread(flag uint32) error {
+	var spare []uint32
+	for rounds := 0; len(m.frontier) > 0; rounds++ {
+		if rounds%(1<<16) == 0 && time.Now().After(m.deadline) {
+			return errTimeout
+		}
+		now := m.frontier
+		if len(now) < worthSharing {
+			m.frontier = m.visit(now, flag, spare[:0])
+			spare = now
+			continue
+		}
+		workers := runtime.GOMAXPROCS(0)
+		parts := make([][]uint32, workers)
+		var group sync.WaitGroup
+		for w := range workers {
+			group.Go(func() {
+				parts[w] = m.visit(now[len(now)*w/workers:len(now)*(w+1)/workers], flag, nil)
+			})
+		}
+		group.Wait()
+		m.frontier = spare[:0]
+		for _, p := range parts {
+			m.frontier = append(m.frontier, p...)
+		}
+		spare = now
+	}
+	return nil
+}
+
+// visit marks what some units hold, and appends those that were not marked yet.
+func (m *marker) visit(units []uint32, flag uint32, next []uint32) []uint32 {
+	for _, i := range units {
+		by := flag | (i + 1)
+		mark := func(target uint32) {
+			if h := &m.holder[target]; atomic.LoadUint32(h) == unreached && atomic.CompareAndSwapUint32(h, unreached, by) {
+				next = append(next, target)
+			}
+		}
+		for _, target := range m.segments[i/segmentUnits].of(i) {
+			mark(target)
+		}
+		if o := m.table.owner(i); o != noUnit {
+			mark(o)
+		}
+		for _, part := range m.table.parts[i] {
+			mark(part)
+		}
+	}
+	return next
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reachability
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"leakprof/profiler/bird/pagecache"
+	"leakprof/profiler/target"
+)
+
+// descriptorBytes is at least the length of struct pthread (nptl/descr.h of
+// glibc), at the thread pointer.
+const descriptorBytes = 4096
+
+// threads returns the stacks and the thread-local storage of all threads, and
+// how many of them wait in the kernel.
+func (l *look) threads() (all []root, running []int, waiting int, err error) {
+	mappings, err := l.process.Mappings()
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	mapping := func(address uint64) (target.Mapping, bool) {
+		i := slices.IndexFunc(mappings, func(m target.Mapping) bool { return address >= m.Start && address < m.End })
+		if i < 0 {
+			return target.Mapping{}, false
+		}
+		return mappings[i], true
+	}
+	pointers, err := pagecache.ThreadPointers(l.process)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	for id, pointer := range pointers {
+		at, ok := mapping(pointer)
+		if pointer != 0 && ok {
+			local := span{max(at.Start, pointer-l.localBytes()), min(at.End, pointer+descriptorBytes)}
+			all = append(all, root{span: local, thread: id, local: true})
+		}
+		sp, values, err := l.waits(id)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // it has ended
+		case err != nil:
+			return nil, nil, 0, err
+		}
+		if sp != 0 {
+			waiting++
+			if m, ok := mapping(sp); ok {
+				all = append(all, root{span: span{sp &^ 7, stackEnd(m, pointer)}, thread: id, values: values})
+			}
+			continue
+		}
+		running = append(running, id)
+		if m, ok := stackOf(mappings, id == l.process.PID, at); ok {
+			all = append(all, root{span: span{max(m.Start, m.End-min(m.End, maxRoot)), stackEnd(m, pointer)}, thread: id, dead: true})
+		}
+	}
+	return all, running, waiting, nil
+}
+
+// stackEnd returns where the stack in the mapping ends: that of a thread that
+// the program made ends with the thread's descriptor.
+func stackEnd(m target.Mapping, pointer uint64) uint64 {
+	if pointer >= m.Start && pointer < m.End {
+		return min(m.End, pointer+descriptorBytes)
+	}
+	return m.End
+}
+
+// stackOf returns the mapping with the stack of a thread of which only the
+// thread pointer is known, in the mapping at.
+func stackOf(mappings []target.Mapping, first bool, at target.Mapping) (target.Mapping, bool) {
+	if !first {
+		return at, at.End > at.Start
+	}
+	i := slices.IndexFunc(mappings, func(m target.Mapping) bool { return m.Path == "[stack]" })
+	if i < 0 {
+		return target.Mapping{}, false
+	}
+	return mappings[i], true
+}
+
+// waits returns the stack pointer of a thread that waits in the kernel, and the
+// arguments of its system call, from /proc/PID/task/TID/syscall
+// (proc_pid_syscall(5)); sp is 0 of one that runs.
+func (l *look) waits(id int) (sp uint64, values []uint64, err error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(l.process.PID), "task", strconv.Itoa(id), "syscall"))
+	if err != nil {
+		return 0, nil, fmt.Errorf("read what thread %d does: %w", id, err)
+	}
+	return parseSyscall(string(b))
+}
+
+// parseSyscall parses "running", "-1 SP PC", or the number of a system call and
+// its six arguments before those two.
+func parseSyscall(line string) (sp uint64, values []uint64, err error) {
+	f := strings.Fields(line)
+	if len(f) < 3 {
+		return 0, nil, nil
+	}
+	for _, s := range f[1:] {
+		v, err := strconv.ParseUint(s, 0, 64)
+		if err != nil {
+			return 0, nil, fmt.Errorf("parse system call %q: unknown format", strings.TrimSpace(line))
+		}
+		values = append(values, v)
+	}
+	return values[len(values)-2], values[:len(values)-2], nil
+}
+
+// localBytes bounds the thread-local storage of the modules that were there from
+// the start, which lies before the thread pointer (variant II of the ELF TLS
+// ABI, as x86-64 has it).
+func (l *look) localBytes() uint64 {
+	sum := uint64(64)
+	for _, m := range l.modules {
+		for _, s := range m.ELF.Progs {
+			if s.Type == elf.PT_TLS && s.Memsz <= maxRoot {
+				sum += s.Memsz + max(s.Align, 8)
+			}
+		}
+	}
+	return (sum + 63) &^ 63
+}

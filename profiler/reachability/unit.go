@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reachability
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/glibc"
+	"leakprof/profiler/live"
+	"leakprof/profiler/snapshot"
+	"leakprof/profiler/target"
+)
+
+const pageSize = 4096
+
+// kind is what a unit is. Those of the same address are kept by their order.
+type kind uint8
+
+const (
+	blockUnit    kind = iota // a block that begins with a resource's header
+	poolUnit                 // a pool
+	linpoolUnit              // a linpool, without its chunks
+	guardUnit                // a resource that its pool holds
+	chunkUnit                // a chunk of a linpool
+	objectUnit               // an object in a slab or mslab
+	numberedUnit             // an object in an islab
+	partUnit                 // a page that a slab has for itself
+	pageUnit                 // another page
+	foreignUnit              // a block of malloc's that is no resource
+)
+
+// unit is a piece of memory that is held or lost as a whole.
+type unit struct {
+	key   uint64 // its address and the number of its shape
+	owner uint32 // number of its owner in table.owners, 0 for none
+}
+
+// shapeBits is the width of a shape's number in a key. A key has the address, of which bits 3 to 46 say something, above the number
+// of the shape.
+const shapeBits = 20
+
+func (u unit) address() uint64 { return u.key >> shapeBits << 3 }
+
+// shape is what units of one kind and length have in common, bytes.
+type shape struct {
+	bytes    uint64 // for which a pointer counts
+	from, to uint64 // what is read of it
+	kind     kind
+}
+
+// counts says whether the unit's bytes are no part of another's.
+func (s shape) counts() bool { return s.kind != partUnit }
+
+// headers are the lengths of what holds nothing at the start of a resource,
+// bytes.
+type headers struct {
+	resource   uint64 // struct resource
+	inside     uint64 // that and the list of a pool
+	generation bird.Generation
+}
+
+func headersOf(g bird.Generation) headers {
+	if g == bird.BIRD3 {
+		return headers{32, 48, g}
+	}
+	return headers{24, 48, g}
+}
+
+// rootSkip returns the range of the program's variables that is root_pool's
+// header and list; none if there is no root pool.
+func (h headers) rootSkip(b *bird.Bird, p *target.Process) span {
+	if b == nil {
+		return span{}
+	}
+	root, err := b.Root(p)
+	if err != nil {
+		return span{}
+	}
+	return span{root, root + h.inside}
+}
+
+// heldClasses are the classes whose resources somebody keeps the address of.
+var heldClasses = map[string]kind{
+	bird.MemoryClass: blockUnit, bird.PoolClass: poolUnit, "LinPool": linpoolUnit,
+	"Slab": blockUnit, "mslab": blockUnit, "Islab": blockUnit,
+	"Event": blockUnit, "Timer": blockUnit, "Socket": blockUnit, "FILE": blockUnit, "ObjLock": blockUnit,
+	"Routing table": blockUnit,
+}
+
+// table has all units, in the order of their addresses.
+type table struct {
+	units  []unit
+	shapes []shape
+	owners []uint32            // units, by number; the first is none
+	parts  map[uint32][]uint32 // what a unit holds by its construction
+	full   map[uint32]bool     // pools that something is in
+	index  index
+
+	shapeOf map[shape]uint32
+	ownerOf map[uint64]uint32 // number of the owner at an address
+}
+
+const (
+	noUnit = ^uint32(0)
+	// maxUnits bounds the units: so many take 20 GB here.
+	maxUnits = 1 << 29
+)
+
+// walkHeap returns the C library's heap, or why it cannot be told.
+func walkHeap(p *target.Process) (*glibc.Heap, string) {
+	usage, err := p.Usage()
+	if err != nil {
+		return nil, err.Error()
+	}
+	h, err := glibc.Walk(p, usage, glibc.Options{})
+	switch {
+	case err != nil:
+		return nil, err.Error()
+	case !h.Consistent:
+		return h, "the heap of the C library changed while it was read"
+	}
+	return h, ""
+}
+
+// tableOf lists what is live. A block that several know of is taken from who
+// knows most: the tree, the live set, malloc.
+func tableOf(s *snapshot.Snapshot, heap *glibc.Heap, h headers) (*table, error) {
+	t := &table{
+		shapeOf: make(map[shape]uint32), ownerOf: make(map[uint64]uint32),
+		owners: make([]uint32, 1), parts: make(map[uint32][]uint32), full: make(map[uint32]bool),
+	}
+	var err error
+	add := func(addr uint64, sh shape, owner uint64) {
+		if e := t.add(addr, sh, owner); e != nil && err == nil {
+			err = e
+		}
+	}
+	if s.Tree != nil {
+		addTree(s, heap, h, add)
+	}
+	if s.Live != nil {
+		for _, b := range s.Live.Blocks {
+			k := foreignUnit
+			if b.IsPage() {
+				k = pageUnit
+				if s.Tree != nil {
+					if _, known := s.Tree.Page(b.Address); known {
+						continue
+					}
+				}
+			}
+			add(b.Address, shape{b.Size, 0, b.Size, k}, 0)
+		}
+	}
+	if heap != nil {
+		for c := range heap.Chunks() {
+			if c.State() == glibc.InUse {
+				add(c.Address(), shape{c.Usable(), 0, c.Usable(), foreignUnit}, 0)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.finish()
+	return t, nil
+}
+
+// addTree lists the tree's blocks, and the objects and chunks on its pages.
+func addTree(s *snapshot.Snapshot, heap *glibc.Heap, h headers, add func(uint64, shape, uint64)) {
+	l := s.Tree.Layout
+	var large []tree.Block
+	for b := range s.Tree.Blocks() {
+		if b.Large {
+			large = append(large, b)
+			continue
+		}
+		k, ok := heldClasses[b.Class]
+		if !ok {
+			k = guardUnit
+		}
+		sh, owner := shape{b.Bytes, h.resource, b.Bytes, k}, b.Pool.Address
+		switch {
+		case b.Class == bird.MemoryClass:
+			sh.from = l.MblockHeader
+		case k == poolUnit:
+			sh.from, owner = h.inside, 0
+			if b.Pool.Parent != nil {
+				owner = b.Pool.Parent.Address
+			}
+		}
+		add(b.Address, sh, owner)
+		if k == linpoolUnit {
+			// The tree has a linpool's large chunks before it.
+			for _, c := range large {
+				n := largeBytes(s, heap, c, l.ChunkHeader)
+				add(c.Address, shape{n, l.ChunkHeader, n, chunkUnit}, b.Address)
+			}
+			large = large[:0]
+		}
+	}
+	for p := range s.Tree.Pages() {
+		switch slabs := p.Class == "Slab" || p.Class == "mslab" || p.Class == "Islab"; {
+		case slabs && p.Capacity > 0:
+			k := objectUnit
+			if p.Class == "Islab" {
+				k = numberedUnit
+			}
+			for object := range p.Objects() {
+				add(object, shape{p.ObjectSize, 0, p.ObjectSize, k}, p.Owner)
+			}
+		case slabs:
+			add(p.Address, shape{pageSize, 0, pageSize, partUnit}, p.Owner)
+		case p.Class == "LinPool":
+			n := pageSize - p.Free
+			add(p.Address, shape{n, min(l.ChunkHeader, n), n, chunkUnit}, p.Owner)
+		default:
+			add(p.Address, shape{pageSize, 0, pageSize - min(p.Free, pageSize), pageUnit}, 0)
+		}
+	}
+}
+
+// largeBytes returns what malloc gave for a large chunk, of which the tree does
+// not know it where a linpool has several.
+func largeBytes(s *snapshot.Snapshot, heap *glibc.Heap, c tree.Block, header uint64) uint64 {
+	if c.Bytes != 0 {
+		return c.Bytes
+	}
+	if heap != nil {
+		if chunk, ok := heap.Find(c.Address); ok {
+			return chunk.Usable()
+		}
+	}
+	if s.Live != nil {
+		i, ok := slices.BinarySearchFunc(s.Live.Blocks, c.Address, func(b live.Block, a uint64) int { return cmp.Compare(b.Address, a) })
+		if ok {
+			return s.Live.Blocks[i].Size
+		}
+	}
+	return header + pageSize // what is larger is no page's
+}
+
+// add lists a unit. A pointer to a header counts even if nothing is behind it.
+func (t *table) add(address uint64, s shape, owner uint64) error {
+	s.bytes = (max(s.bytes, s.from+1) + 7) &^ 7
+	s.to = max(min(s.to&^7, s.bytes), s.from)
+	if address%8 != 0 || address >= 1<<47 || s.bytes >= 1<<47 {
+		return nil // nothing of BIRD's or malloc's
+	}
+	number, ok := t.shapeOf[s]
+	if !ok {
+		if number = uint32(len(t.shapes)); number >= 1<<shapeBits {
+			return fmt.Errorf("more than %d sizes of blocks", 1<<shapeBits)
+		}
+		t.shapes, t.shapeOf[s] = append(t.shapes, s), number
+	}
+	if len(t.units) == maxUnits {
+		return fmt.Errorf("more than %d blocks and objects", maxUnits)
+	}
+	u := unit{key: address>>3<<shapeBits | uint64(number)}
+	if owner != 0 {
+		if u.owner, ok = t.ownerOf[owner]; !ok {
+			u.owner = uint32(len(t.owners))
+			t.owners, t.ownerOf[owner] = append(t.owners, noUnit), u.owner
+		}
+	}
+	t.units = append(t.units, u)
+	return nil
+}
+
+// finish sorts the units and links them to their owners.
+func (t *table) finish() {
+	slices.SortFunc(t.units, func(a, b unit) int { return cmp.Compare(a.key, b.key) })
+	n := 0
+	for i, u := range t.units {
+		if i > 0 && u.address() == t.units[n-1].address() {
+			if t.shapes[u.number()].kind < t.shapes[t.units[n-1].number()].kind {
+				t.units[n-1] = u
+			}
+			continue
+		}
+		t.units[n] = u
+		n++
+	}
+	t.units = slices.Clip(t.units[:n])
+	t.owners[0] = noUnit
+	t.index = newIndex(t)
+	for address, number := range t.ownerOf {
+		if i, ok := t.find(address); ok && t.units[i].address() == address {
+			t.owners[number] = i
+		}
+	}
+	t.shapeOf, t.ownerOf = nil, nil
+	for i, u := range t.units {
+		o := t.owners[u.owner]
+		if o == noUnit {
+			continue
+		}
+		switch t.shape(uint32(i)).kind {
+		case chunkUnit, guardUnit, partUnit:
+			t.parts[o] = append(t.parts[o], uint32(i))
+			t.fill(o)
+		case poolUnit:
+		default:
+			t.fill(o)
+		}
+	}
+}
+
+// fill notes that something is in a pool, and so in those that it is in.
+func (t *table) fill(i uint32) {
+	for i != noUnit && !t.full[i] {
+		if t.shape(i).kind == poolUnit {
+			t.full[i] = true
+		}
+		i = t.owner(i)
+	}
+}
+
+func (u unit) number() uint32 { return uint32(u.key & (1<<shapeBits - 1)) }
+
+func (t *table) shape(i uint32) *shape { return &t.shapes[t.units[i].number()] }
+
+// owner returns what a unit is in: a resource's pool, an object's slab, a
+// chunk's linpool; noUnit if that is none.
+func (t *table) owner(i uint32) uint32 { return t.owners[t.units[i].owner] }
