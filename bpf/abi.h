@@ -63,6 +63,13 @@ enum stack_number {
 	STACK_FIRST,
 };
 
+/* Whether new blocks come into the live set. */
+enum acceptance {
+	ACCEPTING,
+	ACCEPTING_FULL,	 /* not: what is used has come to --max-memory */
+	ACCEPTING_SHORT, /* not: the machine runs short of memory */
+};
+
 /* Why a walk up the stack ended. */
 enum stack_end {
 	STACK_COMPLETE,	      /* reached the entry of the process or thread */

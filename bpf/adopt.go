@@ -24,17 +24,17 @@ func (p *Programs) Adopting() error {
 // no room, or it has been freed or is known by now.
 func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 	b.Stack = StackBefore
-	var short uint32
-	if err := p.objects.NotAccepting.Get(&short); err != nil {
-		return false, fmt.Errorf("take in a block: %w", err)
-	}
-	if short != 0 {
+	p.growing.Lock()
+	maps, short, full := p.live.maps, p.short, p.full
+	p.growing.Unlock()
+	switch {
+	case short:
 		p.countAdopted(NotAccepted, NotAcceptedBytes, b.Size)
 		return false, nil
+	case full:
+		p.countAdopted(LiveFull, LiveFullBytes, b.Size)
+		return false, nil
 	}
-	p.growing.Lock()
-	maps := p.live.maps
-	p.growing.Unlock()
 	var newest uint32
 	if err := p.objects.LiveStep.Get(&newest); err != nil {
 		return false, fmt.Errorf("take in a block: %w", err)

@@ -49,18 +49,23 @@ const (
 	defaultStacks = 1 << 15
 )
 
-// budget is the kernel memory that may still be used, in bytes.
-type budget uint64
+// budget is the kernel memory that may be used, in bytes.
+type budget struct {
+	most uint64
+	// fixed is reserved for maps that do not grow, whatever is in them.
+	fixed uint64
+}
 
-// take returns how many entries a map may have: a power of two, as the kernel
-// rounds up its buckets to one; at most that many, and no less than atLeast.
-func (b *budget) take(want, entry, atLeast uint64) uint32 {
-	n := min(want, uint64(*b)/entry)
-	if n > 0 {
-		n = 1 << (bits.Len64(n) - 1)
-	}
-	n = max(n, atLeast)
-	*b -= budget(min(n*entry, uint64(*b)))
+// newBudget makes room for least blocks and stacks, however little is allowed.
+func newBudget(most uint64) budget {
+	return budget{most: max(most, least*(blockEntry+stackEntry))}
+}
+
+// reserve takes the memory of a map that does not grow: as many entries as a
+// quarter of the budget holds, at most that many and at least the least.
+func (b *budget) reserve(most, entry uint64) uint32 {
+	n := max(floorPower(min(most, b.most/4/entry)), least)
+	b.fixed += n * entry
 	return uint32(n)
 }
 
@@ -68,18 +73,20 @@ func (b *budget) stacks(want uint32) uint32 {
 	if want != 0 {
 		return want
 	}
-	quarter := *b / 4
-	n := quarter.take(defaultStacks, stackEntry, least)
-	*b -= min(budget(n)*stackEntry, *b)
-	return n
+	return b.reserve(defaultStacks, stackEntry)
 }
 
-func (b *budget) linpoolObjects() uint32 {
-	const most = 1 << 24
-	quarter := *b / 4
-	n := quarter.take(most, objectEntry, least)
-	*b -= min(budget(n)*objectEntry, *b)
-	return n
+func (b *budget) linpoolObjects() uint32 { return b.reserve(1<<24, objectEntry) }
+
+// grows is what is left for the sets that grow.
+func (b *budget) grows() uint64 { return max(b.most-min(b.fixed, b.most), least*blockEntry) }
+
+// floorPower is the greatest power of two that is no greater than n; 0 for 0.
+func floorPower(n uint64) uint64 {
+	if n == 0 {
+		return 0
+	}
+	return 1 << (bits.Len64(n) - 1)
 }
 
 // stepped is a set that grows in steps: see live in liveset.h.
@@ -92,18 +99,29 @@ type stepped struct {
 	maps  []*ebpf.Map
 }
 
-// addStep adds a step if the budget has room for more than a little. The
-// programs do not know of it yet.
-func (s *stepped) addStep(b *budget, atLeast uint64) (added bool, err error) {
+// capacity is how many entries all steps hold.
+func (s *stepped) capacity() (n uint64) {
+	for _, m := range s.maps {
+		n += uint64(m.MaxEntries())
+	}
+	return n
+}
+
+// addStep adds a step: no more entries in all than the budget would hold of
+// nothing else, and none if the buckets alone would be too many. The programs
+// do not know of it yet.
+func (s *stepped) addStep(grows, used uint64) (added bool, err error) {
 	if len(s.maps) >= maxSteps {
 		return false, nil
 	}
 	const worthwhile = 256
-	spec := s.inner.Copy()
-	if spec.MaxEntries = b.take(s.next, s.entry, atLeast); spec.MaxEntries < worthwhile {
-		*b += budget(uint64(spec.MaxEntries) * s.entry)
+	could := grows / s.entry
+	n := floorPower(min(s.next, could-min(s.capacity(), could)))
+	if n < worthwhile || len(s.maps) > 0 && used+n*bucket > grows {
 		return false, nil
 	}
+	spec := s.inner.Copy()
+	spec.MaxEntries = uint32(n)
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return false, fmt.Errorf("grow %s to %d more entries: %w", s.name, spec.MaxEntries, err)
@@ -131,15 +149,13 @@ func (s *stepped) close() error {
 func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
 	p.live = &stepped{name: "the live set", outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap, entry: blockEntry, next: firstBlocks}
 	p.sets = append(p.sets, p.live)
-	if _, err := p.live.addStep(&p.left, least); err != nil {
-		return err
-	}
 	outer := [slotsClasses]*ebpf.Map{p.objects.Tables14, p.objects.Tables30, p.objects.Tables46, p.objects.Tables110, p.objects.Tables238, p.objects.Tables494}
 	for i, c := range slotsClass {
-		s := &stepped{name: "the slots of slabs", outer: outer[i], inner: spec.Maps[c.name].InnerMap, entry: c.entry, next: firstPages}
-		p.slots[i] = s
-		p.sets = append(p.sets, s)
-		if _, err := s.addStep(&p.left, 0); err != nil {
+		p.slots[i] = &stepped{name: "the slots of slabs", outer: outer[i], inner: spec.Maps[c.name].InnerMap, entry: c.entry, next: firstPages}
+		p.sets = append(p.sets, p.slots[i])
+	}
+	for _, s := range p.sets {
+		if _, err := s.addStep(p.budget.grows(), 0); err != nil {
 			return err
 		}
 	}
@@ -147,30 +163,65 @@ func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
 	return p.Grow()
 }
 
-// Grow adds a step to each set whose newest step is in use, as far as the
-// budget goes. It is to be called many times a second: a step fills no faster.
+// used is what the sets that grow take now, in bytes: the entries there are, and
+// the buckets of the steps that were added to the first, small ones.
+func (p *Programs) used() (uint64, error) {
+	allocated, err := sum(p.objects.Counters, uint32(AllocatedObjects))
+	if err != nil {
+		return 0, err
+	}
+	freed, err := sum(p.objects.Counters, uint32(FreedObjects))
+	if err != nil {
+		return 0, err
+	}
+	var tables [slotsClasses]uint32
+	if err := p.objects.SlotsUsed.Get(&tables); err != nil {
+		return 0, fmt.Errorf("read use of slots: %w", err)
+	}
+	allocated += p.adopted[AllocatedObjects]
+	// Freed is read later, and may be ahead.
+	used := (allocated - min(freed, allocated)) * (blockEntry - bucket)
+	for i, n := range tables {
+		used += uint64(n) * (slotsClass[i].entry - bucket)
+	}
+	for _, s := range p.sets {
+		if len(s.maps) > 0 {
+			used += (s.capacity() - uint64(s.maps[0].MaxEntries())) * bucket
+		}
+	}
+	return used, nil
+}
+
+// Grow adds a step to each set whose newest step is in use, and stops the sets
+// when what is used has come to the budget. It is to be called many times a
+// second: no step fills faster.
 func (p *Programs) Grow() error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
+	used, err := p.used()
+	if err != nil {
+		return err
+	}
+	grows := p.budget.grows()
 	var current uint32
 	if err := p.objects.LiveStep.Get(&current); err != nil {
 		return fmt.Errorf("read step of the live set: %w", err)
 	}
 	if int(current)+1 >= len(p.live.maps) {
-		if _, err := p.live.addStep(&p.left, 0); err != nil {
+		if _, err := p.live.addStep(grows, used); err != nil {
 			return err
 		}
 	}
 	if err := p.objects.LiveSteps.Set(uint32(len(p.live.maps))); err != nil {
 		return fmt.Errorf("set steps of the live set: %w", err)
 	}
-	var used, steps [slotsClasses]uint32
-	if err := p.objects.SlotsStep.Get(&used); err != nil {
+	var newest, steps [slotsClasses]uint32
+	if err := p.objects.SlotsStep.Get(&newest); err != nil {
 		return fmt.Errorf("read steps of slots: %w", err)
 	}
 	for i, s := range p.slots {
-		if int(used[i])+1 >= len(s.maps) {
-			if _, err := s.addStep(&p.left, 0); err != nil {
+		if int(newest[i])+1 >= len(s.maps) {
+			if _, err := s.addStep(grows, used); err != nil {
 				return err
 			}
 		}
@@ -179,17 +230,33 @@ func (p *Programs) Grow() error {
 	if err := p.objects.SlotsSteps.Set(steps); err != nil {
 		return fmt.Errorf("set steps of slots: %w", err)
 	}
-	return nil
+	// Once full, a little has to be free before it goes on.
+	const little = 64
+	if p.full {
+		grows -= grows / little
+	}
+	p.full = used > grows
+	return p.setAcceptance()
 }
 
 // SetAccepting says whether new blocks come into the live set; otherwise they
 // are counted as NotAccepted.
 func (p *Programs) SetAccepting(yes bool) error {
-	var not uint32
-	if !yes {
-		not = 1
+	p.growing.Lock()
+	defer p.growing.Unlock()
+	p.short = !yes
+	return p.setAcceptance()
+}
+
+func (p *Programs) setAcceptance() error {
+	a := liveAcceptanceACCEPTING
+	switch {
+	case p.short:
+		a = liveAcceptanceACCEPTING_SHORT
+	case p.full:
+		a = liveAcceptanceACCEPTING_FULL
 	}
-	if err := p.objects.NotAccepting.Set(not); err != nil {
+	if err := p.objects.Accepting.Set(uint32(a)); err != nil {
 		return fmt.Errorf("set whether blocks are accepted: %w", err)
 	}
 	return nil

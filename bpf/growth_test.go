@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -43,69 +44,65 @@ func TestEntries(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	for _, c := range []struct {
-		left                 budget
-		want, entry, atLeast uint64
-		n                    uint32
-		rest                 budget
+		what         string
+		most         uint64
+		stacks       uint32
+		fixed, grows uint64
 	}{
-		{1 << 20, 1000, 112, 0, 512, 1<<20 - 512*112},      // a power of two
-		{1 << 20, 1024, 112, 0, 1024, 1<<20 - 1024*112},    // all that is wanted
-		{1 << 20, 1 << 20, 112, 0, 8192, 1<<20 - 8192*112}, // as many as fit
-		{100, 1024, 112, 0, 0, 100},                        // none
-		{100, 1024, 112, 1024, 1024, 0},                    // there is always room for a few
+		{"next to nothing", 1, least, least * stackEntry, least * blockEntry},
+		{"64 MB", 64 << 20, 4096, 4096 * stackEntry, 64<<20 - 4096*stackEntry},
+		{"a gigabyte", 1 << 30, defaultStacks, defaultStacks * stackEntry, 1<<30 - defaultStacks*stackEntry},
 	} {
-		left := c.left
-		if n := left.take(c.want, c.entry, c.atLeast); n != c.n || left != c.rest {
-			t.Errorf("of %d bytes %d entries of %d: got %d, %d bytes left; want %d, %d", c.left, c.want, c.entry, n, left, c.n, c.rest)
+		b := newBudget(c.most)
+		if n := b.stacks(0); n != c.stacks || b.fixed != c.fixed || b.grows() != c.grows {
+			t.Errorf("%s: %d stacks, %d bytes fixed, %d left to grow; want %d, %d, %d", c.what, n, b.fixed, b.grows(), c.stacks, c.fixed, c.grows)
 		}
 	}
-	left := budget(64 << 20)
-	if n := left.stacks(0); n != 4096 || left != 64<<20-4096*stackEntry {
-		t.Errorf("%d stacks, %d bytes left", n, left)
+	b := newBudget(64 << 20)
+	if n := b.stacks(7); n != 7 || b.fixed != 0 {
+		t.Errorf("%d stacks, %d bytes fixed, want 7, 0", n, b.fixed)
 	}
-	if n := left.stacks(7); n != 7 {
-		t.Errorf("%d stacks, want 7", n)
+	if n := b.linpoolObjects(); n != 131072 || b.fixed != 131072*objectEntry {
+		t.Errorf("%d linpool objects, %d bytes fixed", n, b.fixed)
 	}
 }
 
 // TestGrow: there is always a step more than is in use, each four times as
-// large as the last, as far as the budget goes.
+// large as the last, and no more entries than the budget holds.
 func TestGrow(t *testing.T) {
-	// 1,024 stacks, steps of 65,536 and 262,144 blocks, and two of slots for
-	// each class; then what is left makes a third step, smaller than the others.
-	const enough = 1024*stackEntry*4 + (65536+262144)*blockEntry + 48<<20
-	p, err := Load(Config{PID: os.Getpid(), MaxMemory: enough, MaxStacks: 1024})
+	const budget = 256 << 20
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: budget, MaxStacks: 1024})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { p.Close() })
-	if n := stepSizes(p); n[0] != 65536 || n[1] != 262144 || len(n) != 2 {
-		t.Fatalf("first steps of %v blocks", n)
+	want := []uint32{65536, 262144}
+	if n := stepSizes(p); !slices.Equal(n, want) {
+		t.Fatalf("first steps of %v blocks, want %v", n, want)
 	}
 	if err := p.Grow(); err != nil || len(p.live.maps) != 2 {
 		t.Fatalf("grows although nothing is in use: %v (%v)", stepSizes(p), err)
 	}
-	for _, used := range []uint32{1, 2, 3, 4} {
-		if err := p.objects.LiveStep.Set(min(used, uint32(len(p.live.maps)-1))); err != nil {
+	for _, next := range [][]uint32{
+		append(want, 1048576), append(want, 1048576, 1048576-524288), // what is left
+		append(want, 1048576, 524288, 262144), append(want, 1048576, 524288, 262144, 131072),
+	} {
+		if err := p.objects.LiveStep.Set(uint32(len(p.live.maps) - 1)); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Grow(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	n := stepSizes(p)
-	var total uint64
-	for _, s := range p.sets {
-		for _, m := range s.maps {
-			total += uint64(m.MaxEntries()) * s.entry
+		if n := stepSizes(p); !slices.Equal(n, next) {
+			t.Fatalf("steps of %v blocks, want %v", n, next)
 		}
 	}
-	if len(n) < 3 || total > enough {
-		t.Errorf("steps of %v blocks; all maps may take %d bytes of %d", n, total, enough)
+	if c := p.live.capacity(); c*blockEntry > budget {
+		t.Errorf("%d blocks would take %d bytes of %d", c, c*blockEntry, budget)
 	}
 	var told uint32
-	if err := p.objects.LiveSteps.Get(&told); err != nil || int(told) != len(n) {
-		t.Errorf("the programs know of %d steps of %d (%v)", told, len(n), err)
+	if err := p.objects.LiveSteps.Get(&told); err != nil || int(told) != len(p.live.maps) {
+		t.Errorf("the programs know of %d steps of %d (%v)", told, len(p.live.maps), err)
 	}
 }
 
@@ -114,6 +111,49 @@ func stepSizes(p *Programs) (sizes []uint32) {
 		sizes = append(sizes, m.MaxEntries())
 	}
 	return sizes
+}
+
+// TestFull: what is used of all sets together stops them, and when a little has
+// gone they go on.
+func TestFull(t *testing.T) {
+	const budget = 64 << 20
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: budget, MaxStacks: 1024})
+	if err != nil {
+		t.Fatalf("load (needs root): %v", err)
+	}
+	t.Cleanup(func() { p.Close() })
+	for _, c := range []struct {
+		what       string
+		tables     uint32 // of 494 slots
+		acceptance liveAcceptance
+	}{
+		{"nothing", 0, liveAcceptanceACCEPTING},
+		{"nearly all", budget/2048 - 4096, liveAcceptanceACCEPTING},
+		{"all", budget / 2048, liveAcceptanceACCEPTING_FULL},
+		{"as good as all", budget/2048 - 2500, liveAcceptanceACCEPTING_FULL},
+		{"a little less", budget/2048 - 4096, liveAcceptanceACCEPTING},
+	} {
+		var tables [slotsClasses]uint32
+		tables[slotsClasses-1] = c.tables
+		if err := p.objects.SlotsUsed.Set(tables); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Grow(); err != nil {
+			t.Fatal(err)
+		}
+		var a uint32
+		if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != c.acceptance {
+			t.Errorf("%s in use: acceptance %d, want %d (%v)", c.what, a, c.acceptance, err)
+		}
+	}
+	// Want of memory goes before.
+	if err := p.SetAccepting(false); err != nil {
+		t.Fatal(err)
+	}
+	var a uint32
+	if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != liveAcceptanceACCEPTING_SHORT {
+		t.Errorf("acceptance %d (%v)", a, err)
+	}
 }
 
 // TestAdopt takes in blocks from before, over more than one step, and none

@@ -30,12 +30,12 @@ static __always_inline int insert(__u64 address, struct block *block)
 		*b = *block;
 		return 1;
 	}
-	if (not_accepting) {
+	if (accepting == ACCEPTING_SHORT) {
 		count(COUNTER_NOT_ACCEPTED, 1);
 		count(COUNTER_NOT_ACCEPTED_BYTES, block->size);
 		return 0;
 	}
-	long err = put(address, block, BPF_ANY);
+	long err = accepting == ACCEPTING ? put(address, block, BPF_ANY) : -E2BIG;
 	if (!err)
 		return 1;
 	if (err == -E2BIG) {

@@ -23,6 +23,7 @@ const struct {
 	enum saved_kind saved_kind;
 	enum stack_number stack_number;
 	enum slots_class slots_class;
+	enum acceptance acceptance;
 } *abi_enums __attribute__((unused));
 
 /* As for the values of maps within maps. */

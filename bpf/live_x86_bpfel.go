@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type liveAcceptance uint32
+
+const (
+	liveAcceptanceACCEPTING       liveAcceptance = 0
+	liveAcceptanceACCEPTING_FULL  liveAcceptance = 1
+	liveAcceptanceACCEPTING_SHORT liveAcceptance = 2
+)
+
 type liveBlock struct {
 	_         structs.HostLayout
 	Size      uint64
@@ -333,6 +341,7 @@ const (
 	liveProgLeaveSlAlloc       = "leave_sl_alloc"
 	liveVarAbiEnums            = "abi_enums"
 	liveVarAbiSlots            = "abi_slots"
+	liveVarAccepting           = "accepting"
 	liveVarAdopting            = "adopting"
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
@@ -343,7 +352,6 @@ const (
 	liveVarMslabs              = "mslabs"
 	liveVarNextStack           = "next_stack"
 	liveVarNoSlots             = "no_slots"
-	liveVarNotAccepting        = "not_accepting"
 	liveVarPageSize            = "page_size"
 	liveVarPidnsDev            = "pidns_dev"
 	liveVarPidnsInode          = "pidns_inode"
@@ -351,6 +359,7 @@ const (
 	liveVarSlabs               = "slabs"
 	liveVarSlotsStep           = "slots_step"
 	liveVarSlotsSteps          = "slots_steps"
+	liveVarSlotsUsed           = "slots_used"
 	liveVarTargetPid           = "target_pid"
 )
 
@@ -445,6 +454,7 @@ type liveMapSpecs struct {
 type liveVariableSpecs struct {
 	AbiEnums       *ebpf.VariableSpec `ebpf:"abi_enums"`
 	AbiSlots       *ebpf.VariableSpec `ebpf:"abi_slots"`
+	Accepting      *ebpf.VariableSpec `ebpf:"accepting"`
 	Adopting       *ebpf.VariableSpec `ebpf:"adopting"`
 	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
 	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
@@ -455,7 +465,6 @@ type liveVariableSpecs struct {
 	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
 	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
 	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
-	NotAccepting   *ebpf.VariableSpec `ebpf:"not_accepting"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
@@ -463,6 +472,7 @@ type liveVariableSpecs struct {
 	Slabs          *ebpf.VariableSpec `ebpf:"slabs"`
 	SlotsStep      *ebpf.VariableSpec `ebpf:"slots_step"`
 	SlotsSteps     *ebpf.VariableSpec `ebpf:"slots_steps"`
+	SlotsUsed      *ebpf.VariableSpec `ebpf:"slots_used"`
 	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
@@ -531,6 +541,7 @@ func (m *liveMaps) Close() error {
 type liveVariables struct {
 	AbiEnums       *ebpf.Variable `ebpf:"abi_enums"`
 	AbiSlots       *ebpf.Variable `ebpf:"abi_slots"`
+	Accepting      *ebpf.Variable `ebpf:"accepting"`
 	Adopting       *ebpf.Variable `ebpf:"adopting"`
 	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
 	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
@@ -541,7 +552,6 @@ type liveVariables struct {
 	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
 	NextStack      *ebpf.Variable `ebpf:"next_stack"`
 	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
-	NotAccepting   *ebpf.Variable `ebpf:"not_accepting"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
@@ -549,6 +559,7 @@ type liveVariables struct {
 	Slabs          *ebpf.Variable `ebpf:"slabs"`
 	SlotsStep      *ebpf.Variable `ebpf:"slots_step"`
 	SlotsSteps     *ebpf.Variable `ebpf:"slots_steps"`
+	SlotsUsed      *ebpf.Variable `ebpf:"slots_used"`
 	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
 }
 

@@ -50,9 +50,9 @@ struct {
 	 * to struct block. Its entries are written by the programs, and once, for
 	 * what was there before, by user space, which reads them for a snapshot.
 	 * Capacity: user space adds a step, four times as large as the last,
-	 * before it is needed, up to --max-memory; entries are allocated one by
-	 * one. When all are full a new block is not accepted (nothing is ever
-	 * evicted): COUNTER_LIVE_FULL. */
+	 * before it is needed; entries are allocated one by one. When all are
+	 * full, or what is used has come to --max-memory, a new block is not
+	 * accepted (nothing is ever evicted): COUNTER_LIVE_FULL. */
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, MAX_STEPS);
 	__type(key, __u32);
@@ -68,8 +68,8 @@ volatile __u32 live_steps, live_step;
  * meanwhile leaves FUNCTION_FREED, so that it is not taken in after that. */
 volatile __u32 adopting;
 
-/* Set by user space when the machine runs short of memory. */
-volatile __u32 not_accepting;
+/* Set by user space: enum acceptance. */
+volatile __u32 accepting;
 
 /* Finds an address that is in the set. */
 static __always_inline struct block *find(__u64 address, __u32 *step)

@@ -67,11 +67,13 @@ type Programs struct {
 	multi   bool
 	links   []attached // in the order in which they were placed
 	// What grows, and what it may still take.
-	growing sync.Mutex // guards the sets, left and adopted
+	growing sync.Mutex // guards what follows
 	sets    []*stepped
 	live    *stepped
 	slots   [slotsClasses]*stepped
-	left    budget
+	budget  budget
+	// Why the sets take nothing: see enum acceptance.
+	full, short bool
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
 	// What was counted while attaching.
@@ -100,10 +102,10 @@ func Load(c Config) (*Programs, error) {
 	rows, rules := capacity(c.Areas)
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
-	p.left = budget(c.MaxMemory)
-	spec.Maps[liveMapStacks].MaxEntries = p.left.stacks(c.MaxStacks)
+	p.budget = newBudget(c.MaxMemory)
+	spec.Maps[liveMapStacks].MaxEntries = p.budget.stacks(c.MaxStacks)
 	if c.LinpoolObjects {
-		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.left.linpoolObjects()
+		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
 	var ns unix.Stat_t
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID), &ns); err != nil {

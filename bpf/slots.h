@@ -29,8 +29,9 @@
  * without stacks: COUNTER_SLOTS_FULL. */
 FOR_EACH_SLOTS_CLASS(SLOTS_MAP)
 
-/* As live_steps and live_step, for each class. */
+/* As live_steps and live_step, for each class; and how many tables there are. */
 volatile __u32 slots_steps[SLOTS_CLASS_COUNT], slots_step[SLOTS_CLASS_COUNT];
+__u32 slots_used[SLOTS_CLASS_COUNT];
 
 /* The layouts of BIRD's slabs, set by user space. */
 const volatile struct slab_layout slabs, mslabs, islabs;
@@ -51,7 +52,7 @@ static __always_inline __u32 slots_class(__u32 objects)
 /* Makes an empty table for a page; the step in which it is, or an error. */
 static __always_inline long make_slots(__u64 page, struct slots_head *head, __u32 class)
 {
-	if (class >= SLOTS_CLASS_COUNT)
+	if (class >= SLOTS_CLASS_COUNT || accepting != ACCEPTING)
 		return -E2BIG;
 	__u32 newest = slots_step[class], steps = slots_steps[class];
 
@@ -81,6 +82,7 @@ static __always_inline long make_slots(__u64 page, struct slots_head *head, __u3
 		}
 		if (made) {
 			*made = *head;
+			__sync_fetch_and_add(&slots_used[class], 1);
 			if (k > slots_step[class])
 				slots_step[class] = k;
 			return k;
@@ -128,8 +130,8 @@ static __always_inline void drop_slots(struct block *b, __u64 page)
 #define DROP(n)                                                                \
 	case SLOTS_CLASS_##n: {                                                \
 		void *map = bpf_map_lookup_elem(&tables_##n, &step);            \
-		if (map)                                                       \
-			bpf_map_delete_elem(map, &page);                       \
+		if (map && !bpf_map_delete_elem(map, &page))                   \
+			__sync_fetch_and_add(&slots_used[SLOTS_CLASS_##n], -1); \
 		break;                                                         \
 	}
 		FOR_EACH_SLOTS_CLASS(DROP)
