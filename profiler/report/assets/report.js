@@ -121,7 +121,7 @@
 			.setColorMapper((d) => (d.highlight ? color("--found") : fills[d.data.kind](d)))
 			.setLabelHandler((d) => `${d.data.name}: ${size(d.data.value)}, ${percent(d.data.value, retained)}`)
 			.setSearchMatch(matches)
-			.setSearchHandler(showFound)
+			.setSearchHandler(() => {})
 			.setDetailsHandler(() => {})
 			.onClick((d) => choose(d));
 		chart = mine;
@@ -130,31 +130,29 @@
 		search();
 	}
 
+	const has = (s, term) => printable(s).toLowerCase().includes(term);
+
 	function matches(d, term) {
-		term = term.toLowerCase();
-		const has = (s) => printable(s).toLowerCase().includes(term);
-		return has(d.data.name) || (d.data.places !== undefined && [...d.data.places].some(has)) ||
-			(d.data.kind === "group" && has(d.data.name));
+		return has(d.data.name, term) || (d.data.places !== undefined && [...d.data.places].some((p) => has(p, term)));
 	}
 
-	function showFound(results) {
-		const among = new Set();
-		for (const d of results) for (const s of d.data.stacks) among.add(s);
-		// A pool is found whether or not it is a frame.
-		const term = byId("search").value.trim().toLowerCase();
-		for (const s of stacks) if (s.pool !== null && printable(s.pool).toLowerCase().includes(term)) among.add(s);
-		let bytes = 0;
-		for (const s of among) bytes += s.bytes;
-		byId("found").textContent = among.size === 0 ? "Nothing found" :
-			`${plural(results.length, "frame")} in ${plural(among.size, "call stack")}: ${size(bytes)}, ${percent(bytes, retained)}`;
-		shownStacks = among;
+	// A frame stands for several stacks, of which one may have the line that is
+	// searched for: so stacks are counted themselves.
+	function showFound(term) {
+		const found = stacks.filter((s) => (s.pool !== null && has(s.pool, term)) ||
+			s.frames.some((f) => has(f.function, term) || has(place(f), term)));
+		const bytes = found.reduce((sum, s) => sum + s.bytes, 0);
+		byId("found").textContent = found.length === 0 ? "Nothing found" :
+			`${plural(found.length, "call stack")}: ${size(bytes)}, ${percent(bytes, retained)}`;
+		shownStacks = new Set(found);
 		listStacks();
 	}
 
 	function search() {
-		const term = byId("search").value.trim();
+		const term = byId("search").value.trim().toLowerCase();
 		if (term) {
-			chart.search(term);
+			chart.search(term); // marks frames
+			showFound(term);
 			return;
 		}
 		chart.clear();
@@ -371,7 +369,7 @@
 				{ label: "live memory", stroke: color("--total"), width: 2, spanGaps: true, points: { show: false }, value },
 				...all.map((a, i) => ({
 					// Fainter between the looks, where nothing was measured.
-					label: printable(a.name), stroke: `${color(`--c${i}`)}80`, width: 1, dash: [2, 5], spanGaps: true, value,
+					label: printable(a.name), stroke: `${color(`--c${i}`)}b0`, width: 1, dash: [2, 5], spanGaps: true, value,
 					points: { show: true, size: 7, fill: color(`--c${i}`), width: 0 },
 				})),
 			],

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var screenshots = flag.String("screenshots", "", "write screenshots of report.html into `DIR`")
+
+// written is a result's directory, and its report.json read again.
+func written(t *testing.T, r *Result) (dir string, d *Document) {
+	t.Helper()
+	dir = t.TempDir()
+	if _, err := WriteAll(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, JSONFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if d, err = ReadJSON(f); err != nil {
+		t.Fatal(err)
+	}
+	return dir, d
+}
+
+// TestPage opens report.html in a browser and compares what it shows with
+// report.json.
+func TestPage(t *testing.T) {
+	b := startBrowser(t)
+	for name, result := range results {
+		dir, d := written(t, result())
+		file := filepath.Join(dir, HTMLFile)
+		for _, look := range []struct {
+			width  int
+			scheme string
+		}{{1280, "light"}, {1280, "dark"}, {375, "light"}, {375, "dark"}} {
+			t.Run(fmt.Sprintf("%s/%s/%d", name, look.scheme, look.width), func(t *testing.T) {
+				b.open(t, file, look.width, look.scheme)
+				checkPage(t, b, d)
+				if *screenshots != "" {
+					b.screenshot(filepath.Join(*screenshots, fmt.Sprintf("%s-%s-%d.png", name, look.scheme, look.width)))
+				}
+			})
+		}
+	}
+	t.Run("flame", func(t *testing.T) { checkFlame(t, b) })
+	t.Run("course", func(t *testing.T) { checkCourse(t, b) })
+	t.Run("hostile", func(t *testing.T) { checkHostile(t, b) })
+	t.Run("empty", func(t *testing.T) {
+		dir, d := written(t, &Result{Verdict: Verdict{Kind: Incomplete, Sentence: "no snapshot was taken"}})
+		b.open(t, filepath.Join(dir, HTMLFile), 800, "light")
+		checkPage(t, b, d)
+		if b.text("#retained-none") == "" || b.eval(`document.querySelector("#course").hidden`) != true {
+			t.Error("the page does not say that nothing is there")
+		}
+	})
+}
+
+func checkPage(t *testing.T, b *browser, d *Document) {
+	t.Helper()
+	// file:///…/report.html itself is the only thing loaded.
+	if len(b.requests) != 1 || !strings.HasSuffix(b.requests[0], "/"+HTMLFile) {
+		t.Errorf("the page asks for %q", b.requests)
+	}
+	if len(b.troubles) > 0 {
+		t.Errorf("troubles in the page: %s", b.troubles)
+	}
+	if got := b.text("#verdict"); got != strings.ToUpper(string(d.Verdict)) {
+		t.Errorf("verdict %q, want %q", got, d.Verdict)
+	}
+	if got := b.text("#reason"); got != d.reason() {
+		t.Errorf("reason %q, want %q", got, d.reason())
+	}
+	if over := b.eval("document.scrollingElement.scrollWidth - innerWidth"); over.(float64) > 0 {
+		t.Errorf("the page is %v pixels wider than its window", over)
+	}
+	var want []string
+	for _, s := range d.Stacks {
+		want = append(want, Size(s.Bytes))
+	}
+	if got := b.texts("#stacks .bytes"); !slices.Equal(got, want) {
+		t.Errorf("the list has stacks with %q, want %q", got, want)
+	}
+	for _, name := range []string{"Protocols", "live memory"} {
+		var want []string
+		for _, c := range d.looks() {
+			cell := "–"
+			if l := c.phase.memoryLine(name); l != nil {
+				cell, _ = l.numbers()
+			} else if name == "live memory" && c.phase.LiveBytes != nil {
+				cell = c.phase.live()
+			}
+			want = append(want, cell)
+		}
+		got := b.eval(fmt.Sprintf(`[...document.querySelectorAll("#memory tr")].filter(r => r.cells[0].textContent === %q).flatMap(r => [...r.cells].slice(1).map(c => c.firstChild.textContent))`, name)).([]any)
+		if fmt.Sprint(got) != fmt.Sprint(want) && len(got) > 0 || len(got) == 0 && strings.Trim(strings.Join(want, ""), "–") != "" {
+			t.Errorf("%s are %q, want %q", name, got, want)
+		}
+	}
+	raw, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have, all any
+	if err := json.Unmarshal([]byte(b.eval(`document.querySelector("#report-data").textContent`).(string)), &have); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(have, all) {
+		t.Error("the page's data are not report.json's")
+	}
+}
+
+// through sums up the stacks that a function is in.
+func through(d *Document, in func(*DocumentStack) bool) (stacks int, objects, bytes, total int64) {
+	for i := range d.Stacks {
+		s := &d.Stacks[i]
+		total += s.Bytes
+		if in(s) {
+			stacks, objects, bytes = stacks+1, objects+s.Objects, bytes+s.Bytes
+		}
+	}
+	return stacks, objects, bytes, total
+}
+
+func calls(function string) func(*DocumentStack) bool {
+	return func(s *DocumentStack) bool {
+		return slices.ContainsFunc(s.Frames, func(f DocumentFrame) bool { return f.Function == function })
+	}
+}
+
+func amountOf(stacks int, objects, bytes, total int64) string {
+	return fmt.Sprintf("%s in %s, %s, %s", Size(bytes), plural(objects, "block"), percent(float64(bytes), float64(total)), plural(stacks, "call stack"))
+}
+
+// checkFlame clicks frames and searches.
+func checkFlame(t *testing.T, b *browser) {
+	dir, d := written(t, leak())
+	b.open(t, filepath.Join(dir, HTMLFile), 1280, "light")
+	frame := func(name string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll("#flame g.frame")].find(g => g.getAttribute("name") === %q)?.querySelector("rect")`, name)
+	}
+	width := func(name string) float64 {
+		w, _ := b.eval(frame(name) + `?.width.baseVal.value ?? 0`).(float64)
+		return w
+	}
+	whole := width("retained")
+	_, _, bytes, total := through(d, calls("bmp_buffer_alloc"))
+	if got, want := width("bmp_buffer_alloc")/whole, float64(bytes)/float64(total); got < want-0.002 || got > want+0.002 {
+		t.Errorf("bmp_buffer_alloc is %.3f wide, want %.3f", got, want)
+	}
+
+	for _, name := range []string{"bmp_buffer_alloc", "bmp_schedule_tx_packet"} {
+		b.click(frame(name))
+		want := amountOf(through(d, calls(name)))
+		b.until(fmt.Sprintf(`document.querySelector("#frame .amount")?.textContent === %q`, want))
+		if got := b.text("#frame .name"); got != name {
+			t.Errorf("a click on %s shows %s", name, got)
+		}
+		n, _, _, _ := through(d, calls(name))
+		if got := b.texts("#stacks .bytes"); len(got) != n {
+			t.Errorf("the list has %d stacks with %s, want %d", len(got), name, n)
+		}
+		// What was clicked is as wide as the graph.
+		b.until(fmt.Sprintf("Math.abs(%s?.width.baseVal.value - %v) < 1", frame(name), whole))
+		b.click(`document.querySelector("#reset")`)
+		b.until(fmt.Sprintf("Math.abs(%s?.width.baseVal.value - %v) < 1", frame("retained"), whole))
+	}
+
+	for _, c := range []struct {
+		term string
+		in   func(*DocumentStack) bool
+	}{
+		{"BMP_BUFFER", calls("bmp_buffer_alloc")},
+		{"bmp.c:231", calls("bmp_buffer_alloc")},
+		{"bmp buffer", func(s *DocumentStack) bool { return s.Pool != nil && strings.HasSuffix(*s.Pool, "BMP Buffer") }},
+		{"(", func(*DocumentStack) bool { return false }},
+		{"0x7ffff", calls("0x7ffff7a01234")},
+	} {
+		b.typeInto("#search", c.term)
+		n, _, bytes, total := through(d, c.in)
+		want := "Nothing found"
+		if n > 0 {
+			want = fmt.Sprintf("%s: %s, %s", plural(n, "call stack"), Size(bytes), percent(float64(bytes), float64(total)))
+		}
+		b.until(fmt.Sprintf(`document.querySelector("#found").textContent === %q`, want))
+		if got := b.texts("#stacks .bytes"); len(got) != n {
+			t.Errorf("searching %s lists %d stacks, want %d", c.term, len(got), n)
+		}
+	}
+	b.typeInto("#search", "")
+	b.until(fmt.Sprintf(`document.querySelectorAll("#stacks li").length === %d && document.querySelector("#found").textContent === ""`, len(d.Stacks)))
+
+	b.eval(`(s => { s.value = "pool"; s.dispatchEvent(new Event("change")); })(document.querySelector("#group"))`)
+	pool := "Root/Protocols/BMP"
+	b.click(frame(pool))
+	want := amountOf(through(d, func(s *DocumentStack) bool { return s.Pool != nil && *s.Pool == pool }))
+	b.until(fmt.Sprintf(`document.querySelector("#frame .amount")?.textContent === %q`, want))
+	if len(b.troubles) > 0 {
+		t.Errorf("troubles in the page: %s", b.troubles)
+	}
+}
+
+// checkCourse compares the chart's numbers with the looks.
+func checkCourse(t *testing.T, b *browser) {
+	dir, d := written(t, leak())
+	b.open(t, filepath.Join(dir, HTMLFile), 1280, "dark")
+	for _, by := range []string{"allocator", "pool"} {
+		b.click(fmt.Sprintf(`document.querySelector("input[value=%s]")`, by))
+		b.until(fmt.Sprintf(`document.querySelector("#looks th").textContent === %q`, by))
+		want := make(map[string][]string)
+		sums := make(map[string][]uint64)
+		n := 0
+		for _, p := range d.Phases {
+			if p.LiveBytes == nil {
+				continue
+			}
+			want["live memory"] = append(want["live memory"], Size(int64(*p.LiveBytes)))
+			for _, l := range p.Live {
+				name := l.Allocator
+				if by == "pool" {
+					name = "not in a pool"
+					if l.Pool != nil {
+						name = *l.Pool
+					}
+				}
+				for len(sums[name]) <= n {
+					sums[name] = append(sums[name], 0)
+				}
+				sums[name][n] += l.Bytes
+			}
+			n++
+		}
+		for name, all := range sums {
+			for i := range n {
+				v := uint64(0)
+				if i < len(all) {
+					v = all[i]
+				}
+				want[name] = append(want[name], Size(int64(v)))
+			}
+		}
+		got := make(map[string][]string)
+		for _, row := range b.eval(`[...document.querySelectorAll("#looks tbody tr")].map(r => [...r.cells].map(c => c.textContent))`).([]any) {
+			cells := row.([]any)
+			for _, c := range cells[1:] {
+				got[cells[0].(string)] = append(got[cells[0].(string)], c.(string))
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("by %s the looks are\n%v, want\n%v", by, got, want)
+		}
+		// The legend has the total and each part.
+		if n := len(b.texts("#chart .u-series")); n != len(want)+1 {
+			t.Errorf("by %s the chart has %d series, want %d and the time", by, n, len(want))
+		}
+	}
+	last := d.Series[len(d.Series)-1]
+	if note := b.text("#course-note"); !strings.Contains(note, fmt.Sprintf("Peer Up (%d)", last.PeerUps)) || !strings.Contains(note, fmt.Sprintf("Peer Down (%d)", last.PeerDowns)) {
+		t.Errorf("the note does not count sessions: %s", note)
+	}
+	if b.eval(`(c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v !== 0))(document.querySelector("#chart canvas"))`) != true {
+		t.Error("the chart is empty")
+	}
+}
+
+// checkHostile: names come from the target, which may be anybody's.
+func checkHostile(t *testing.T, b *browser) {
+	evil := `</script><img src=x onerror="window.owned=1"><script>window.owned=1</script>&lt;` + "\u202e\x1b"
+	r := leak()
+	r.Target.Exe, r.Verdict.Sentence, r.NamesHint, r.Target.Version = evil, evil, evil, evil
+	for i := range r.Retained {
+		s := r.Retained[i].Stack
+		s.Locations[len(s.Locations)-1].Lines[0].Function, s.Locations[len(s.Locations)-1].Lines[0].File = evil, evil
+		r.Retained[i].Allocator, r.Retained[i].Class, r.Retained[i].Pool = evil, evil, evil
+		s.Complete, s.End = false, evil
+	}
+	for _, p := range r.Phases {
+		if p.Heap != nil {
+			for i := range p.Heap.Samples {
+				p.Heap.Samples[i].Pool, p.Heap.Samples[i].Allocator = evil, evil
+			}
+		}
+		for i := range p.ShowMemory {
+			p.ShowMemory[i].Name, p.ShowMemory[i].Text = evil, evil
+		}
+	}
+	r.Phases[1].Incomplete = evil
+	r.Health[0].Name, r.Health[0].Meaning, r.CPU.Limit = evil, evil, evil
+	dir, d := written(t, r)
+	b.open(t, filepath.Join(dir, HTMLFile), 1280, "light")
+	checkPageIsText := func() {
+		t.Helper()
+		if b.eval("window.owned === undefined && document.images.length === 0") != true {
+			t.Error("a name became markup")
+		}
+		if len(b.requests) != 1 || len(b.troubles) > 0 {
+			t.Errorf("the page asks for %q, troubles %s", b.requests, b.troubles)
+		}
+		if strings.ContainsAny(b.text("body"), "\u202e\x1b") {
+			t.Error("control characters reach the page")
+		}
+	}
+	checkPageIsText()
+	name := printable(evil)
+	b.eval(`document.querySelectorAll("details").forEach(e => { e.open = true; })`)
+	b.eval(`(s => { s.value = "pool"; s.dispatchEvent(new Event("change")); })(document.querySelector("#group"))`)
+	b.click(`document.querySelectorAll("#flame g.frame")[1].querySelector("rect")`)
+	b.until(fmt.Sprintf(`document.querySelector("#frame .name")?.textContent === %s`, quote(t, name)))
+	b.typeInto("#search", "onerror")
+	b.until(fmt.Sprintf(`document.querySelectorAll("#stacks li").length === %d`, len(d.Stacks)))
+	b.click(`document.querySelector("input[value=pool]")`)
+	checkPageIsText()
+}
+
+func quote(t *testing.T, s string) string {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestAssets: what is embedded is what its makers published, with its licence,
+// and every file is accounted for.
+func TestAssets(t *testing.T) {
+	readme, err := assets.ReadFile("assets/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| `(.+?)` \\|.*`(.+?)`\\) \\| `([0-9a-f]{64})` \\|$").FindAllStringSubmatch(string(readme), -1) {
+		file, err := assets.ReadFile("assets/" + row[1])
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := fmt.Sprintf("%x", sha256.Sum256(file)); got != row[3] {
+			t.Errorf("%s has sha256 %s, README says %s", row[1], got, row[3])
+		}
+		if _, err := assets.ReadFile("assets/" + row[2]); err != nil {
+			t.Error(err)
+		}
+		listed[row[1]], listed[row[2]] = true, true
+	}
+	entries, err := assets.ReadDir("assets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); !listed[name] && !strings.HasPrefix(name, "report.") && name != "README.md" {
+			t.Errorf("README does not say where %s comes from", name)
+		}
+	}
+}
+
+func BenchmarkWriteHTML(b *testing.B) {
+	d := NewDocument(leak())
+	for b.Loop() {
+		if err := d.WriteHTML(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestHTMLRefuses: what JSON does not have is an error.
+func TestHTMLRefuses(t *testing.T) {
+	d := NewDocument(leak())
+	nan := 0.0
+	nan /= nan
+	d.Phases[0].ShowMemory[0].EffectiveBytes = nan
+	var b bytes.Buffer
+	if err := d.WriteHTML(&b); err == nil || !strings.HasPrefix(err.Error(), "write report: ") || b.Len() > 0 {
+		t.Errorf("error %v after %d bytes", err, b.Len())
+	}
+}
