@@ -113,36 +113,64 @@ func (p *pacer) wait(ctx context.Context, b Behavior, n int) {
 
 // gate holds messages back while the station is stalled. The zero gate is open.
 type gate struct {
-	shut  atomic.Bool
-	left  atomic.Int64 // messages until it shuts by itself; at or below 0: it does not
-	mu    sync.Mutex
-	clear chan struct{} // closed when the gate opens; made when it shuts
+	shut     atomic.Bool
+	counting atomic.Bool // it shuts by itself
+	mu       sync.Mutex
+	left     int64         // messages until then
+	clear    chan struct{} // closed when the gate opens; made when it shuts
 }
 
-func (g *gate) close() {
+// shutAfter shuts the gate after n messages.
+func (g *gate) shutAfter(n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.left = n
+	g.counting.Store(n > 0)
+	if n == 0 {
+		g.shutLocked()
+	}
+}
+
+func (g *gate) shutLocked() {
 	if !g.shut.Load() {
 		g.clear = make(chan struct{})
 		g.shut.Store(true)
 	}
 }
 
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shutLocked()
+}
+
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left.Store(0)
+	g.counting.Store(false)
 	if g.shut.Load() {
 		g.shut.Store(false)
 		close(g.clear)
 	}
 }
 
-// passed counts a message that has passed.
-func (g *gate) passed() {
-	if g.left.Load() > 0 && g.left.Add(-1) == 0 {
-		g.close()
+// pass says whether a message may pass, and counts it.
+func (g *gate) pass() bool {
+	if !g.counting.Load() {
+		return !g.shut.Load()
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut.Load() {
+		return false
+	}
+	if g.counting.Load() {
+		if g.left--; g.left == 0 {
+			g.counting.Store(false)
+			g.shutLocked()
+		}
+	}
+	return true
 }
 
 // wait waits until the gate is open. The error is the cause of ctx's end.

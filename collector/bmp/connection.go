@@ -127,14 +127,14 @@ func (c *connection) readLoop() (rest []byte, err error) {
 		done, need, bad := c.consume(buf[:have], now)
 		c.recordMessages(now, buf[:done])
 		have = copy(buf, buf[done:have])
-		if bad != nil {
+		if bad != nil && bad != errStalled {
 			return buf[:have], &MalformedError{Offset: int64(c.totals.Bytes), Err: bad}
 		}
 		if need > len(buf) {
 			buf = append(make([]byte, 0, need), buf[:have]...)[:need]
 		}
 		switch {
-		case s.gate.shut.Load(): // there may be whole messages left
+		case bad == errStalled || s.gate.shut.Load(): // first what is left of buf
 			continue
 		case end == io.EOF && have > 0:
 			return buf[:have], fmt.Errorf("read BMP: %d bytes of a message: %w", have, io.ErrUnexpectedEOF)
@@ -160,20 +160,26 @@ func (c *connection) recordMessages(now time.Time, b []byte) {
 	}
 }
 
+// errStalled says that there is a whole message that may not pass.
+var errStalled = errors.New("the station is stalled")
+
 // consume counts the whole messages at the start of b, taken at the time now, until the
 // station stalls. It returns how many bytes they have, the length of the message after
-// them if its header is there, and what is wrong with that one.
+// them if its header is there, and what is wrong with that one, or errStalled.
 func (c *connection) consume(b []byte, now time.Time) (done, need int, bad error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = now
-	for len(b)-done >= commonLen && !c.station.gate.shut.Load() {
+	for len(b)-done >= commonLen {
 		length, typ, err := parseCommon(b[done:], c.station.opts.MaxMessage)
 		if err != nil {
 			return done, 0, err
 		}
 		if length > len(b)-done {
 			return done, length, nil
+		}
+		if !c.station.gate.pass() {
+			return done, 0, errStalled
 		}
 		message := b[done : done+length]
 		if c.station.opts.OnMessage != nil {
@@ -185,7 +191,6 @@ func (c *connection) consume(b []byte, now time.Time) (done, need int, bad error
 		done += length
 		c.totals.Bytes += uint64(length)
 		c.totals.LastMessage = c.now
-		c.station.gate.passed()
 	}
 	return done, 0, nil
 }

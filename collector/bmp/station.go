@@ -150,11 +150,8 @@ func newStation(ctx context.Context, opts Options) (*Station, error) {
 		conns:   make(map[uint64]*connection),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
-	switch after := opts.Behavior.after; {
-	case after == 1:
-		s.gate.close()
-	case after > 1:
-		s.gate.left.Store(after - 1)
+	if after := opts.Behavior.after; after > 0 {
+		s.gate.shutAfter(after - 1)
 	}
 	return s, nil
 }
