@@ -37,8 +37,8 @@ type jsonPeer struct {
 	AS            uint32     `json:"as"`
 	BGPID         string     `json:"bgp_id"`
 	Flags         []string   `json:"flags,omitempty"` // V, L, A, O, F
-	RIB           string     `json:"rib,omitempty"`
-	Time          *time.Time `json:"time,omitempty"` // of the event in the router
+	RIB           string     `json:"rib,omitempty"`   // of Route Monitoring and Mirroring
+	Time          *time.Time `json:"time,omitempty"`  // of the event in the router
 }
 
 type jsonUpdate struct {
@@ -195,7 +195,7 @@ func peerJSON(h PeerHeader, typ MessageType) *jsonPeer {
 	if h.Peer.Distinguisher != 0 {
 		j.Distinguisher = h.Peer.DistinguisherText()
 	}
-	if typ != TypePeerUp && typ != TypePeerDown {
+	if typ == TypeRouteMonitoring || typ == TypeRouteMirroring {
 		j.RIB = h.RIB().String()
 	}
 	if !h.Time.IsZero() {

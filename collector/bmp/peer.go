@@ -173,8 +173,9 @@ func (h PeerHeader) FlagNames() []string {
 	return names
 }
 
-// RIB says whose routes the message carries. It means something in Route Monitoring, Route
-// Mirroring and Statistics Report only: a Peer Up or Down is about all RIBs of the peer.
+// RIB says whose routes the message carries. It means something in Route Monitoring and
+// Route Mirroring only: a Peer Up or Down is about all RIBs of the peer (RFC 8671 §6.3),
+// and a statistic has its RIB in its type.
 func (h PeerHeader) RIB() RIB { return ribOf(byte(h.Peer.Type), byte(h.Flags)) }
 
 func ribOf(typ, flags byte) RIB {
