@@ -86,7 +86,7 @@ func compare(t *testing.T, when string, r *Result, truth *fixture.Memory, pages 
 		if got, by := r.Of(address); got != want {
 			if wrong++; wrong < 8 {
 				t.Errorf("%s: %s at 0x%x of %q, %v, is %v by %v, want %v", when, kind, address, h.Class, h.Calls, got, by, want)
-				for range 20 { // up to the root
+				for range 20000 { // up to the root
 					if by.Root != "" || by.Address == 0 {
 						break
 					}
