@@ -32,7 +32,7 @@ type browser struct {
 }
 
 // browserTimeout bounds one command on a loaded machine.
-const browserTimeout = 20*time.Second
+const browserTimeout = 20 * time.Second
 
 func startBrowser(t *testing.T) *browser {
 	t.Helper()

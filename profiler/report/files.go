@@ -42,7 +42,7 @@ func WriteAll(dir string, r *Result) ([]string, error) {
 	var written []string
 	write := func(name string, content func(io.Writer) error) error {
 		path := filepath.Join(dir, name)
-		if err := writeFile(path, content); err != nil {
+		if err := WriteFile(path, content); err != nil {
 			return err
 		}
 		written = append(written, path)
@@ -91,7 +91,7 @@ func WriteAll(dir string, r *Result) ([]string, error) {
 // WriteProfile writes a profile, compressed, as `go tool pprof` reads it. The
 // file has its name only when it is complete.
 func WriteProfile(path string, p *profile.Profile) error {
-	return writeFile(path, p.Write)
+	return WriteFile(path, p.Write)
 }
 
 // ProfileOptions returns what the profiles of a run have in common.
@@ -132,10 +132,10 @@ func remove(dir, name string) error {
 	return nil
 }
 
-// writeFile writes beside the file and renames: nobody ever sees a part of it,
-// not even after a power failure. Only the owner may read it: it tells what
-// the router does.
-func writeFile(path string, content func(io.Writer) error) (err error) {
+// WriteFile writes beside the file and renames: nobody ever sees a part of it,
+// not even after a power failure. Only the owner may read it (mode 0600): it
+// tells what the router does.
+func WriteFile(path string, content func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -116,7 +116,7 @@ func TestWriteFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	cause := errors.New("disk is full")
-	err := writeFile(path, func(w io.Writer) error {
+	err := WriteFile(path, func(w io.Writer) error {
 		if _, err := io.WriteString(w, "half"); err != nil {
 			return err
 		}

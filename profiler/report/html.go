@@ -62,6 +62,11 @@ func (d *Document) writeHTML(w io.Writer) error {
 			p.Incomplete = append(p.Incomplete, printable(phase.title()+": "+phase.Incomplete))
 		}
 	}
+	for i := len(p.Facts) - 1; i > 0; i-- {
+		if p.Facts[i].Label == p.Facts[i-1].Label {
+			p.Facts[i].Label = "" // said once
+		}
+	}
 	p.Looks, p.Memory = d.memoryRows()
 	for _, name := range []string{"uPlot.min.css", "report.css"} {
 		text, err := assets.ReadFile("assets/" + name)

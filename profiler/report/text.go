@@ -40,7 +40,7 @@ func (d *Document) WriteText(w io.Writer, o TextOptions) error {
 	}
 	t := &text{d: d, o: o}
 	t.verdict()
-	t.stacks()
+	t.stacks("Retained")
 	t.memory()
 	t.afterDrop()
 	t.quality()
@@ -114,7 +114,7 @@ func (p *DocumentPhase) title() string {
 	return fmt.Sprintf("%s of cycle %d", p.Name, p.Cycle)
 }
 
-func (t *text) stacks() {
+func (t *text) stacks(what string) {
 	if len(t.d.Stacks) == 0 {
 		return
 	}
@@ -124,7 +124,7 @@ func (t *text) stacks() {
 	for i := range all {
 		total += all[i].Bytes
 	}
-	t.line("\nRetained by %s, innermost function first:", plural(len(t.d.Stacks), "call stack"))
+	t.line("\n%s by %s, innermost function first:", what, plural(len(t.d.Stacks), "call stack"))
 	rest := total
 	shown := 0
 	for shown < min(len(all), t.o.Top) && (shown == 0 || float64(rest) >= negligible*float64(total)) {

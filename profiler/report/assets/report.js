@@ -274,7 +274,7 @@
 	const hasBMP = doc.phases.some((p) => Object.keys(p.bmp_counts).length > 0);
 	const markName = (up) => (hasBMP ? (up ? "Peer Up" : "Peer Down") : up ? "session up" : "session down");
 
-	// drawPhases shades every second phase and puts its name on top.
+	// drawPhases shades every second phase and puts its name above.
 	function drawPhases(u) {
 		const { ctx, bbox } = u;
 		ctx.save();
@@ -293,14 +293,13 @@
 			const name = title(p), width = ctx.measureText(name).width, gap = 4 * devicePixelRatio;
 			if (left + gap < free || width + 2 * gap > right - left) return;
 			ctx.fillStyle = color("--muted");
-			ctx.fillText(name, left + gap, bbox.top + gap);
+			ctx.fillText(name, left + gap, bbox.top - 15 * devicePixelRatio);
 			free = left + width + 2 * gap;
 		});
 		ctx.restore();
 	}
 
-	// drawMarks puts a line at each Peer Up and Peer Down, with how many they are
-	// where there is room.
+	// drawMarks puts a line at each Peer Up and Peer Down.
 	function drawMarks(u) {
 		const { ctx, bbox } = u;
 		const px = devicePixelRatio;
@@ -314,10 +313,10 @@
 			const x = Math.round(u.valToPos(m.x, "x", true));
 			ctx.strokeStyle = ctx.fillStyle = color(m.isUp ? "--up" : "--down");
 			ctx.beginPath();
-			ctx.moveTo(x, bbox.top + 20 * px);
+			ctx.moveTo(x, bbox.top);
 			ctx.lineTo(x, bbox.top + bbox.height);
 			ctx.stroke();
-			const tip = bbox.top + (m.isUp ? 20 : 28) * px, base = bbox.top + (m.isUp ? 28 : 20) * px;
+			const tip = bbox.top + (m.isUp ? 1 : 9) * px, base = bbox.top + (m.isUp ? 9 : 1) * px;
 			ctx.beginPath();
 			ctx.moveTo(x, tip);
 			ctx.lineTo(x - 5 * px, base);
@@ -357,7 +356,8 @@
 		plot = new uPlot({
 			width: box.clientWidth,
 			height: box.clientWidth < 600 ? 300 : 360,
-			scales: { x: { time: false, range: (_, from, to) => (from === to ? [from - 1, to + 1] : [from, to]) }, y: { range: (_u, _from, to) => [0, Math.max(to, 1) * 1.18] } },
+			padding: [20, null, null, null],
+			scales: { x: { time: false, range: (_, from, to) => (from === to ? [from - 1, to + 1] : [from, to]) }, y: { range: (_u, _from, to) => [0, Math.max(to, 1) * 1.1] } },
 			axes: [
 				{ stroke: color("--muted"), grid: { show: false }, ticks: { stroke: color("--line") }, values: (_, v) => v.map(elapsed), space: 70,
 					incrs: [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2419200] },
