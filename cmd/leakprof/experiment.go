@@ -27,6 +27,7 @@ type experimentFlags struct {
 	limit     time.Duration
 	cycles    int
 	threshold sizeFlag
+	objects   int64
 	failOn    sizeFlag
 	maxMemory sizeFlag
 	plan      plan.Options
@@ -40,6 +41,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	flags.IntVar(&f.cycles, "cycles", cycles, "end after `N` cycles of sessions up and down; 0: when interrupted")
 	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
+	flags.Int64Var(&f.objects, "threshold-objects", 1, "a call stack that holds `N` objects more after each of at least 8 cycles is a leak, however small; 0: it is not")
 	f.failOn = -1
 	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
 	flags.Lookup("fail-on-retained").DefValue = "off"
@@ -61,6 +63,8 @@ func (f *experimentFlags) validate() error {
 		return usageError{fmt.Errorf("--settle %v: must be more than 0", f.settle)}
 	case f.cycles < 0:
 		return usageError{fmt.Errorf("--cycles %d: must not be negative", f.cycles)}
+	case f.objects < 0:
+		return usageError{fmt.Errorf("--threshold-objects %d: must not be negative", f.objects)}
 	case f.limit < 0:
 		return usageError{fmt.Errorf("--limit %v: must not be negative", f.limit)}
 	}
@@ -85,7 +89,8 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
 	}
 	live := newStatusLine(os.Stderr)
-	c.Threshold, c.Session, c.Status, c.Warn = int64(f.threshold), f.session(), live.show, live.warn
+	c.Threshold, c.ThresholdObjects = int64(f.threshold), f.objects
+	c.Session, c.Status, c.Warn = f.session(), live.show, live.warn
 	result, err := experiment.Run(ctx, c)
 	live.end()
 	if err != nil {

@@ -44,6 +44,9 @@ type Config struct {
 	Cycles int
 	// Threshold is below what growth per cycle means nothing, in bytes.
 	Threshold int64
+	// ThresholdObjects is how many objects more a call stack must hold after
+	// each of many cycles to be a leak however few bytes they are; 0: never.
+	ThresholdObjects int64
 	// Status is called several times a second with what goes on; may be nil.
 	Status func(Status)
 	// Warn is called with what a user should know at once; may be nil.

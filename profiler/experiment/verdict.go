@@ -4,7 +4,6 @@ package experiment
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"leakprof/collector/session"
@@ -55,78 +54,32 @@ func (r *run) judge(res *report.Result) {
 	v.SlackBytes = sumEmpty(res.Retained)
 	content := v.RetainedBytes - v.SlackBytes
 
-	growth, grows := steadyGrowth(res.Cycles, r.Threshold)
-	routes := ""
-	if last.Routes >= 0 {
-		routes = fmt.Sprintf(", %d routes left", last.Routes)
+	looks := make([]*attribution.Heap, len(settled))
+	for i, p := range settled {
+		looks[i] = p.Heap
 	}
-	where, slack := "", ""
-	if v.SlackBytes >= r.Threshold {
-		slack = fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(v.SlackBytes))
+	steady := steadyStacks(looks, r.ThresholdObjects)
+	growth := steadyGrowth(res.Cycles)
+	grows, small := len(res.Cycles) > 1 && growth >= r.Threshold, false
+	if !grows && len(steady) > 0 && len(looks) > steadyCycles {
+		grows, small = true, true
 	}
-	if n, share := concentration(res.Retained); n > 0 && v.RetainedBytes >= r.Threshold {
-		where = fmt.Sprintf("; %.1f %% in %d call %s", 100*share, n, plural(n, "stack"))
-		if pool := commonPool(res.Retained[:n]); pool != "" {
-			where += "; pool " + pool
-		}
+	s := &sentence{
+		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
+		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady,
 	}
 	switch why := r.incomplete(res, settled, grows, growth, content); {
 	case why != "":
-		v.Kind = report.Incomplete
-		v.Sentence = fmt.Sprintf("incomplete: %s; %s live now that were not before the first flood%s", why, report.Size(v.RetainedBytes), routes)
+		v.Kind, v.Sentence = report.Incomplete, s.incomplete(why)
+	case small:
+		v.Kind, v.Sentence = report.Leak, s.smallLeak()
 	case grows:
-		v.Kind = report.Leak
-		v.Sentence = fmt.Sprintf("leak: %s in each of the cycles after the first, %s now%s%s", report.SignedSize(growth), report.Size(v.RetainedBytes), routes, where)
+		v.Kind, v.Sentence = report.Leak, s.leak()
 	case content < r.Threshold:
-		v.Kind = report.Clean
-		v.Sentence = fmt.Sprintf("clean: %s retained after %d %s, less than the threshold of %s%s%s", report.Size(content), len(settled), plural(len(settled), "cycle"), report.Size(r.Threshold), routes, slack)
-	case len(settled) == 1:
-		v.Kind = report.Held
-		v.Sentence = fmt.Sprintf("held: %s after one cycle, which cannot show whether it grows%s%s", report.Size(v.RetainedBytes), routes, where)
+		v.Kind, v.Sentence = report.Clean, s.clean()
 	default:
-		v.Kind = report.Held
-		v.Sentence = fmt.Sprintf("held: %s since the first of %d cycles, not growing%s%s", report.Size(v.RetainedBytes), len(settled), routes, where)
+		v.Kind, v.Sentence = report.Held, s.held()
 	}
-}
-
-// steadyGrowth returns the least that was retained in any cycle after the
-// first, and whether that is above the threshold. Noise that moves memory
-// from one stack to another cancels out in the net growth; a small leak among
-// such noise shows in the stacks that grow every time.
-func steadyGrowth(cycles []report.Cycle, threshold int64) (least int64, grows bool) {
-	if len(cycles) < 2 {
-		return 0, false
-	}
-	net := int64(math.MaxInt64)
-	type place struct {
-		stack     uint64
-		allocator string
-	}
-	every := make(map[place]int64)
-	for i, c := range cycles[1:] {
-		net = min(net, c.Bytes)
-		now := make(map[place]int64)
-		for _, s := range c.Retained {
-			now[place{s.Stack.Key, s.Allocator}] += s.Bytes
-		}
-		if i == 0 {
-			every = now
-			continue
-		}
-		for k, bytes := range every {
-			if n := min(bytes, now[k]); n > 0 {
-				every[k] = n
-			} else {
-				delete(every, k)
-			}
-		}
-	}
-	var stacks int64
-	for _, bytes := range every {
-		stacks += bytes
-	}
-	least = max(net, stacks)
-	return least, least >= threshold
 }
 
 // incomplete says why the verdict cannot be given, or "". What cannot change
@@ -189,36 +142,4 @@ func netGrowth(from, to *attribution.Heap) (bytes, objects int64) {
 	fb, fo := from.Totals()
 	tb, to2 := to.Totals()
 	return int64(tb) - int64(fb), int64(to2) - int64(fo)
-}
-
-// concentration returns in how few stacks nearly all of it is, and their
-// share.
-func concentration(all []attribution.Retained) (stacks int, share float64) {
-	const nearly = 0.99
-	total, _ := sumRetained(all)
-	var sum int64
-	for i, s := range all {
-		sum += s.Bytes
-		if float64(sum) >= nearly*float64(total) {
-			return i + 1, float64(sum) / float64(total)
-		}
-	}
-	return 0, 0
-}
-
-// commonPool is the pool that all of them are in, "" if there is none.
-func commonPool(all []attribution.Retained) string {
-	for _, s := range all {
-		if s.Pool != all[0].Pool {
-			return ""
-		}
-	}
-	return all[0].Pool
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
 }

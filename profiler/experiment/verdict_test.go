@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/report"
+	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
 )
 
@@ -26,7 +28,7 @@ func (s stacksOf) heap(h held, empty uint64) *attribution.Heap {
 		if s[key] == nil {
 			s[key] = &attribution.Stack{Key: key, Complete: true}
 		}
-		out.Samples = append(out.Samples, attribution.Sample{Stack: s[key], Allocator: attribution.AllocatorMB, Objects: 1, Bytes: bytes, Empty: min(empty, bytes)})
+		out.Samples = append(out.Samples, attribution.Sample{Stack: s[key], Allocator: attribution.AllocatorMB, Objects: 1, Bytes: bytes, Pool: "Root/Protocols", Empty: min(empty, bytes)})
 	}
 	return out
 }
@@ -50,14 +52,16 @@ func TestVerdict(t *testing.T) {
 		want         report.VerdictKind
 		says         string
 	}{
-		{name: "healthy", base: held{1: mb}, settled: []held{{1: mb}, {1: mb}, {1: mb}}, want: report.Clean, says: "0 B retained after 3 cycles"},
-		{name: "below the threshold", base: held{}, settled: []held{{1: 1000}, {1: 2000}, {1: 3000}}, want: report.Clean, says: "3000 B retained"},
-		{name: "leak", base: held{1: mb}, settled: []held{{1: mb, 2: 10 * mb}, {1: mb, 2: 20 * mb}, {1: mb, 2: 30 * mb}}, want: report.Leak, says: "+10.0 MB in each of the cycles after the first, 30.0 MB now, 7 routes left; 100.0 % in 1 call stack"},
+		{name: "healthy", base: held{1: mb}, settled: []held{{1: mb}, {1: mb}, {1: mb}}, want: report.Clean, says: "0 B retained after 3 cycles, less than the threshold of 64.0 kB, 7 routes left; not growing"},
+		{name: "below the threshold", base: held{}, settled: []held{{1: 1000}, {1: 2000}, {1: 3000}}, want: report.Clean, says: "3000 B retained after 3 cycles, less than the threshold of 64.0 kB, 7 routes left; +1000 B in each of cycles 2 and 3"},
+		{name: "leak", base: held{1: mb}, settled: []held{{1: mb, 2: 10 * mb}, {1: mb, 2: 20 * mb}, {1: mb, 2: 30 * mb}}, want: report.Leak, says: "+10.0 MB in each of cycles 2 and 3, 30.0 MB now, 7 routes left; 100.0 % in 1 call stack"},
 		{name: "small leak among noise", base: held{1: 90 * mb, 3: 0}, settled: []held{{1: 90 * mb}, {1: 80 * mb, 3: mb}, {1: 70 * mb, 3: 2 * mb}}, want: report.Leak, says: "+1024.0 kB"},
+		{name: "leak in the second of two cycles", base: held{}, settled: []held{{2: mb}, {2: 2 * mb}}, want: report.Leak, says: "leak: +1024.0 kB in cycle 2, 2048.0 kB now, 7 routes left; 100.0 % in 1 call stack; pool Root/Protocols"},
 		{name: "grew once", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, want: report.Held, says: "held: 5120.0 kB since the first of 2 cycles, not growing"},
 		{name: "grew in one later cycle only", base: held{}, settled: []held{{2: 5 * mb}, {2: 9 * mb}, {2: 9 * mb}}, want: report.Held, says: "not growing"},
 		{name: "one cycle", base: held{}, settled: []held{{2: 5 * mb}}, want: report.Held, says: "cannot show whether it grows"},
 		{name: "only free room", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, empty: 5 * mb, want: report.Clean, says: "besides 5120.0 kB of free room"},
+		{name: "clean after one cycle", base: held{}, settled: []held{{2: 10}}, want: report.Clean, says: "one cycle cannot show whether it grows"},
 		{name: "free room that grows", base: held{}, settled: []held{{2: 5 * mb}, {2: 10 * mb}}, empty: 10 * mb, want: report.Leak, says: "+5120.0 kB"},
 		{name: "never settled", base: held{}, settled: []held{{}, {}}, notQuiet: "not at rest after 10m0s: bird uses 99 % of a cpu", want: report.Incomplete, says: "cycle 1 never settled (not at rest"},
 		{name: "losses that matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Incomplete, says: "3 returns lost"},
@@ -95,6 +99,69 @@ func TestVerdict(t *testing.T) {
 				if s.Bytes <= 0 {
 					t.Errorf("retained %d bytes: only positive numbers are asked for", s.Bytes)
 				}
+			}
+		})
+	}
+}
+
+// objectsOf is a look: 56 bytes for each object of a stack, and noise.
+func objectsOf(stacks stacksOf, objects map[uint64]uint64) *attribution.Heap {
+	bytes := make(held)
+	for key, n := range objects {
+		bytes[key] = 56 * n
+	}
+	h := stacks.heap(bytes, 0)
+	for i := range h.Samples {
+		h.Samples[i].Objects = objects[h.Samples[i].Stack.Key]
+	}
+	return h
+}
+
+// TestSmallLeak: one object of 56 bytes per cycle is a leak, whatever noise is
+// around it, and noise is none.
+func TestSmallLeak(t *testing.T) {
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	noise := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct {
+		name    string
+		leak    func(cycle int) uint64 // objects
+		cycles  int
+		objects int64 // threshold
+		want    report.VerdictKind
+		says    string
+	}{
+		{"one object per cycle", func(n int) uint64 { return uint64(n) }, 10, 1, report.Leak, "leak: +1 object in each of cycles 2 to 10, 560 B in 10 objects now, 7 routes left; in 1 call stack, of leaky; pool Root/Protocols; all else is"},
+		{"four per cycle", func(n int) uint64 { return uint64(4 * n) }, 10, 1, report.Leak, "leak: +4 objects in each"},
+		{"as many as it takes", func(n int) uint64 { return uint64(n) }, steadyCycles + 1, 1, report.Leak, "leak: +1 object"},
+		{"too few cycles to tell", func(n int) uint64 { return uint64(n) }, steadyCycles, 1, report.Clean, "1 call stack held more objects each time, which is a leak if it goes on for 8 (--cycles 9)"},
+		{"below the threshold", func(n int) uint64 { return uint64(n) }, 10, 2, report.Clean, ""},
+		{"switched off", func(n int) uint64 { return uint64(n) }, 10, 0, report.Clean, ""},
+		{"not in every cycle", func(n int) uint64 { return uint64(min(n, 9)) }, 10, 1, report.Clean, ""},
+		{"in the first only", func(int) uint64 { return 9 }, 10, 1, report.Clean, "not growing"},
+		{"nothing", func(int) uint64 { return 0 }, 10, 1, report.Clean, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const leaky, noisy = 1, 200 // stacks 2 to 201 make noise
+			stacks := stacksOf{leaky: {Key: leaky, Complete: true, Locations: []attribution.Location{{Lines: []symbol.Frame{{Function: "malloc"}, {Function: "mb_alloc"}, {Function: "leaky"}}}}}}
+			look := func(leak uint64) *attribution.Heap {
+				all := map[uint64]uint64{leaky: leak}
+				for k := range uint64(noisy) {
+					all[k+2] = 1000 + noise.Uint64N(20) // megabytes in all
+				}
+				return objectsOf(stacks, all)
+			}
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: look(0), Routes: 7}}}
+			for n := 1; n <= c.cycles; n++ {
+				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: n, Heap: look(c.leak(n)), Routes: 7})
+			}
+			r := &run{Config: Config{Process: self, Threshold: 256 << 10, ThresholdObjects: c.objects, Profiler: new(profiler.Profiler)}}
+			r.judge(res)
+			if v := res.Verdict; v.Kind != c.want || !strings.Contains(v.Sentence, c.says) {
+				t.Errorf("%s: %q, want %s and %q", v.Kind, v.Sentence, c.want, c.says)
 			}
 		})
 	}

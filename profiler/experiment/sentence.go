@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/report"
+)
+
+// sentence is what a verdict's sentence is made of.
+type sentence struct {
+	r                      *run
+	routes                 int64 // at the last look, -1 if unknown
+	growth, content, slack int64 // bytes
+	retained               []attribution.Retained
+	total                  int64 // bytes in retained
+	cycles                 []report.Cycle
+	steady                 map[place]int64
+}
+
+// leak: "leak: +254.0 MB in each of cycles 2 and 3, 1018.0 MB now, 0 routes
+// left; 99.9 % in 2 call stacks; pool Root/Protocols/BMP/BMP Buffer".
+func (s *sentence) leak() string {
+	return fmt.Sprintf("leak: %s in %s, %s now%s%s", report.SignedSize(s.growth), s.laterCycles(), report.Size(s.total), s.routesLeft(), s.where())
+}
+
+// smallLeak is that of a leak that is told by its objects.
+func (s *sentence) smallLeak() string {
+	var each int64
+	for _, n := range s.steady {
+		each += n
+	}
+	var stacks []attribution.Retained
+	var bytes, objects int64
+	for _, t := range s.retained {
+		if s.steady[place{t.Stack.Key, t.Allocator}] > 0 {
+			stacks = append(stacks, t)
+			bytes, objects = bytes+t.Bytes, objects+t.Objects
+		}
+	}
+	text := fmt.Sprintf("leak: +%s in %s, %s in %s now%s; in %s", count(each, "object"), s.laterCycles(), report.Size(bytes), count(objects, "object"), s.routesLeft(), count(int64(len(s.steady)), "call stack"))
+	if len(stacks) > 0 {
+		var callers []string
+		for _, t := range stacks {
+			if c := report.Caller(t.Stack.Frames()); c != "" && !slices.Contains(callers, c) {
+				callers = append(callers, c)
+			}
+		}
+		if len(callers) > 0 {
+			text += ", of " + list(callers, 3)
+		}
+		text += inPool(stacks)
+	}
+	return text + fmt.Sprintf("; all else is %s, below the threshold of %s", report.Size(s.total-bytes), report.Size(s.r.Threshold))
+}
+
+func (s *sentence) held() string {
+	if len(s.cycles) == 1 {
+		return fmt.Sprintf("held: %s after one %s, which cannot show whether it grows%s%s", report.Size(s.total), s.r.cycleWord(), s.routesLeft(), s.where())
+	}
+	return fmt.Sprintf("held: %s since the first of %s, not growing%s%s", report.Size(s.total), count(int64(len(s.cycles)), s.r.cycleWord()), s.routesLeft(), s.where())
+}
+
+// clean says what was below the thresholds as well.
+func (s *sentence) clean() string {
+	text := fmt.Sprintf("clean: %s retained after %s, less than the threshold of %s%s", report.Size(s.content), count(int64(len(s.cycles)), s.r.cycleWord()), report.Size(s.r.Threshold), s.routesLeft())
+	switch {
+	case len(s.cycles) == 1:
+		text += "; one " + s.r.cycleWord() + " cannot show whether it grows"
+	case s.growth > 0:
+		text += fmt.Sprintf("; %s in %s", report.SignedSize(s.growth), s.laterCycles())
+	default:
+		text += "; not growing"
+	}
+	if n := len(s.steady); n > 0 {
+		text += fmt.Sprintf("; %s held more objects each time, which is a leak if it goes on for %d (--cycles %d)", count(int64(n), "call stack"), steadyCycles, steadyCycles+1)
+	}
+	if s.slack >= s.r.Threshold {
+		text += fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(s.slack))
+	}
+	return text
+}
+
+func (s *sentence) incomplete(why string) string {
+	return fmt.Sprintf("incomplete: %s; %s live now that were not before the first %s%s", why, report.Size(s.total), s.r.firstWord(), s.routesLeft())
+}
+
+// laterCycles names the cycles after the first: "cycle 2", "each of cycles 2
+// and 3", "each of cycles 2 to 10".
+func (s *sentence) laterCycles() string {
+	word := s.r.cycleWord()
+	second, last := s.cycles[1].Number, s.cycles[len(s.cycles)-1].Number
+	switch len(s.cycles) {
+	case 2:
+		return fmt.Sprintf("%s %d", word, last)
+	case 3:
+		return fmt.Sprintf("each of %ss %d and %d", word, second, last)
+	}
+	return fmt.Sprintf("each of %ss %d to %d", word, second, last)
+}
+
+// cycleWord is what the experiment repeats.
+func (r *run) cycleWord() string { return "cycle" }
+
+// firstWord is what the baseline comes before.
+func (r *run) firstWord() string { return "flood" }
+
+func (s *sentence) routesLeft() string {
+	if s.routes < 0 {
+		return ""
+	}
+	return ", " + count(s.routes, "route") + " left"
+}
+
+// where says in how few stacks nearly all of it is.
+func (s *sentence) where() string {
+	n, share := concentration(s.retained)
+	if n == 0 || s.total < s.r.Threshold {
+		return ""
+	}
+	return fmt.Sprintf("; %.1f %% in %s%s", 100*share, count(int64(n), "call stack"), inPool(s.retained[:n]))
+}
+
+// concentration returns in how few stacks nearly all of it is, and their
+// share.
+func concentration(all []attribution.Retained) (stacks int, share float64) {
+	const nearly = 0.99
+	total, _ := sumRetained(all)
+	var sum int64
+	for i, s := range all {
+		sum += s.Bytes
+		if float64(sum) >= nearly*float64(total) {
+			return i + 1, float64(sum) / float64(total)
+		}
+	}
+	return 0, 0
+}
+
+// inPool names the pool that all of the stacks are in, "" if there is none.
+func inPool(all []attribution.Retained) string {
+	for _, s := range all {
+		if s.Pool == "" || s.Pool != all[0].Pool {
+			return ""
+		}
+	}
+	return "; pool " + all[0].Pool
+}
+
+func count(n int64, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
+}
+
+// list names the first few.
+func list(names []string, most int) string {
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
