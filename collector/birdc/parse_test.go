@@ -112,6 +112,13 @@ func TestParseMemoryRejects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if all, err := parseSessions(r); err == nil {
+			for _, s := range all {
+				if s.Left < 0 {
+					t.Errorf("session %+v", s)
+				}
+			}
+		}
 		if m, err := parseMemory(r); err == nil {
 			t.Errorf("%q is read as %+v", in, m)
 		}
