@@ -5,6 +5,7 @@ package report
 import (
 	"bytes"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"reflect"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"leakprof/profiler/report/schema"
 )
 
 func TestReadJSONRefuses(t *testing.T) {
@@ -88,6 +91,29 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 	check(reflect.TypeFor[Document]())
+}
+
+// TestSchema: reports are as the table in docs/report.md has them.
+func TestSchema(t *testing.T) {
+	page, err := os.ReadFile("../../docs/report.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := schema.Parse(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := maps.Clone(results)
+	all["empty"] = func() *Result { return &Result{Verdict: Verdict{Kind: Incomplete}} }
+	for name, result := range all {
+		var b bytes.Buffer
+		if err := WriteJSON(&b, result()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Validate(b.Bytes()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 type spaces struct{}
