@@ -37,7 +37,7 @@ type bmpLines struct {
 	last bmp.RouteCounts
 }
 
-func (l *bmpLines) interval() time.Duration { return time.Second }
+func (l *bmpLines) interval() time.Duration { return 500 * time.Millisecond }
 
 func (l *bmpLines) event(e bmp.Event) {
 	l.out.line(fmt.Appendf(nil, "%s #%d %s", e.At.Format("15:04:05.000"), e.Connection, eventText(e.Body)))
@@ -204,7 +204,11 @@ func tableLines(c bmp.Counts, now time.Time, stalled bool) []string {
 	if stalled {
 		head = "STALLED; " + head
 	}
-	return append([]string{head}, strings.Split(strings.TrimRight(b.String(), "\n"), "\n")...)
+	lines := []string{head}
+	for line := range strings.Lines(b.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return lines
 }
 
 // ribNames are short ones, by bmp.RIB.
