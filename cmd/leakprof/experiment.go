@@ -45,7 +45,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	f.failOn = -1
 	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
 	flags.Lookup("fail-on-retained").DefValue = "off"
-	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 1 GB)")
+	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 4 GB)")
 	flags.Lookup("max-memory").DefValue = ""
 	registerPlan(flags, &f.plan)
 	flags.BoolVar(&f.partial, "partial", false, "follow what can be followed where this BIRD does not allow all that the mode asks for, instead of refusing")
