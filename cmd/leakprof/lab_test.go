@@ -20,12 +20,12 @@ import (
 // readReport reads what a run left in dir, and checks it against the schema.
 func readReport(t *testing.T, dir string) *report.Document {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "report.json"))
+	raw, err := os.ReadFile(filepath.Join(dir, report.JSONFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	d, err := report.ReadJSON(f)
+	checkSchema(t, raw)
+	d, err := report.ReadJSON(bytes.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
