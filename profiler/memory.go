@@ -14,7 +14,7 @@ import (
 const (
 	budgetShare   = 8
 	budgetLeast   = 64 << 20
-	budgetMost    = 1 << 30
+	budgetMost    = 4 << 30
 	availableLine = "MemAvailable:"
 )
 
