@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -61,7 +62,7 @@ func runLost(stdout io.Writer, f *treeFlags) error {
 	if err != nil {
 		return err
 	}
-	r, quiet, err := lookForLost(p, b, f)
+	r, quiet, err := lookForLost(p, b)
 	if err != nil {
 		return err
 	}
@@ -81,36 +82,40 @@ func runLost(stdout io.Writer, f *treeFlags) error {
 		return err
 	}
 	if doc.Doubt != "" {
-		fmt.Fprintf(os.Stderr, "leakprof: %s: what nothing points at may be held all the same\n", doc.Doubt)
+		fmt.Fprintf(os.Stderr, "leakprof: %s: nothing can be said to be lost\n", doc.Doubt)
 	}
 	return nil
 }
 
 // lookForLost reads the tree and looks for pointers, until the tree is the same
 // before and after.
-func lookForLost(p *target.Process, b *bird.Bird, f *treeFlags) (r *reachability.Result, quiet bool, err error) {
-	before, err := tree.Read(p, b, tree.Options{})
+func lookForLost(p *target.Process, b *bird.Bird) (r *reachability.Result, quiet bool, err error) {
+	reader, err := tree.NewReader(p, b, tree.Options{})
 	if err != nil {
 		return nil, false, err
 	}
-	for range lostAttempts {
-		s := &snapshot.Snapshot{Tree: before, Quiet: before.Consistent}
-		if !s.Quiet {
-			s.Why = "BIRD changed its resources while they were read"
-		}
-		if r, err = reachability.Classify(p, b, s, reachability.Options{}); err != nil {
+	before, err := reader.Walk()
+	for attempt := 1; ; attempt++ {
+		if err == nil {
+			// Its being quiet is told by the walk that follows.
+			if r, err = reachability.Classify(p, b, &snapshot.Snapshot{Tree: before, Quiet: true}, reachability.Options{}); err != nil {
+				return nil, false, err
+			}
+		} else if !errors.Is(err, tree.ErrTorn) {
 			return nil, false, err
 		}
-		after, err := tree.Read(p, b, tree.Options{})
-		if err != nil {
-			return nil, false, err
-		}
-		if before.Consistent && after.Fingerprint == before.Fingerprint {
+		after, walkErr := reader.Walk()
+		switch {
+		case err == nil && walkErr == nil && after.Fingerprint == before.Fingerprint:
 			return r, true, nil
+		case attempt >= lostAttempts && r != nil:
+			r.Distrust("BIRD changed its resources while they were read")
+			return r, false, nil
+		case attempt >= 4*lostAttempts:
+			return nil, false, cmp.Or(walkErr, err)
 		}
-		before = after
+		before, err = after, walkErr
 	}
-	return r, false, nil
 }
 
 // lostRows sums up what is of a class by pool, class of resource, and size, the

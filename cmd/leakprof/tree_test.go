@@ -148,6 +148,8 @@ func TestTreeRefuses(t *testing.T) {
 		{[]string{"tree"}, exitUsage, "--pid is needed"},
 		{[]string{"tree", "--pid", "1", "--depth", "-1"}, exitUsage, "must be 0 or more"},
 		{[]string{"tree", "--pid", "1", "--freeze=-1s"}, exitUsage, "must be a time"},
+		{[]string{"tree", "--pid", "1", "--lost", "--classes"}, exitUsage, "--lost goes with --json only"},
+		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid()), "--lost"}, exitError, "not a BIRD daemon; give the pid of BIRD"},
 		{[]string{"tree", "--pid", "1", "x"}, exitUsage, "unexpected argument"},
 		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid())}, exitError, "not a BIRD daemon; give the pid of BIRD"},
 		{[]string{"tree", "--pid", "999999999"}, exitError, "has ended"},

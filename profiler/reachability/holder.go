@@ -58,7 +58,7 @@ func (r *Result) holder(i uint32, c Class) Holder {
 		h.Why = r.Doubt
 		return h
 	case by == unreached && c == Held: // a pool in which nothing is
-		if o := r.table.owner(i); o != noUnit {
+		if o := r.table.ownerOf(i); o != noUnit {
 			r.describe(&h, o)
 		}
 		return h
@@ -97,14 +97,14 @@ func (r *Result) why(by uint32) string {
 
 // describe says what a unit is.
 func (r *Result) describe(h *Holder, i uint32) {
-	h.Address = r.table.units[i].address()
+	h.Address = r.table.address(i)
 	h.Pool, h.Class = r.place(i)
 	h.Stack = r.stack(i)
 }
 
 // place returns the pool of a unit and its class.
 func (r *Result) place(i uint32) (pool, class string) {
-	address := r.table.units[i].address()
+	address := r.table.address(i)
 	if r.tree != nil {
 		if path, class, ok := r.tree.PoolOf(address); ok {
 			return path, class
@@ -121,7 +121,7 @@ func (r *Result) stack(i uint32) uint32 {
 	if r.live == nil {
 		return bpf.StackNone
 	}
-	address := r.table.units[i].address()
+	address := r.table.address(i)
 	switch r.table.shape(i).kind {
 	case objectUnit, numberedUnit:
 		page := address &^ (pageSize - 1)

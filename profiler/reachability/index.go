@@ -2,7 +2,7 @@
 
 package reachability
 
-import "slices"
+import "sort"
 
 // span is a range of addresses, end exclusive.
 type span struct{ start, end uint64 }
@@ -24,19 +24,20 @@ const farApart = 64 << 20
 
 func newIndex(t *table) index {
 	var x index
-	for i := 0; i < len(t.units); {
-		start := t.units[i].address() &^ (pageSize - 1)
+	n := uint32(len(t.keys))
+	for i := uint32(0); i < n; {
+		start := t.address(i) &^ (pageSize - 1)
 		end, next := start, i
-		for ; next < len(t.units) && t.units[next].address() < end+farApart; next++ {
-			end = max(end, t.units[next].address()+t.shape(uint32(next)).bytes)
+		for ; next < n && t.address(next) < end+farApart; next++ {
+			end = max(end, t.end(next))
 		}
 		s := stretch{span: span{start, end}, first: make([]uint32, (end-start+pageSize-1)/pageSize+1)}
 		at := i
 		for p := range s.first {
-			for at < next && t.units[at].address() < start+uint64(p)*pageSize {
+			for at < next && t.address(at) < start+uint64(p)*pageSize {
 				at++
 			}
-			s.first[p] = uint32(at)
+			s.first[p] = at
 		}
 		x = append(x, s)
 		i = next
@@ -56,7 +57,7 @@ func (t *table) find(address uint64) (i uint32, ok bool) {
 		low, high := s.first[p], s.first[p+1]
 		limit := (address>>3 + 1) << shapeBits
 		for low < high {
-			if middle := (low + high) / 2; t.units[middle].key < limit {
+			if middle := (low + high) / 2; t.keys[middle] < limit {
 				low = middle + 1
 			} else {
 				high = middle
@@ -65,8 +66,7 @@ func (t *table) find(address uint64) (i uint32, ok bool) {
 		if low == 0 {
 			return 0, false
 		}
-		u := t.units[low-1]
-		return low - 1, address-u.address() < t.shapes[u.number()].bytes
+		return low - 1, address < t.end(low-1)
 	}
 	return 0, false
 }
@@ -74,21 +74,19 @@ func (t *table) find(address uint64) (i uint32, ok bool) {
 // without returns what of a range is in no unit, in order.
 func (t *table) without(r span) []span {
 	var out []span
-	i, _ := slices.BinarySearchFunc(t.units, r.start, func(u unit, a uint64) int {
-		if u.address()+t.shapes[u.number()].bytes <= a {
-			return -1
+	for i := t.firstBehind(r.start); i < uint32(len(t.keys)) && t.address(i) < r.end; i++ {
+		if at := t.address(i); at > r.start {
+			out = append(out, span{r.start, at})
 		}
-		return 1
-	})
-	for ; i < len(t.units) && t.units[i].address() < r.end; i++ {
-		u := t.units[i]
-		if u.address() > r.start {
-			out = append(out, span{r.start, u.address()})
-		}
-		r.start = max(r.start, u.address()+t.shapes[u.number()].bytes)
+		r.start = max(r.start, t.end(i))
 	}
 	if r.start < r.end {
 		out = append(out, r)
 	}
 	return out
+}
+
+// firstBehind returns the first unit that ends behind an address.
+func (t *table) firstBehind(address uint64) uint32 {
+	return uint32(sort.Search(len(t.keys), func(i int) bool { return t.end(uint32(i)) > address }))
 }

@@ -22,12 +22,12 @@ type Item struct {
 // Items yields what is of one class, in the order of addresses.
 func (r *Result) Items(c Class) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
-		for n := range r.table.units {
+		for n := range r.table.keys {
 			i := uint32(n)
 			if r.class(i) != c || !r.table.shape(i).counts() {
 				continue
 			}
-			item := Item{Address: r.table.units[i].address(), Bytes: r.table.shape(i).bytes, Class: c, Holder: r.holder(i, c)}
+			item := Item{Address: r.table.address(i), Bytes: r.table.shape(i).bytes, Class: c, Holder: r.holder(i, c)}
 			item.Pool, item.ResourceClass = r.place(i)
 			if !yield(item) {
 				return

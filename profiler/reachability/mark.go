@@ -67,13 +67,13 @@ func (r *reach) reached() []uint64 {
 func (l *look) run() (reach, error) {
 	l.read.Store(0)
 	l.unread.Store(0)
-	if units := l.table.units; len(units) > 0 {
-		l.low = units[0].address()
+	if len(l.table.keys) > 0 {
+		l.low = l.table.address(0)
 		end := l.table.index[len(l.table.index)-1].end
 		l.size = end - l.low
 	}
 	m := marker{table: l.table, deadline: l.deadline}
-	m.holder = make([]uint32, len(l.table.units))
+	m.holder = make([]uint32, len(l.table.keys))
 	var err error
 	if m.roots, m.running, m.waiting, err = l.findRoots(); err != nil {
 		return reach{}, err
@@ -110,8 +110,8 @@ func (l *look) guards(roots []root) (all []found) {
 	if k < 0 {
 		return nil
 	}
-	for i := range l.table.units {
-		if l.table.shape(uint32(i)).kind == guardUnit && l.table.owner(uint32(i)) == noUnit {
+	for i := range l.table.keys {
+		if l.table.shape(uint32(i)).kind == guardUnit && l.table.ownerOf(uint32(i)) == noUnit {
 			all = append(all, found{hit{l.skip.start, int32(k)}, uint32(i)})
 		}
 	}
@@ -192,11 +192,13 @@ func (m *marker) visit(units []uint32, flag uint32, next []uint32) []uint32 {
 		for _, target := range m.segments[i/segmentUnits].of(i) {
 			mark(target)
 		}
-		if o := m.table.owner(i); o != noUnit {
+		if o := m.table.ownerOf(i); o != noUnit {
 			mark(o)
 		}
-		for _, part := range m.table.parts[i] {
-			mark(part)
+		if m.table.shape(i).kind <= guardUnit {
+			for _, part := range m.table.parts[i] {
+				mark(part)
+			}
 		}
 	}
 	return next

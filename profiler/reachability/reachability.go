@@ -48,6 +48,7 @@ package reachability
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"leakprof/profiler/bird"
@@ -96,6 +97,9 @@ type Result struct {
 	// Doubt says why what was not reached is unknown and not lost, "" if it is
 	// lost.
 	Doubt string
+	// Looks is how often was looked: a second time if the first did not reach
+	// everything.
+	Looks int
 	// Running is how many threads ran at each look, so that their stacks are not
 	// known; Waiting those that waited, of which some registers are not.
 	Running, Waiting int
@@ -114,8 +118,8 @@ type Result struct {
 	layout headers
 }
 
-// Classify looks twice for what can be reached of the memory in a snapshot.
-// What only one of the looks reached is unknown. If the snapshot is not quiet,
+// Classify looks for what can be reached of the memory in a snapshot, and once
+// more if that is not all of it. What only one of the looks reached is unknown. If the snapshot is not quiet,
 // or if the C library's heap cannot be walked, nothing is said to be lost.
 //
 // s.Live and s.Tree may be nil: without the live set, of the pages that no
@@ -138,18 +142,16 @@ func classify(p *target.Process, b *bird.Bird, s *snapshot.Snapshot, o Options) 
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	r := &Result{tree: s.Tree, live: s.Live}
+	r := &Result{Looks: 1, tree: s.Tree, live: s.Live}
 	if b != nil {
 		r.layout = headersOf(b.Generation)
 	}
-	heap, doubt := walkHeap(p)
-	r.Doubt = doubt
+	var err error
+	if r.table, r.Doubt, err = tableOf(p, s, r.layout); err != nil {
+		return nil, err
+	}
 	if !s.Quiet {
 		r.Doubt = "the snapshot is not quiet: " + s.Why
-	}
-	var err error
-	if r.table, err = tableOf(s, heap, r.layout); err != nil {
-		return nil, err
 	}
 	modules, err := p.Modules()
 	if err != nil {
@@ -165,21 +167,37 @@ func classify(p *target.Process, b *bird.Bird, s *snapshot.Snapshot, o Options) 
 	if r.reach, err = l.run(); err != nil {
 		return nil, err
 	}
-	second, err := l.run()
-	if err != nil {
-		return nil, err
+	second := r.reach
+	if slices.Contains(r.reach.holder, unreached) {
+		if second, err = l.run(); err != nil {
+			return nil, err
+		}
+		r.Looks = 2
 	}
 	r.again = second.reached()
 	r.Running = max(len(r.reach.running), len(second.running))
 	r.Waiting, r.Unread = r.reach.waiting, r.reach.unread
-	r.Read, r.Duration = r.reach.read+second.read, time.Since(start)
+	r.Read = r.reach.read
+	if r.Looks > 1 {
+		r.Read += second.read
+	}
+	r.Duration = time.Since(start)
 	r.sum()
 	return r, nil
 }
 
+// Distrust says why what was not reached is not known to be lost after all, as
+// when BIRD turns out to have changed its memory meanwhile. It must not be called
+// while others use the result.
+func (r *Result) Distrust(why string) {
+	r.Doubt = why
+	r.sum()
+}
+
 // sum adds up the bytes by class.
 func (r *Result) sum() {
-	for i := range r.table.units {
+	clear(r.Bytes[:])
+	for i := range r.table.keys {
 		s := r.table.shape(uint32(i))
 		if s.counts() {
 			r.Bytes[r.class(uint32(i))] += s.bytes

@@ -63,7 +63,7 @@ func (l *look) readRoots(roots []root) (certain, dubious []found, err error) {
 			}
 			// malloc's variables name a free chunk by its header, which begins in the
 			// last 8 bytes of the block before it.
-			if u := l.table.units[i]; r.library && word+8 >= u.address()+l.table.shapes[u.number()].bytes {
+			if r.library && word+8 >= l.table.end(i) {
 				return
 			}
 			f := found{hit{address, int32(k)}, i}

@@ -47,7 +47,7 @@ func (s *segment) of(i uint32) []uint32 {
 // where it points. A walk from pointer to pointer would have to read a list of
 // a million elements one by one.
 func (l *look) sweep() ([]segment, error) {
-	n := (len(l.table.units) + segmentUnits - 1) / segmentUnits
+	n := (len(l.table.keys) + segmentUnits - 1) / segmentUnits
 	all := make([]segment, n)
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
@@ -98,7 +98,7 @@ func (s *sweeper) segment(k uint32) (segment, error) {
 		return segment{}, errTimeout
 	}
 	first := k * segmentUnits
-	last := min(first+segmentUnits, uint32(len(s.table.units)))
+	last := min(first+segmentUnits, uint32(len(s.table.keys)))
 	out := segment{ends: make([]uint32, last-first)}
 	s.targets = s.targets[:0]
 	scan := func() error {
@@ -114,7 +114,7 @@ func (s *sweeper) segment(k uint32) (segment, error) {
 	}
 	for i := first; i < last; i++ {
 		sh := s.table.shape(i)
-		at, end := s.table.units[i].address()+sh.from, s.table.units[i].address()+sh.to
+		at, end := s.table.address(i)+sh.from, s.table.address(i)+sh.to
 		for at < end {
 			room := s.want(i, at, end)
 			if room == 0 {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
@@ -33,17 +34,16 @@ const (
 	foreignUnit              // a block of malloc's that is no resource
 )
 
-// unit is a piece of memory that is held or lost as a whole.
-type unit struct {
-	key   uint64 // its address and the number of its shape
-	owner uint32 // number of its owner in table.owners, 0 for none
-}
-
-// shapeBits is the width of a shape's number in a key. A key has the address, of which bits 3 to 46 say something, above the number
-// of the shape.
+// A unit is a piece of memory that is held or lost as a whole. It has a key,
+// its address (of which bits 3 to 46 say something) above the number of its
+// shape, and the number of its owner. shapeBits is the width of a shape's number.
 const shapeBits = 20
 
-func (u unit) address() uint64 { return u.key >> shapeBits << 3 }
+// unit is one that is not in its place yet.
+type unit struct {
+	key   uint64
+	owner uint32
+}
 
 // shape is what units of one kind and length have in common, bytes.
 type shape struct {
@@ -93,15 +93,17 @@ var heldClasses = map[string]kind{
 
 // table has all units, in the order of their addresses.
 type table struct {
-	units  []unit
-	shapes []shape
-	owners []uint32            // units, by number; the first is none
-	parts  map[uint32][]uint32 // what a unit holds by its construction
-	full   map[uint32]bool     // pools that something is in
-	index  index
+	keys    []uint64
+	numbers []uint32 // of owners
+	shapes  []shape
+	owners  []uint32            // units, by number; the first is none
+	parts   map[uint32][]uint32 // what a unit holds by its construction
+	full    map[uint32]bool     // pools that something is in
+	index   index
 
-	shapeOf map[shape]uint32
-	ownerOf map[uint64]uint32 // number of the owner at an address
+	units    []unit // while they are listed
+	shapeOf  map[shape]uint32
+	numberOf map[uint64]uint32 // number of the owner at an address
 }
 
 const (
@@ -127,20 +129,30 @@ func walkHeap(p *target.Process) (*glibc.Heap, string) {
 }
 
 // tableOf lists what is live. A block that several know of is taken from who
-// knows most: the tree, the live set, malloc.
-func tableOf(s *snapshot.Snapshot, heap *glibc.Heap, h headers) (*table, error) {
-	t := &table{
-		shapeOf: make(map[shape]uint32), ownerOf: make(map[uint64]uint32),
+// knows most: the tree, the live set, malloc. doubt says why malloc's blocks are
+// not known for certain.
+func tableOf(p *target.Process, s *snapshot.Snapshot, h headers) (t *table, doubt string, err error) {
+	t = &table{
+		shapeOf: make(map[shape]uint32), numberOf: make(map[uint64]uint32),
 		owners: make([]uint32, 1), parts: make(map[uint32][]uint32), full: make(map[uint32]bool),
 	}
-	var err error
+	var heap *glibc.Heap
+	var beside sync.WaitGroup
+	beside.Go(func() { heap, doubt = walkHeap(p) })
 	add := func(addr uint64, sh shape, owner uint64) {
 		if e := t.add(addr, sh, owner); e != nil && err == nil {
 			err = e
 		}
 	}
+	t.units = make([]unit, 0, count(s))
+	var large []largeChunk
 	if s.Tree != nil {
-		addTree(s, heap, h, add)
+		large = addTree(s.Tree, h, add)
+	}
+	beside.Wait()
+	for _, c := range large {
+		n := c.bytes(s, heap)
+		add(c.Address, shape{n, c.header, n, chunkUnit}, c.linpool)
 	}
 	if s.Live != nil {
 		for _, b := range s.Live.Blocks {
@@ -164,19 +176,34 @@ func tableOf(s *snapshot.Snapshot, heap *glibc.Heap, h headers) (*table, error) 
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	t.finish()
-	return t, nil
+	return t, doubt, nil
 }
 
-// addTree lists the tree's blocks, and the objects and chunks on its pages.
-func addTree(s *snapshot.Snapshot, heap *glibc.Heap, h headers, add func(uint64, shape, uint64)) {
-	l := s.Tree.Layout
-	var large []tree.Block
-	for b := range s.Tree.Blocks() {
+// count returns about how many units there are.
+func count(s *snapshot.Snapshot) (n int) {
+	if s.Live != nil {
+		n = len(s.Live.Blocks)
+	}
+	if s.Tree != nil {
+		n += s.Tree.Root.Count
+		for p := range s.Tree.Pages() {
+			n += max(p.Used, 1)
+		}
+	}
+	return min(n+n/64, maxUnits)
+}
+
+// addTree lists the tree's blocks, and the objects and chunks on its pages. It
+// returns the linpools' large chunks.
+func addTree(t *tree.Tree, h headers, add func(uint64, shape, uint64)) (large []largeChunk) {
+	l := t.Layout
+	known := 0 // of large: their linpools
+	for b := range t.Blocks() {
 		if b.Large {
-			large = append(large, b)
+			large = append(large, largeChunk{Block: b, header: l.ChunkHeader})
 			continue
 		}
 		k, ok := heldClasses[b.Class]
@@ -196,14 +223,12 @@ func addTree(s *snapshot.Snapshot, heap *glibc.Heap, h headers, add func(uint64,
 		add(b.Address, sh, owner)
 		if k == linpoolUnit {
 			// The tree has a linpool's large chunks before it.
-			for _, c := range large {
-				n := largeBytes(s, heap, c, l.ChunkHeader)
-				add(c.Address, shape{n, l.ChunkHeader, n, chunkUnit}, b.Address)
+			for ; known < len(large); known++ {
+				large[known].linpool = b.Address
 			}
-			large = large[:0]
 		}
 	}
-	for p := range s.Tree.Pages() {
+	for p := range t.Pages() {
 		switch slabs := p.Class == "Slab" || p.Class == "mslab" || p.Class == "Islab"; {
 		case slabs && p.Capacity > 0:
 			k := objectUnit
@@ -222,11 +247,18 @@ func addTree(s *snapshot.Snapshot, heap *glibc.Heap, h headers, add func(uint64,
 			add(p.Address, shape{pageSize, 0, pageSize - min(p.Free, pageSize), pageUnit}, 0)
 		}
 	}
+	return large
 }
 
-// largeBytes returns what malloc gave for a large chunk, of which the tree does
-// not know it where a linpool has several.
-func largeBytes(s *snapshot.Snapshot, heap *glibc.Heap, c tree.Block, header uint64) uint64 {
+// largeChunk is a large chunk of a linpool.
+type largeChunk struct {
+	tree.Block
+	linpool, header uint64
+}
+
+// bytes returns what malloc gave for the chunk, of which the tree does not know
+// it where a linpool has several.
+func (c largeChunk) bytes(s *snapshot.Snapshot, heap *glibc.Heap) uint64 {
 	if c.Bytes != 0 {
 		return c.Bytes
 	}
@@ -241,7 +273,7 @@ func largeBytes(s *snapshot.Snapshot, heap *glibc.Heap, c tree.Block, header uin
 			return s.Live.Blocks[i].Size
 		}
 	}
-	return header + pageSize // what is larger is no page's
+	return c.header + pageSize // what is larger is no page's
 }
 
 // add lists a unit. A pointer to a header counts even if nothing is behind it.
@@ -263,9 +295,9 @@ func (t *table) add(address uint64, s shape, owner uint64) error {
 	}
 	u := unit{key: address>>3<<shapeBits | uint64(number)}
 	if owner != 0 {
-		if u.owner, ok = t.ownerOf[owner]; !ok {
+		if u.owner, ok = t.numberOf[owner]; !ok {
 			u.owner = uint32(len(t.owners))
-			t.owners, t.ownerOf[owner] = append(t.owners, noUnit), u.owner
+			t.owners, t.numberOf[owner] = append(t.owners, noUnit), u.owner
 		}
 	}
 	t.units = append(t.units, u)
@@ -274,35 +306,35 @@ func (t *table) add(address uint64, s shape, owner uint64) error {
 
 // finish sorts the units and links them to their owners.
 func (t *table) finish() {
-	slices.SortFunc(t.units, func(a, b unit) int { return cmp.Compare(a.key, b.key) })
-	n := 0
-	for i, u := range t.units {
-		if i > 0 && u.address() == t.units[n-1].address() {
-			if t.shapes[u.number()].kind < t.shapes[t.units[n-1].number()].kind {
-				t.units[n-1] = u
-			}
-			continue
+	sortUnits(t.units)
+	t.keys, t.numbers = make([]uint64, 0, len(t.units)), make([]uint32, 0, len(t.units))
+	for _, u := range t.units {
+		last := len(t.keys) - 1
+		switch {
+		case last < 0 || u.key>>shapeBits != t.keys[last]>>shapeBits:
+			t.keys, t.numbers = append(t.keys, u.key), append(t.numbers, u.owner)
+		case t.shapes[u.key&shapeMask].kind < t.shape(uint32(last)).kind:
+			t.keys[last], t.numbers[last] = u.key, u.owner
 		}
-		t.units[n] = u
-		n++
 	}
-	t.units = slices.Clip(t.units[:n])
-	t.owners[0] = noUnit
+	t.units = nil
 	t.index = newIndex(t)
-	for address, number := range t.ownerOf {
-		if i, ok := t.find(address); ok && t.units[i].address() == address {
+	t.owners[0] = noUnit
+	for address, number := range t.numberOf {
+		if i, ok := t.find(address); ok && t.address(i) == address {
 			t.owners[number] = i
 		}
 	}
-	t.shapeOf, t.ownerOf = nil, nil
-	for i, u := range t.units {
-		o := t.owners[u.owner]
+	t.shapeOf, t.numberOf = nil, nil
+	for n := range t.keys {
+		i := uint32(n)
+		o := t.ownerOf(i)
 		if o == noUnit {
 			continue
 		}
-		switch t.shape(uint32(i)).kind {
+		switch t.shape(i).kind {
 		case chunkUnit, guardUnit, partUnit:
-			t.parts[o] = append(t.parts[o], uint32(i))
+			t.parts[o] = append(t.parts[o], i)
 			t.fill(o)
 		case poolUnit:
 		default:
@@ -311,20 +343,49 @@ func (t *table) finish() {
 	}
 }
 
+// sortUnits sorts by address, the halves at once.
+func sortUnits(units []unit) {
+	byKey := func(a, b unit) int { return cmp.Compare(a.key, b.key) }
+	sample := make([]uint64, 0, 1024)
+	for i := 0; i < len(units); i += max(len(units)/1024, 1) {
+		sample = append(sample, units[i].key)
+	}
+	slices.Sort(sample)
+	if len(sample) == 0 {
+		return
+	}
+	middle, low := sample[len(sample)/2], 0
+	for i, u := range units {
+		if u.key < middle {
+			units[i], units[low] = units[low], u
+			low++
+		}
+	}
+	var group sync.WaitGroup
+	group.Go(func() { slices.SortFunc(units[:low], byKey) })
+	slices.SortFunc(units[low:], byKey)
+	group.Wait()
+}
+
 // fill notes that something is in a pool, and so in those that it is in.
 func (t *table) fill(i uint32) {
 	for i != noUnit && !t.full[i] {
 		if t.shape(i).kind == poolUnit {
 			t.full[i] = true
 		}
-		i = t.owner(i)
+		i = t.ownerOf(i)
 	}
 }
 
-func (u unit) number() uint32 { return uint32(u.key & (1<<shapeBits - 1)) }
+const shapeMask = 1<<shapeBits - 1
 
-func (t *table) shape(i uint32) *shape { return &t.shapes[t.units[i].number()] }
+func (t *table) address(i uint32) uint64 { return t.keys[i] >> shapeBits << 3 }
 
-// owner returns what a unit is in: a resource's pool, an object's slab, a
+func (t *table) shape(i uint32) *shape { return &t.shapes[t.keys[i]&shapeMask] }
+
+// end returns the address behind a unit.
+func (t *table) end(i uint32) uint64 { return t.address(i) + t.shape(i).bytes }
+
+// ownerOf returns what a unit is in: a resource's pool, an object's slab, a
 // chunk's linpool; noUnit if that is none.
-func (t *table) owner(i uint32) uint32 { return t.owners[t.units[i].owner] }
+func (t *table) ownerOf(i uint32) uint32 { return t.owners[t.numbers[i]] }
