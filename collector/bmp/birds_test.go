@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -75,7 +75,7 @@ func TestBIRD(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			live, again := history{}, history{}
+			var live, again history
 			s := listen(t, live.options(Options{Record: recorder}))
 			b := startBIRD(t, s, root, peers)
 			speakers := flood(t, b, peers, lab.Flood{Routes: routes, Drop: bgp.DropNotification})
@@ -113,8 +113,8 @@ func TestBIRD(t *testing.T) {
 			if _, err := replay(t, recording.Bytes(), MaxSpeed, again.options(Options{})); err != nil {
 				t.Error(err)
 			}
-			if fmt.Sprint(again) != fmt.Sprint(live) {
-				t.Errorf("replayed:\n%v\nlive:\n%v", again, live)
+			if !reflect.DeepEqual(again.of, live.of) {
+				t.Errorf("replayed:\n%v\nlive:\n%v", again.of, live.of)
 			}
 		})
 	}

@@ -11,22 +11,33 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // history is all that a station tells, in text, per connection: the order between
 // connections is nobody's. Events and messages are in order.
-type history map[uint64][]string
+type history struct {
+	mu sync.Mutex
+	of map[uint64][]string
+}
 
-func (h history) options(o Options) Options {
+func (h *history) options(o Options) Options {
+	h.of = make(map[uint64][]string)
+	add := func(connection uint64, format string, args ...any) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.of[connection] = append(h.of[connection], fmt.Sprintf(format, args...))
+	}
 	o.OnEvent = func(e Event) {
-		h[e.Connection] = append(h[e.Connection], fmt.Sprintf("%d %T %+v", e.At.UnixNano(), e.Body, e.Body))
+		add(e.Connection, "%d %T %+v", e.At.UnixNano(), e.Body, e.Body)
 	}
 	o.OnMessage = func(m Message) {
-		h[m.Connection] = append(h[m.Connection], fmt.Sprintf("%d %v at %d: %x %v", m.At.UnixNano(), m.Type, m.Offset, m.Bytes, m.AddPath))
+		add(m.Connection, "%d %v at %d: %x %v", m.At.UnixNano(), m.Type, m.Offset, m.Bytes, m.AddPath)
 	}
 	return o
 }
@@ -82,7 +93,7 @@ func TestReplay(t *testing.T) {
 			if opts.Record, err = NewRecorder(&recording); err != nil {
 				t.Fatal(err)
 			}
-			live, again := history{}, history{}
+			var live, again history
 			s := listen(t, live.options(opts))
 			send(t, s, tt.send)
 			if tt.act != nil {
@@ -99,10 +110,10 @@ func TestReplay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(live) != 2 || fmt.Sprint(again) != fmt.Sprint(live) {
-				t.Errorf("replayed:\n%v\nlive:\n%v", again, live)
+			if len(live.of) != 2 || !reflect.DeepEqual(again.of, live.of) {
+				t.Errorf("replayed:\n%v\nlive:\n%v", again.of, live.of)
 			}
-			if last := live[1][len(live[1])-1]; !strings.Contains(last, tt.end) {
+			if last := live.of[1][len(live.of[1])-1]; !strings.Contains(last, tt.end) {
 				t.Errorf("ended with %s, want %q", last, tt.end)
 			}
 			if got, want := countsText(played.Counts()), countsText(s.Counts()); got != want {
