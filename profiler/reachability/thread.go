@@ -101,11 +101,16 @@ func (l *look) waits(id int) (sp uint64, values []uint64, err error) {
 }
 
 // parseSyscall parses "running", "-1 SP PC", or the number of a system call and
-// its six arguments before those two.
+// its six arguments before those two. Of the arguments the first three are
+// returned: no call in which BIRD waits takes a pointer to its memory in another,
+// and registers that a call does not use are left over from before.
 func parseSyscall(line string) (sp uint64, values []uint64, err error) {
 	f := strings.Fields(line)
-	if len(f) < 3 {
+	if len(f) == 0 || f[0] == "running" {
 		return 0, nil, nil
+	}
+	if len(f) != 3 && len(f) != 9 {
+		return 0, nil, fmt.Errorf("parse system call %q: unknown format", strings.TrimSpace(line))
 	}
 	for _, s := range f[1:] {
 		v, err := strconv.ParseUint(s, 0, 64)
@@ -114,7 +119,10 @@ func parseSyscall(line string) (sp uint64, values []uint64, err error) {
 		}
 		values = append(values, v)
 	}
-	return values[len(values)-2], values[:len(values)-2], nil
+	if len(f) == 3 {
+		return values[0], nil, nil
+	}
+	return values[6], values[:3], nil
 }
 
 // localBytes bounds the thread-local storage of the modules that were there from
