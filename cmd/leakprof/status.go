@@ -22,6 +22,7 @@ type statusLine struct {
 	terminal bool
 	start    time.Time
 	last     string // phase of the last plain line
+	keeping  string // what the last plain line waits for
 	shown    time.Time
 }
 
@@ -40,9 +41,18 @@ func (l *statusLine) show(s experiment.Status) {
 	if s.Phase == session.Baseline && s.AtRest {
 		phase += ", quiet" // the experiment can begin
 	}
+	waiting := s.Waiting
+	if !s.Until.IsZero() {
+		waiting += fmt.Sprintf(", %.0f s left", max(time.Until(s.Until), 0).Seconds())
+	}
 	if !l.terminal {
+		// What lasts for minutes is worth a line of its own.
+		if s.Keeping && s.Waiting != l.keeping {
+			l.keeping = s.Waiting
+			fmt.Fprintf(l.file, "%7.1fs  %-18s  waiting for: %s\n", time.Since(l.start).Seconds(), phase, waiting)
+		}
 		if phase != l.last {
-			l.last = phase
+			l.last, l.keeping = phase, ""
 			fmt.Fprintf(l.file, "%7.1fs  %-18s  live %s\n", time.Since(l.start).Seconds(), phase, report.Size(s.LiveBytes))
 		}
 		return
@@ -59,7 +69,7 @@ func (l *statusLine) show(s experiment.Status) {
 	if s.Lost > 0 {
 		text += fmt.Sprintf("  %d events LOST", s.Lost)
 	}
-	text += "  waiting for: " + s.Waiting
+	text += "  waiting for: " + waiting
 	if width, _, err := term.GetSize(int(l.file.Fd())); err == nil && len(text) >= width && width > 1 {
 		text = text[:width-1]
 	}

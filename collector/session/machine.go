@@ -18,6 +18,10 @@ type Options struct {
 	// Driven: the phases begin when Begin says so, because whoever drives the
 	// experiment knows; otherwise when peers go up and down.
 	Driven bool
+	// Interval, if it is not 0, ends phases by the time: the baseline as soon as
+	// it is quiet, but after four settle times whatever goes on, and then an
+	// Interval each.
+	Interval time.Duration
 }
 
 // Machine follows the phases from observations. It is not safe for concurrent
@@ -36,6 +40,7 @@ type Machine struct {
 	confirmed   bool // by BIRD's count, in this phase
 	looked      bool
 	why         string
+	until       time.Time // when what is waited for ends, zero if unknown
 }
 
 // NewMachine begins with the baseline at the given time.
@@ -49,8 +54,38 @@ func (m *Machine) Phase() (Phase, int) { return m.phase, m.cycle }
 // Looked says whether the phase has come to rest and been looked at.
 func (m *Machine) Looked() bool { return m.looked }
 
-// Waiting says what the machine waits for, in words, and since when it does.
-func (m *Machine) Waiting() (string, time.Time) { return m.why, m.since }
+// Waiting says what the machine waits for, in words, and until when at most:
+// the zero time if nobody knows.
+func (m *Machine) Waiting() (string, time.Time) {
+	until := m.until
+	if m.o.Limit > 0 && !m.looked && until.IsZero() {
+		until = m.since.Add(m.o.Limit)
+	}
+	return m.why, until
+}
+
+// Mark takes the word of a person for what neither BMP nor the control socket
+// tells: Flooding, Dropping and Running begin; Flooded, Settled and Baseline
+// are looked at now. Those that make no sense in this phase change nothing,
+// and ok is false.
+func (m *Machine) Mark(p Phase, now time.Time) (events []Event, ok bool) {
+	switch p {
+	case Flooding:
+		ok = m.phase != Flooding
+	case Dropping:
+		ok = m.phase == Flooding || m.phase == Flooded
+	case Running:
+		ok = m.phase == Baseline || m.phase == Settled
+	case Baseline, Flooded, Settled:
+		if ok = m.phase.next() == p && !m.looked; ok {
+			return m.look(now, ""), true
+		}
+	}
+	if !ok || m.o.Interval > 0 {
+		return nil, false
+	}
+	return m.Begin(p, 0, now), true
+}
 
 // Begin begins a phase that the driver causes. For Flooding, routes is how
 // many routes are to be in BIRD's tables at its end, 0 if unknown.
@@ -66,7 +101,7 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 	if !m.phase.rests() && !m.looked {
 		events = append(events, m.look(now, fmt.Sprintf("%s began before it was quiet", p))...)
 	}
-	if p == Flooding {
+	if p == Flooding || p == Running || p == Interval {
 		m.cycle++
 	}
 	m.enter(p, now)
@@ -76,7 +111,7 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 func (m *Machine) enter(p Phase, now time.Time) {
 	m.phase, m.since, m.looked = p, now, false
 	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle), false, false
-	m.why = "watching"
+	m.why, m.until = "watching", time.Time{}
 }
 
 // look ends a moving phase: the resting one after it begins with a look.
@@ -88,12 +123,15 @@ func (m *Machine) look(now time.Time, incomplete string) []Event {
 		m.enter(rest, now)
 	}
 	m.looked = true
-	m.why = "nothing: at rest"
+	m.why, m.until = "nothing: at rest", time.Time{}
 	return append(events, Event{Kind: Look, Phase: rest, Cycle: m.cycle, Time: now, Incomplete: incomplete})
 }
 
 // Observe tells the machine what is known now, and returns what follows.
 func (m *Machine) Observe(o Observation) []Event {
+	if m.o.Interval > 0 {
+		return m.observeInterval(o)
+	}
 	var events []Event
 	if !m.o.Driven {
 		// Down before up: a flap between two observations ends a cycle and
@@ -118,13 +156,13 @@ func (m *Machine) Observe(o Observation) []Event {
 		isQuiet = true
 	} else {
 		isQuiet = m.quiet.observe(o)
-		m.why = m.quiet.reason
+		m.showQuiet(o)
 	}
 	switch {
 	case o.Busy != "":
-		isQuiet, m.why = false, o.Busy
+		isQuiet, m.why, m.until = false, o.Busy, time.Time{}
 	case m.phase == Dropping && o.PeersUp > 0 && m.o.Driven:
-		isQuiet, m.why = false, fmt.Sprintf("%d peers to go down", o.PeersUp)
+		isQuiet, m.why, m.until = false, fmt.Sprintf("%d peers to go down", o.PeersUp), time.Time{}
 	}
 	if isQuiet {
 		isQuiet = m.confirm(o)
@@ -136,6 +174,36 @@ func (m *Machine) Observe(o Observation) []Event {
 		return append(events, m.look(o.Time, fmt.Sprintf("not at rest after %v: %s", m.o.Limit, m.why))...)
 	}
 	return events
+}
+
+// showQuiet says what quiet waits for, unless BIRD's timers, which are known,
+// last longer.
+func (m *Machine) showQuiet(o Observation) {
+	if m.phase == Dropping && o.Keeping != "" && !m.confirmed {
+		m.why, m.until = o.Keeping, o.KeptUntil
+		return
+	}
+	m.why, m.until = m.quiet.reason, m.quiet.until()
+}
+
+// observeInterval is Observe where the time ends phases.
+func (m *Machine) observeInterval(o Observation) []Event {
+	const patience = 4 // settle times for a baseline
+	m.last = o
+	quiet := m.quiet.observe(o)
+	var events []Event
+	if m.phase == Baseline && !m.looked {
+		m.why, m.until = m.quiet.reason, m.since.Add(patience*m.o.Settle)
+		if !quiet && o.Time.Before(m.until) {
+			return nil
+		}
+		events = m.look(o.Time, "")
+	} else if m.why, m.until = "the interval's end", m.since.Add(m.o.Interval); o.Time.Before(m.until) {
+		return nil
+	} else {
+		events = m.look(o.Time, "")
+	}
+	return append(events, m.begin(Interval, o.Time)...)
 }
 
 // WantsRoutes says that the next observation should have counted routes.
@@ -156,6 +224,13 @@ func (m *Machine) confirm(o Observation) bool {
 	switch {
 	case m.phase == Flooding && o.Routes < m.expect:
 		m.why = fmt.Sprintf("%d of %d routes in", o.Routes, m.expect)
+	case m.phase == Dropping && o.Kept > 0:
+		m.why = fmt.Sprintf("%d routes of sessions that are down", o.Kept)
+		if o.Keeping != "" {
+			m.why, m.until = o.Keeping, o.KeptUntil
+		}
+	case m.phase == Dropping && o.Keeping != "":
+		m.why, m.until = o.Keeping, o.KeptUntil
 	// Peers that stay up keep their routes; then quiet has to do.
 	case m.phase == Dropping && o.PeersUp == 0 && o.Routes > max(m.base, 0):
 		m.why = fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
@@ -173,6 +248,9 @@ func (m *Machine) confirm(o Observation) bool {
 func (m *Machine) End(now time.Time) []Event {
 	if m.looked {
 		return nil
+	}
+	if m.phase == Interval {
+		return m.look(now, "the run ended within the interval")
 	}
 	return m.look(now, "the run ended before it was quiet")
 }

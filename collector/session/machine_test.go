@@ -248,3 +248,95 @@ func TestQuietTakesItsTime(t *testing.T) {
 		}
 	}
 }
+
+// Routes that BIRD keeps on purpose are waited for, and it says until when.
+func TestGracefulRestart(t *testing.T) {
+	for _, limit := range []time.Duration{0, 30 * time.Second} {
+		routes := int64(0)
+		count := func() int64 { return routes }
+		w := newWorld(Options{Limit: limit})
+		w.run(3*settle, nil, count)
+		w.o.PeerUps, w.o.PeersUp, routes = 1, 1, 1000
+		w.run(6*settle, nil, count)
+		w.history = nil
+		w.o.PeerDowns, w.o.PeersUp = 1, 0
+		w.o.Kept, w.o.Keeping, w.o.KeptUntil = 1000, "graceful restart of peer1", w.o.Time.Add(120*time.Second)
+		w.run(20*settle, nil, count)
+		w.expect(t, "began dropping 1")
+		if why, until := w.m.Waiting(); why != "graceful restart of peer1" || !until.Equal(w.o.KeptUntil) {
+			t.Errorf("it waits for %q until %v", why, until)
+		}
+		if limit > 0 {
+			w.run(limit, nil, count)
+			w.expect(t, "began settled 1", "look settled 1 (not at rest after 30s: graceful restart of peer1)")
+			continue
+		}
+		w.o.Kept, w.o.Keeping, routes = 0, "", 0
+		w.run(10*settle, nil, count)
+		w.expect(t, "began settled 1", "look settled 1")
+	}
+}
+
+// Routes of a session that is down must be gone though others stay up.
+func TestKeptBesideOthers(t *testing.T) {
+	w := newWorld(Options{})
+	count := func() int64 { return 5000 } // the others'
+	w.run(3*settle, nil, count)
+	w.o.PeerUps, w.o.PeersUp = 2, 2
+	w.run(6*settle, nil, count)
+	w.history = nil
+	w.o.PeerDowns, w.o.PeersUp, w.o.Kept = 1, 1, 3
+	w.run(10*settle, nil, count)
+	w.expect(t, "began dropping 1")
+	w.o.Kept = 0
+	w.run(10*settle, nil, count)
+	w.expect(t, "began settled 1", "look settled 1")
+}
+
+// Intervals go by the clock, whatever goes on.
+func TestIntervals(t *testing.T) {
+	w := newWorld(Options{Interval: 10 * time.Second})
+	w.run(3900*time.Millisecond, flood, nil)
+	w.expect(t, "")
+	w.run(2*tick, flood, nil)
+	w.expect(t, "look baseline 0", "began interval 1")
+	if why, until := w.m.Waiting(); why != "the interval's end" || until.Sub(w.o.Time) > 10*time.Second {
+		t.Errorf("it waits for %q until %v", why, until)
+	}
+	w.o.PeerUps, w.o.PeersUp = 1, 1 // means nothing
+	w.run(10*time.Second, nil, nil)
+	w.expect(t, "look interval 1", "began interval 2")
+	w.run(5*time.Second, nil, nil)
+	w.note(w.m.End(w.o.Time))
+	w.expect(t, "look interval 2 (the run ended within the interval)")
+}
+
+func TestMarks(t *testing.T) {
+	w := newWorld(Options{})
+	mark := func(p Phase, want bool) {
+		t.Helper()
+		events, ok := w.m.Mark(p, w.o.Time)
+		if w.note(events); ok != want {
+			t.Errorf("mark %s: %v, want %v", p, ok, want)
+		}
+	}
+	mark(Dropping, false)
+	mark(Settled, false)
+	mark(Baseline, true)
+	w.expect(t, "look baseline 0")
+	mark(Baseline, false) // looked at already
+	mark(Flooding, true)
+	mark(Flooding, false)
+	w.run(tick, flood, nil)
+	mark(Flooded, true)
+	w.expect(t, "began flooding 1", "began flooded 1", "look flooded 1")
+	mark(Dropping, true)
+	w.run(4*settle, nil, nil) // quiet ends it
+	w.expect(t, "began dropping 1", "began settled 1", "look settled 1")
+	mark(Running, true)
+	w.run(4*settle, nil, nil)
+	w.expect(t, "began running 2", "began settled 2", "look settled 2")
+	if _, ok := NewMachine(Options{Interval: time.Hour}, w.o.Time).Mark(Flooding, w.o.Time); ok {
+		t.Error("a mark began a flood among intervals")
+	}
+}

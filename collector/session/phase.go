@@ -21,10 +21,16 @@ const (
 	Dropping Phase = "dropping"
 	// Settled: the sessions are down, their routes gone, things are quiet.
 	Settled Phase = "settled"
+	// Running: a command makes the cycle instead of sessions; it leads to
+	// Settled.
+	Running Phase = "running"
+	// Interval: nothing is waited for but the time (Options.Interval). Each is a
+	// cycle of its own.
+	Interval Phase = "interval"
 )
 
 // rests says whether a phase is one in which things are quiet; the others
-// lead to the next resting one.
+// lead to the next resting one, or to rest in themselves.
 func (p Phase) rests() bool { return p == Flooded || p == Settled }
 
 // next is the phase that a moving one comes to rest in; the baseline rests in
@@ -33,7 +39,7 @@ func (p Phase) next() Phase {
 	switch p {
 	case Flooding:
 		return Flooded
-	case Dropping:
+	case Dropping, Running:
 		return Settled
 	}
 	return p
@@ -59,6 +65,13 @@ type Observation struct {
 	// RoutesCounted says that it was done for this observation.
 	Routes        int64
 	RoutesCounted bool
+	// Kept is how many routes BIRD keeps of sessions that are down, -1 if
+	// unknown, as of when routes were counted. Keeping says why, where it is on
+	// purpose, and KeptUntil how long at most: the zero time if that is not
+	// known.
+	Kept      int64
+	Keeping   string
+	KeptUntil time.Time
 	// Busy says what the driver is doing at the moment; "" for nothing. Things
 	// cannot be quiet meanwhile.
 	Busy string

@@ -72,6 +72,18 @@ func (q *quiet) observe(o Observation) bool {
 	return o.Time.Sub(q.resting.Time) >= q.settle
 }
 
+// until is when things will have been quiet for long enough if they are from
+// now on; the zero time if they are not.
+func (q *quiet) until() time.Time {
+	switch {
+	case q.resting != nil:
+		return q.resting.Time.Add(q.settle)
+	case len(q.window) > 0 && q.reason == "watching":
+		return q.window[0].Time.Add(2 * q.settle)
+	}
+	return time.Time{}
+}
+
 // moving says why things are not quiet, or "".
 func (q *quiet) moving(first, o Observation, span time.Duration) string {
 	if share := float64(o.CPU-first.CPU) / float64(span); share > quietCPU {

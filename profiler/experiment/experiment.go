@@ -57,8 +57,10 @@ type Config struct {
 type Status struct {
 	Phase     session.Phase
 	Cycle     int
-	Waiting   string // for what
-	AtRest    bool   // the phase has come to rest and been looked at
+	Waiting   string    // for what
+	Until     time.Time // until when at most; the zero time if nobody knows
+	Keeping   bool      // what it waits for is that BIRD lets go of routes which it keeps on purpose
+	AtRest    bool      // the phase has come to rest and been looked at
 	LiveBytes int64
 	Hits      float64 // probes hit per second
 	Lost      uint64  // events lost so far
@@ -119,7 +121,7 @@ var errEnded = errors.New("experiment ended")
 func Run(ctx context.Context, c Config) (*report.Result, error) {
 	now := time.Now()
 	c.Session.Driven = c.Driver != nil
-	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1}}
+	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
 			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
@@ -304,7 +306,7 @@ func (r *run) loseControl(err error) {
 		r.controlLost = err
 	}
 	r.Control = nil
-	r.last.Routes = -1
+	r.last.Routes, r.last.Kept, r.last.Keeping = -1, -1, ""
 }
 
 // warnOfDropped says at once which functions turned out to be others.
@@ -324,8 +326,8 @@ func (r *run) showStatus(o session.Observation) {
 		return
 	}
 	phase, cycle := r.machine.Phase()
-	why, _ := r.machine.Waiting()
-	s := Status{Phase: phase, Cycle: cycle, Waiting: why, AtRest: r.machine.Looked(), LiveBytes: o.LiveBytes, Routes: o.Routes, PeersUp: o.PeersUp}
+	why, until := r.machine.Waiting()
+	s := Status{Phase: phase, Cycle: cycle, Waiting: why, Until: until, Keeping: o.Keeping != "" && why == o.Keeping, AtRest: r.machine.Looked(), LiveBytes: o.LiveBytes, Routes: o.Routes, PeersUp: o.PeersUp}
 	if r.Profiler != nil {
 		if c, err := r.Profiler.Counters(); err == nil {
 			s.Lost = lost(c)

@@ -15,7 +15,7 @@ import (
 
 // observe gathers what is known of BIRD now.
 func (r *run) observe(ctx context.Context) (session.Observation, error) {
-	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Busy: r.doing}
+	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Kept: r.last.Kept, Keeping: r.last.Keeping, KeptUntil: r.last.KeptUntil, Busy: r.doing}
 	var err error
 	if o.CPU, err = r.Process.CPUTime(); err != nil {
 		return o, err
@@ -34,7 +34,7 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 				return o, err
 			}
 			r.loseControl(err)
-			o.Routes = -1
+			o.Routes, o.Kept, o.Keeping = -1, -1, ""
 		}
 	}
 	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
@@ -79,6 +79,11 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 		for _, t := range tables {
 			o.Routes += int64(t.Total)
 		}
+		sessions, err := r.Control.ShowSessions(ctx)
+		if err != nil {
+			return err
+		}
+		o.Kept, o.Keeping, o.KeptUntil = kept(sessions, o.Time)
 	}
 	if r.byBMP || r.Driver != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
 		return nil
