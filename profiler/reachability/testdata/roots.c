@@ -79,7 +79,11 @@ int main(void)
 	sem_init(&ready, 0, 0);
 	page_init();
 	resource_init();
-	p = NEW_POOL(&root_pool, "Roots");
+#if GENERATION == 3
+	p = rp_newf(&root_pool, &the_domain, "Roots %d", GENERATION);
+#else
+	p = rp_newf(&root_pool, "Roots %d", GENERATION);
+#endif
 	start(given);
 	here = block("stack");
 	pthread_create(&t, NULL, waits, given);
