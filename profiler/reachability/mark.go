@@ -67,22 +67,32 @@ func (r *reach) reached() []uint64 {
 func (l *look) run() (reach, error) {
 	l.read.Store(0)
 	l.unread.Store(0)
-	if len(l.table.keys) > 0 {
-		l.low = l.table.address(0)
-		end := l.table.index[len(l.table.index)-1].end
-		l.size = end - l.low
-	}
-	m := marker{table: l.table, deadline: l.deadline}
-	m.holder = make([]uint32, len(l.table.keys))
+	l.bound()
+	var r reach
 	var err error
-	if m.roots, m.running, m.waiting, err = l.findRoots(); err != nil {
+	if r.roots, r.running, r.waiting, err = l.findRoots(); err != nil {
 		return reach{}, err
 	}
-	certain, dubious, err := l.readRoots(m.roots)
+	certain, dubious, err := l.readRoots(r.roots)
 	if err != nil {
 		return reach{}, err
 	}
-	certain = append(certain, l.guards(m.roots)...)
+	return l.mark(r, append(certain, l.guards(r.roots)...), dubious)
+}
+
+// bound notes where units are.
+func (l *look) bound() {
+	if len(l.table.keys) > 0 {
+		l.low = l.table.address(0)
+		l.size = l.table.index[len(l.table.index)-1].end - l.low
+	}
+}
+
+// mark follows pointers from what the roots point to.
+func (l *look) mark(r reach, certain, dubious []found) (reach, error) {
+	m := marker{reach: r, table: l.table, deadline: l.deadline}
+	m.holder = make([]uint32, len(l.table.keys))
+	var err error
 	if m.segments, err = l.sweep(); err != nil {
 		return reach{}, err
 	}

@@ -35,6 +35,10 @@ func TestRoots(t *testing.T) {
 			if r.Running != 1 || r.Waiting != 2 || r.Looks != 2 {
 				t.Errorf("%d threads run, %d wait, %d looks", r.Running, r.Waiting, r.Looks)
 			}
+			doubted, err := Classify(p, b, &snapshot.Snapshot{Tree: resources, Why: "busy"}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, line := range f.Said {
 				var what string
 				var address uint64
@@ -52,6 +56,9 @@ func TestRoots(t *testing.T) {
 					"running":  {Unknown, "what is alive of its stack is not known"},
 					"lost":     {Lost, ""},
 				}[what]
+				if c, by := doubted.Of(address); want.class == Lost && (c != Unknown || !strings.Contains(by.Why, "busy")) {
+					t.Errorf("%s: block at 0x%x of no quiet snapshot is %v: %v", what, address, c, by)
+				}
 				if c, by := r.Of(address + 60); c != want.class || !strings.Contains(by.String(), want.holder) {
 					t.Errorf("%s: block at 0x%x is %v by %q, want %v by %q", what, address, c, by, want.class, want.holder)
 				}

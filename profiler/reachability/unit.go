@@ -132,10 +132,7 @@ func walkHeap(p *target.Process) (*glibc.Heap, string) {
 // knows most: the tree, the live set, malloc. doubt says why malloc's blocks are
 // not known for certain.
 func tableOf(p *target.Process, s *snapshot.Snapshot, h headers) (t *table, doubt string, err error) {
-	t = &table{
-		shapeOf: make(map[shape]uint32), numberOf: make(map[uint64]uint32),
-		owners: make([]uint32, 1), parts: make(map[uint32][]uint32), full: make(map[uint32]bool),
-	}
+	t = newTable()
 	var heap *glibc.Heap
 	var beside sync.WaitGroup
 	beside.Go(func() { heap, doubt = walkHeap(p) })
@@ -180,6 +177,13 @@ func tableOf(p *target.Process, s *snapshot.Snapshot, h headers) (t *table, doub
 	}
 	t.finish()
 	return t, doubt, nil
+}
+
+func newTable() *table {
+	return &table{
+		shapeOf: make(map[shape]uint32), numberOf: make(map[uint64]uint32),
+		owners: make([]uint32, 1), parts: make(map[uint32][]uint32), full: make(map[uint32]bool),
+	}
 }
 
 // count returns about how many units there are.
