@@ -217,13 +217,13 @@ func (b *browser) texts(selector string) (all []string) {
 	return all
 }
 
-// click presses the mouse in the middle of the element that an expression is.
+// click presses the mouse in the middle of the element that an expression is,
+// once it has come to rest there and nothing covers it.
 func (b *browser) click(expression string) {
 	b.t.Helper()
-	at, ok := b.eval(fmt.Sprintf(`(e => { if (!e) return null; e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(%s)`, expression)).([]any)
-	if !ok {
-		b.t.Fatalf("the page has no %s", expression)
-	}
+	place := fmt.Sprintf(`(() => { const e = %s; if (!e) return null; e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); const at = [r.x + r.width / 2, r.y + r.height / 2]; return document.elementFromPoint(...at) === e ? at : null; })()`, expression)
+	b.until(fmt.Sprintf(`(at => { const same = at !== null && String(at) === String(window.clickAt); window.clickAt = at; return same; })(%s)`, place))
+	at := b.eval("window.clickAt").([]any)
 	for _, kind := range []string{"mouseMoved", "mousePressed", "mouseReleased"} {
 		b.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1}, nil)
 	}

@@ -17,6 +17,7 @@ const (
 	phaseBaseline = "baseline"
 	phaseFlooded  = "flooded"
 	phaseSettled  = "settled"
+	phaseInterval = "interval"
 )
 
 // Document is report.json, field by field as docs/report.md has it. Everything

@@ -57,6 +57,9 @@ func WriteAll(dir string, r *Result) ([]string, error) {
 		{BaselineFile, phaseBaseline}, {FloodedFile, phaseFlooded}, {SettledFile, phaseSettled},
 	} {
 		h := r.lastHeap(f.phase)
+		if h == nil && f.phase == phaseSettled {
+			h = r.lastHeap(phaseInterval)
+		}
 		if h == nil {
 			if err := remove(dir, f.name); err != nil {
 				return written, err

@@ -16,6 +16,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/symbol"
 )
 
 var screenshots = flag.String("screenshots", "", "write screenshots of report.html into `DIR`")
@@ -59,6 +62,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	t.Run("flame", func(t *testing.T) { checkFlame(t, b) })
+	t.Run("list", func(t *testing.T) { checkList(t, b) })
 	t.Run("course", func(t *testing.T) { checkCourse(t, b) })
 	t.Run("hostile", func(t *testing.T) { checkHostile(t, b) })
 	t.Run("empty", func(t *testing.T) {
@@ -163,9 +167,8 @@ func checkFlame(t *testing.T, b *browser) {
 	}
 	whole := width("retained")
 	_, _, bytes, total := through(d, calls("bmp_buffer_alloc"))
-	if got, want := width("bmp_buffer_alloc")/whole, float64(bytes)/float64(total); got < want-0.002 || got > want+0.002 {
-		t.Errorf("bmp_buffer_alloc is %.3f wide, want %.3f", got, want)
-	}
+	asDrawn := fmt.Sprintf("Math.abs(%s?.width.baseVal.value - %v) < 1", frame("bmp_buffer_alloc"), whole*float64(bytes)/float64(total))
+	b.until(asDrawn)
 
 	for _, name := range []string{"bmp_buffer_alloc", "bmp_schedule_tx_packet"} {
 		b.click(frame(name))
@@ -181,7 +184,7 @@ func checkFlame(t *testing.T, b *browser) {
 		// What was clicked is as wide as the graph.
 		b.until(fmt.Sprintf("Math.abs(%s?.width.baseVal.value - %v) < 1", frame(name), whole))
 		b.click(`document.querySelector("#reset")`)
-		b.until(fmt.Sprintf("Math.abs(%s?.width.baseVal.value - %v) < 1", frame("retained"), whole))
+		b.until(asDrawn)
 	}
 
 	for _, c := range []struct {
@@ -209,13 +212,35 @@ func checkFlame(t *testing.T, b *browser) {
 	b.until(fmt.Sprintf(`document.querySelectorAll("#stacks li").length === %d && document.querySelector("#found").textContent === ""`, len(d.Stacks)))
 
 	b.eval(`(s => { s.value = "pool"; s.dispatchEvent(new Event("change")); })(document.querySelector("#group"))`)
-	pool := "Root/Protocols/BMP"
+	pool := "Root/Protocols/BMP" // and not what is below it
 	b.click(frame(pool))
 	want := amountOf(through(d, func(s *DocumentStack) bool { return s.Pool != nil && *s.Pool == pool }))
 	b.until(fmt.Sprintf(`document.querySelector("#frame .amount")?.textContent === %q`, want))
 	if len(b.troubles) > 0 {
 		t.Errorf("troubles in the page: %s", b.troubles)
 	}
+}
+
+// checkList: a long list of stacks shows a few first.
+func checkList(t *testing.T, b *browser) {
+	r := leak()
+	for i := range 40 {
+		s := *r.Retained[0].Stack
+		s.Locations = append([]attribution.Location{at(uint64(0x1000+i), fmt.Sprintf("function_%d x.c 1", i))}, s.Locations...)
+		r.Retained = append(r.Retained, attribution.Retained{Stack: &s, Allocator: "mb", Bytes: int64(5000 - i), Objects: 1})
+	}
+	dir, d := written(t, r)
+	b.open(t, filepath.Join(dir, HTMLFile), 1280, "light")
+	b.until(`document.querySelectorAll("#stacks li").length === 8`)
+	var rest int64
+	for _, s := range d.Stacks[8:] {
+		rest += s.Bytes
+	}
+	if got, want := b.text("#stacks-more"), fmt.Sprintf("Show %d more with %s", len(d.Stacks)-8, Size(rest)); got != want {
+		t.Errorf("the list ends with %q, want %q", got, want)
+	}
+	b.click(`document.querySelector("#stacks-more")`)
+	b.until(fmt.Sprintf(`document.querySelectorAll("#stacks li").length === %d && document.querySelector("#stacks-more").hidden`, len(d.Stacks)))
 }
 
 // checkCourse compares the chart's numbers with the looks.
@@ -288,7 +313,7 @@ func checkHostile(t *testing.T, b *browser) {
 	r.Target.Exe, r.Verdict.Sentence, r.NamesHint, r.Target.Version = evil, evil, evil, evil
 	for i := range r.Retained {
 		s := r.Retained[i].Stack
-		s.Locations[len(s.Locations)-1].Lines[0].Function, s.Locations[len(s.Locations)-1].Lines[0].File = evil, evil
+		s.Locations[len(s.Locations)-1].Lines = []symbol.Frame{{Function: evil, File: evil, Line: 1}}
 		r.Retained[i].Allocator, r.Retained[i].Class, r.Retained[i].Pool = evil, evil, evil
 		s.Complete, s.End = false, evil
 	}

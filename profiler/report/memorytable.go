@@ -35,6 +35,9 @@ func (t *text) memory() {
 		{"flooded", t.phase(phaseFlooded, cycle)},
 		{"dropped", t.phase(phaseSettled, cycle)},
 	}
+	if first := t.phase(phaseInterval, 1); first != nil {
+		columns = []column{columns[0], {"interval 1", first}}
+	}
 	names := lineNames(columns)
 	label := "memory"
 	if len(names) > 0 {
@@ -68,7 +71,7 @@ func (t *text) memory() {
 func (t *text) afterDrop() {
 	var settled []*DocumentPhase
 	for i := range t.d.Phases {
-		if p := &t.d.Phases[i]; p.Name == phaseSettled {
+		if p := &t.d.Phases[i]; p.Name == phaseSettled || p.Name == phaseInterval {
 			settled = append(settled, p)
 		}
 	}
@@ -76,12 +79,16 @@ func (t *text) afterDrop() {
 		return
 	}
 	const protocols, total, live = "Protocols", "Total", "live memory"
-	m := newTable(t, []string{"after drop"}, 3)
+	label, word := "after drop", "cycle"
+	if settled[0].Name == phaseInterval {
+		label, word = "at the end", "interval"
+	}
+	m := newTable(t, []string{label}, 3)
 	t.line("")
-	m.titles("after drop", []string{protocols, total, live})
+	m.titles(label, []string{protocols, total, live})
 	for _, p := range settled {
 		row := []string{m.cell(p.memoryLine(protocols)), m.cell(p.memoryLine(total)), m.single(p.live())}
-		t.line("%-*s%s", m.name, fmt.Sprintf("cycle %d", p.Cycle), strings.Join(row, ""))
+		t.line("%-*s%s", m.name, fmt.Sprintf("%s %d", word, p.Cycle), strings.Join(row, ""))
 	}
 }
 

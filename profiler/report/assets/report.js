@@ -31,6 +31,12 @@
 		if (Math.abs(tenths % 1) === 0.5) v = (2 * Math.round(tenths / 2)) / 10;
 		return `${v.toFixed(1)} ${unit}`;
 	}
+	// axisSizes writes the numbers of an axis in one unit.
+	function axisSizes(values) {
+		const most = Math.max(...values);
+		const step = Math.max(0, Math.min(4, Math.floor(Math.log2(most) / 10)));
+		return values.map((v) => `${Number((v / 1024 ** step).toFixed(2))} ${["B", "kB", "MB", "GB", "TB"][step]}`);
+	}
 	function count(n) { return String(n).replace(/\B(?=(\d{3})+$)/g, ","); }
 	function plural(n, what) { return `${count(n)} ${what}${n === 1 ? "" : "s"}`; }
 	function percent(part, whole) {
@@ -182,12 +188,18 @@
 		listStacks();
 	}
 
-	const listed = 100; // stacks in the list at most
+	const few = 8; // stacks in the list until all are asked for
 
 	function listStacks() {
 		const list = shownStacks ? stacks.filter((s) => shownStacks.has(s)) : stacks;
-		byId("stacks").replaceChildren(...list.slice(0, listed).map(describe));
-		byId("stacks-more").textContent = list.length > listed ? `and ${count(list.length - listed)} more` : "";
+		byId("stacks").replaceChildren(...list.slice(0, few).map(describe));
+		const more = byId("stacks-more"), rest = list.slice(few);
+		more.hidden = rest.length === 0;
+		more.textContent = `Show ${count(rest.length)} more with ${size(rest.reduce((sum, s) => sum + s.bytes, 0))}`;
+		more.onclick = () => {
+			byId("stacks").append(...rest.map(describe));
+			more.hidden = true;
+		};
 	}
 
 	function describe(s) {
@@ -361,7 +373,7 @@
 			axes: [
 				{ stroke: color("--muted"), grid: { show: false }, ticks: { stroke: color("--line") }, values: (_, v) => v.map(elapsed), space: 70,
 					incrs: [.1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2419200] },
-				{ stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, values: (_, v) => v.map(size), size: 78,
+				{ stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, values: (_, v) => axisSizes(v), size: 72,
 					incrs: Array.from({ length: 52 }, (_, i) => 2 ** i) },
 			],
 			series: [
