@@ -18,6 +18,7 @@ import (
 	"leakprof/collector/bmp"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
+	"leakprof/profiler/report"
 	"leakprof/profiler/target"
 )
 
@@ -27,6 +28,7 @@ type attachFlags struct {
 	bmp      string
 	control  string
 	duration time.Duration
+	interval time.Duration
 }
 
 func attachCommand() *cobra.Command {
@@ -39,7 +41,8 @@ that it sends (configure BIRD with a station at the address of --bmp), or by its
 control socket, and reports what is retained after they went down. ^C takes the
 last snapshot and ends; a second ^C ends at once.`,
 		Example: `  leakprof attach --pid $(pidof bird)
-  leakprof attach --pid $(pidof bird) --duration 10m --out /tmp/bird-memory`,
+  leakprof attach --pid $(pidof bird) --duration 10m --out /tmp/bird-memory
+  leakprof attach --pid $(pidof bird) --interval 1h`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runAttach(c.Context(), c.OutOrStdout(), &f)
@@ -51,6 +54,7 @@ last snapshot and ends; a second ^C ends at once.`,
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
 	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
+	flags.DurationVar(&f.interval, "interval", 0, "report the growth of every `D`, and judge by it, whatever the sessions do: for a BIRD that grows while nothing flaps")
 	return c
 }
 
@@ -60,6 +64,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	}
 	if f.duration < 0 {
 		return usageError{fmt.Errorf("--duration %v: must not be negative", f.duration)}
+	}
+	if f.interval < 0 || f.interval > 0 && f.interval < f.settle {
+		return usageError{fmt.Errorf("--interval %v: must be at least --settle, %v", f.interval, f.settle)}
 	}
 	if f.pid <= 0 {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
@@ -97,6 +104,8 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
+	c.Session.Interval = f.interval
+	c.Interim = func(res *report.Result) { f.interim(stdout, res) }
 	return f.conclude(ctx, stdout, c)
 }
 

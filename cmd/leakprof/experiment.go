@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/plan"
@@ -71,10 +70,6 @@ func (f *experimentFlags) validate() error {
 	return nil
 }
 
-func (f *experimentFlags) session() session.Options {
-	return session.Options{Settle: f.settle, Limit: f.limit}
-}
-
 func (f *experimentFlags) profiler(pid int) profiler.Options {
 	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0)), Plan: f.plan, Partial: f.partial}
 }
@@ -90,7 +85,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 	}
 	live := newStatusLine(os.Stderr)
 	c.Threshold, c.ThresholdObjects = int64(f.threshold), f.objects
-	c.Session, c.Status, c.Warn = f.session(), live.show, live.warn
+	c.Session.Settle, c.Session.Limit, c.Status, c.Warn = f.settle, f.limit, live.show, live.warn
 	result, err := experiment.Run(ctx, c)
 	live.end()
 	if err != nil {

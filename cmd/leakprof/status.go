@@ -35,7 +35,10 @@ const redraw = 250 * time.Millisecond
 
 func (l *statusLine) show(s experiment.Status) {
 	phase := string(s.Phase)
-	if s.Cycle > 0 {
+	switch {
+	case s.Phase == session.Interval:
+		phase = fmt.Sprintf("interval %d", s.Cycle)
+	case s.Cycle > 0:
 		phase = fmt.Sprintf("cycle %d: %s", s.Cycle, s.Phase)
 	}
 	if s.Phase == session.Baseline && s.AtRest {

@@ -190,20 +190,18 @@ func (m *Machine) showQuiet(o Observation) {
 func (m *Machine) observeInterval(o Observation) []Event {
 	const patience = 4 // settle times for a baseline
 	m.last = o
-	quiet := m.quiet.observe(o)
-	var events []Event
-	if m.phase == Baseline && !m.looked {
-		m.why, m.until = m.quiet.reason, m.since.Add(patience*m.o.Settle)
-		if !quiet && o.Time.Before(m.until) {
-			return nil
-		}
-		events = m.look(o.Time, "")
-	} else if m.why, m.until = "the interval's end", m.since.Add(m.o.Interval); o.Time.Before(m.until) {
-		return nil
-	} else {
-		events = m.look(o.Time, "")
+	if m.looked {
+		return m.begin(Interval, o.Time)
 	}
-	return append(events, m.begin(Interval, o.Time)...)
+	done := m.quiet.observe(o)
+	m.why, m.until = m.quiet.reason, m.since.Add(patience*m.o.Settle)
+	if m.phase == Interval {
+		m.why, m.until, done = "the interval's end", m.since.Add(m.o.Interval), false
+	}
+	if !done && o.Time.Before(m.until) {
+		return nil
+	}
+	return m.look(o.Time, "")
 }
 
 // WantsRoutes says that the next observation should have counted routes.

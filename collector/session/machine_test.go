@@ -298,13 +298,13 @@ func TestIntervals(t *testing.T) {
 	w := newWorld(Options{Interval: 10 * time.Second})
 	w.run(3900*time.Millisecond, flood, nil)
 	w.expect(t, "")
-	w.run(2*tick, flood, nil)
+	w.run(3*tick, flood, nil)
 	w.expect(t, "look baseline 0", "began interval 1")
 	if why, until := w.m.Waiting(); why != "the interval's end" || until.Sub(w.o.Time) > 10*time.Second {
 		t.Errorf("it waits for %q until %v", why, until)
 	}
 	w.o.PeerUps, w.o.PeersUp = 1, 1 // means nothing
-	w.run(10*time.Second, nil, nil)
+	w.run(10*time.Second+2*tick, nil, nil)
 	w.expect(t, "look interval 1", "began interval 2")
 	w.run(5*time.Second, nil, nil)
 	w.note(w.m.End(w.o.Time))

@@ -49,6 +49,9 @@ type Config struct {
 	ThresholdObjects int64
 	// Status is called several times a second with what goes on; may be nil.
 	Status func(Status)
+	// Interim is called with what is known after each of Session's intervals;
+	// may be nil. The result must not be kept.
+	Interim func(*report.Result)
 	// Warn is called with what a user should know at once; may be nil.
 	Warn func(string)
 }
@@ -198,7 +201,8 @@ func (r *run) finishDriver() error {
 // drive begins the next phase when the last has come to rest.
 func (r *run) drive(ctx context.Context, now time.Time) error {
 	phase, cycle := r.machine.Phase()
-	if r.Cycles > 0 && phase == session.Settled && cycle >= r.Cycles && r.machine.Looked() {
+	ends := phase == session.Settled || phase == session.Interval
+	if ends && r.Cycles > 0 && cycle >= r.Cycles && r.machine.Looked() {
 		return errEnded
 	}
 	if r.Driver == nil || r.working != nil || !r.machine.Looked() {
@@ -247,6 +251,13 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 			if err := r.look(ctx, e); err != nil {
 				return err
 			}
+			if e.Phase == session.Interval && e.Incomplete == "" && r.Interim != nil {
+				res, err := r.result()
+				if err != nil {
+					return err
+				}
+				r.Interim(res)
+			}
 		}
 	}
 	return nil
@@ -257,6 +268,9 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	p := &r.phases[len(r.phases)-1]
 	p.End, p.Incomplete = e.Time, e.Incomplete
 	first := r.showMemory(ctx)
+	if e.Phase == session.Interval {
+		r.countRoutes(ctx)
+	}
 	if r.Profiler != nil {
 		s, err := r.Profiler.Look(ctx, snapshot.Options{})
 		if err != nil {
@@ -297,6 +311,21 @@ func (r *run) showMemory(ctx context.Context) *birdc.Memory {
 		return nil
 	}
 	return memory
+}
+
+// countRoutes asks BIRD how many routes it has.
+func (r *run) countRoutes(ctx context.Context) {
+	if r.Control == nil || !r.Process.Alive() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	tables, err := r.Control.ShowRouteCount(ctx, "table all")
+	if err != nil {
+		r.loseControl(err)
+		return
+	}
+	r.last.Routes = total(tables)
 }
 
 // loseControl goes on without the control socket: what the probes and BMP tell

@@ -75,10 +75,7 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 		if err != nil {
 			return err
 		}
-		o.Routes, o.RoutesCounted = 0, true
-		for _, t := range tables {
-			o.Routes += int64(t.Total)
-		}
+		o.Routes, o.RoutesCounted = total(tables), true
 		sessions, err := r.Control.ShowSessions(ctx)
 		if err != nil {
 			return err
@@ -111,6 +108,14 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	}
 	r.protocols = up
 	return nil
+}
+
+// total is how many routes all tables have.
+func total(tables []birdc.RouteCount) (n int64) {
+	for _, t := range tables {
+		n += int64(t.Total)
+	}
+	return n
 }
 
 func bmpCounts(c bmp.Counts) map[string]uint64 {

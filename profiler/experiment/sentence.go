@@ -104,14 +104,27 @@ func (s *sentence) laterCycles() string {
 }
 
 // cycleWord is what the experiment repeats.
-func (r *run) cycleWord() string { return "cycle" }
+func (r *run) cycleWord() string {
+	if r.Session.Interval > 0 {
+		return "interval"
+	}
+	return "cycle"
+}
 
 // firstWord is what the baseline comes before.
-func (r *run) firstWord() string { return "flood" }
+func (r *run) firstWord() string {
+	if r.Session.Interval > 0 {
+		return "interval"
+	}
+	return "flood"
+}
 
 func (s *sentence) routesLeft() string {
 	if s.routes < 0 {
 		return ""
+	}
+	if s.r.Session.Interval > 0 {
+		return ", " + count(s.routes, "route") // nobody took them away
 	}
 	return ", " + count(s.routes, "route") + " left"
 }

@@ -19,7 +19,9 @@ func (r *run) judge(res *report.Result) {
 	var settled []*report.Phase
 	for i := range res.Phases {
 		p := &res.Phases[i]
-		if p.Name == string(session.Settled) && p.Heap != nil {
+		// An interval that the run's end cut short is no cycle.
+		isCycle := p.Name == string(session.Settled) || p.Name == string(session.Interval) && p.Incomplete == ""
+		if isCycle && p.Heap != nil {
 			settled = append(settled, p)
 		}
 	}
@@ -30,6 +32,9 @@ func (r *run) judge(res *report.Result) {
 	}
 	if base.Heap == nil || len(settled) == 0 || !r.Process.Alive() {
 		v.Kind, v.Sentence = report.Incomplete, "incomplete: no session went up and down while we watched"
+		if r.Session.Interval > 0 {
+			v.Sentence = fmt.Sprintf("incomplete: the run ended before the first interval of %v did", r.Session.Interval)
+		}
 		if !r.Process.Alive() {
 			phase, cycle := r.machine.Phase()
 			v.Sentence = fmt.Sprintf("incomplete: the process ended in cycle %d (%s)", cycle, phase)

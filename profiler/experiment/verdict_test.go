@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"leakprof/collector/session"
 	"leakprof/profiler"
@@ -159,6 +160,45 @@ func TestSmallLeak(t *testing.T) {
 				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: n, Heap: look(c.leak(n)), Routes: 7})
 			}
 			r := &run{Config: Config{Process: self, Threshold: 256 << 10, ThresholdObjects: c.objects, Profiler: new(profiler.Profiler)}}
+			r.judge(res)
+			if v := res.Verdict; v.Kind != c.want || !strings.Contains(v.Sentence, c.says) {
+				t.Errorf("%s: %q, want %s and %q", v.Kind, v.Sentence, c.want, c.says)
+			}
+		})
+	}
+}
+
+// TestIntervalVerdict: intervals are judged as cycles are, and one that was cut
+// short is none.
+func TestIntervalVerdict(t *testing.T) {
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	const mb = 1 << 20
+	for _, c := range []struct {
+		name  string
+		looks []held // the last one is cut short
+		want  report.VerdictKind
+		says  string
+	}{
+		{"grows", []held{{2: 5 * mb}, {2: 10 * mb}, {2: 15 * mb}, {2: 15 * mb}}, report.Leak, "leak: +5120.0 kB in each of intervals 2 and 3, 15.0 MB now, 7 routes; 100.0 %"},
+		{"grew once", []held{{2: 5 * mb}, {2: 5 * mb}, {}}, report.Held, "since the first of 2 intervals, not growing, 7 routes;"},
+		{"steady", []held{{}, {}, {2: mb}}, report.Clean, "after 2 intervals"},
+		{"none complete", []held{{2: mb}}, report.Incomplete, "the run ended before the first interval of 1h0m0s did; 1024.0 kB more are live"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stacks := make(stacksOf)
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(held{}, 0), Routes: 7}}}
+			for i, h := range c.looks {
+				p := report.Phase{Name: string(session.Interval), Cycle: i + 1, Heap: stacks.heap(h, 0), Routes: 7}
+				if i == len(c.looks)-1 {
+					p.Incomplete = "the run ended within the interval"
+				}
+				res.Phases = append(res.Phases, p)
+			}
+			r := &run{Config: Config{Process: self, Threshold: 256 << 10, ThresholdObjects: 1, Profiler: new(profiler.Profiler), Session: session.Options{Interval: time.Hour}}}
 			r.judge(res)
 			if v := res.Verdict; v.Kind != c.want || !strings.Contains(v.Sentence, c.says) {
 				t.Errorf("%s: %q, want %s and %q", v.Kind, v.Sentence, c.want, c.says)

@@ -66,7 +66,7 @@ type Target struct {
 
 // Phase is a part of the run, with the state at its end.
 type Phase struct {
-	Name       string // session.Phase: baseline, flooding, flooded, dropping, settled
+	Name       string // session.Phase: baseline, flooding, flooded, dropping, settled, running, interval
 	Cycle      int    // 1 for the first; 0 for the baseline
 	Start, End time.Time
 	// BMP counts the station's messages by their RFC 7854 names, since the

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/report"
+)
+
+// interim prints what grew in the last interval and writes the report of all
+// that is known so far. A full disk now may be mended by the next interval.
+func (f *attachFlags) interim(w io.Writer, r *report.Result) {
+	writeGrowth(w, r)
+	if _, err := report.WriteAll(f.out, r); err != nil {
+		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", err)
+	}
+}
+
+// most is how many rows of each kind writeGrowth prints.
+const most = 5
+
+// writeGrowth prints the growth of the last interval by pool and by stack, and
+// all that is live by its age.
+func writeGrowth(w io.Writer, r *report.Result) {
+	if len(r.Cycles) == 0 || len(r.Phases) == 0 {
+		return
+	}
+	c, p := r.Cycles[len(r.Cycles)-1], r.Phases[len(r.Phases)-1]
+	var live uint64
+	if p.Heap != nil {
+		live, _ = p.Heap.Totals()
+	}
+	routes := ""
+	if p.Routes >= 0 {
+		routes = fmt.Sprintf(", %d routes", p.Routes)
+	}
+	fmt.Fprintf(w, "%s  interval %d, %v: %s, %s live%s\n", p.End.Format(time.DateTime), c.Number, p.End.Sub(p.Start).Round(time.Second), report.SignedSize(c.Bytes), report.Size(int64(live)), routes)
+	pools := make(map[string]int64)
+	for _, s := range c.Retained {
+		pools[cmp.Or(s.Pool, "(no pool)")] += s.Bytes
+	}
+	for _, pool := range slices.SortedFunc(maps.Keys(pools), func(a, b string) int {
+		return cmp.Or(cmp.Compare(pools[b], pools[a]), cmp.Compare(a, b))
+	})[:min(len(pools), most)] {
+		fmt.Fprintf(w, "  pool   %12s  %s\n", report.SignedSize(pools[pool]), pool)
+	}
+	for _, s := range c.Retained[:min(len(c.Retained), most)] {
+		fmt.Fprintf(w, "  stack  %12s  %s\n", report.SignedSize(s.Bytes), strings.Join(callers(s.Stack), " < "))
+	}
+	for _, a := range ages(r)[:min(len(ages(r)), most)] {
+		fmt.Fprintf(w, "  age    %12s  allocated in %s\n", report.Size(int64(a.bytes)), a.when)
+	}
+}
+
+// callers are the innermost functions of a stack that are no allocators.
+func callers(s *attribution.Stack) []string {
+	frames := s.Frames()
+	first := report.Caller(frames)
+	var names []string
+	for _, f := range frames {
+		if len(names) == 3 {
+			break
+		}
+		if len(names) > 0 || f.Function == first {
+			names = append(names, f.Function)
+		}
+	}
+	return names
+}
+
+type age struct {
+	when  string
+	bytes uint64
+}
+
+// ages sums up what is live at the last look by when it was allocated, the
+// youngest first.
+func ages(r *report.Result) []age {
+	h := r.Phases[len(r.Phases)-1].Heap
+	if h == nil {
+		return nil
+	}
+	bytes := make(map[int]uint64)
+	for _, s := range h.Samples {
+		bytes[s.Mark] += s.Bytes
+	}
+	var all []age
+	for _, mark := range slices.Backward(slices.Sorted(maps.Keys(bytes))) {
+		when := "an unknown phase"
+		if mark == 0 {
+			when = "the baseline, or before we attached"
+		} else if mark < len(r.Phases) {
+			when = fmt.Sprintf("%s %d", r.Phases[mark].Name, r.Phases[mark].Cycle)
+		}
+		all = append(all, age{when, bytes[mark]})
+	}
+	return all
+}
