@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // await waits until the station's counts are as wanted.
@@ -58,8 +60,6 @@ func TestStallAfter(t *testing.T) {
 		}
 		b.Write(bytes.Repeat(initiation(), 5))
 		await(t, s, func(c Counts) bool { return c.Accepted == 2 && c.ByType[TypeInitiation] == uint64(n) && s.Stalled() })
-		a.CloseWrite()
-		b.CloseWrite()
 		select {
 		case <-time.After(20 * time.Millisecond): // what must not happen cannot be waited for
 		case <-s.Done():
@@ -67,12 +67,8 @@ func TestStallAfter(t *testing.T) {
 		if c := s.Counts(); c.ByType[TypeInitiation] != uint64(n) || len(s.conns) != 2 {
 			t.Errorf("after %d: %+v", n, c)
 		}
-		s.Resume()
-		events(t, s)
-		events(t, s)
-		if c := s.Counts(); c.ByType[TypeInitiation] != 10 || s.Stalled() {
-			t.Errorf("after %d and Resume: %+v", n, c.Totals)
-		}
+		s.Resume() // nothing else comes that could wake the readers
+		await(t, s, func(c Counts) bool { return c.ByType[TypeInitiation] == 10 && !s.Stalled() })
 		s.Close()
 	}
 }
@@ -121,6 +117,32 @@ func TestSlow(t *testing.T) {
 	}
 	if took := time.Since(start); took < 290*time.Millisecond {
 		t.Errorf("6000 bytes took %v, want 300 ms", took)
+	}
+}
+
+// TestPortion wants that a slow station does not take all at once and then rest.
+func TestPortion(t *testing.T) {
+	for _, tt := range []struct {
+		b       Behavior
+		n, want int
+	}{{Normal, 1 << 20, 1 << 20}, {StallAfter(3), 9, 9}, {Slow(20_000), 1 << 20, 1000}, {Slow(20_000), 9, 9}, {Slow(1), 9, 1}} {
+		if got := tt.b.portion(tt.n); got != tt.want {
+			t.Errorf("%v reads %d of %d bytes at once, want %d", tt.b, got, tt.n, tt.want)
+		}
+	}
+}
+
+func TestReceiveBuffer(t *testing.T) {
+	s := listen(t, Options{ReceiveBuffer: 64 << 10})
+	raw, err := s.listener.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size int
+	if ctl := raw.Control(func(fd uintptr) {
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	}); ctl != nil || err != nil || size != 128<<10 { // the kernel doubles it
+		t.Errorf("receive buffer of %d bytes, errors %v, %v", size, ctl, err)
 	}
 }
 

@@ -258,16 +258,17 @@ func TestDecodeRouteMonitoring(t *testing.T) {
 // IPv4, and only receives for IPv6.
 func TestAddPath(t *testing.T) {
 	h := peerHeader(PeerGlobal, 0, "127.0.0.2")
-	out := peerHeader(PeerGlobal, FlagAdjRIBOut, "127.0.0.2")
+	out, post := peerHeader(PeerGlobal, FlagAdjRIBOut, "127.0.0.2"), peerHeader(PeerGlobal, FlagAdjRIBOut|FlagPostPolicy, "127.0.0.2")
 	s := listen(t, Options{})
 	withPath := updateMessage(t, "", "400101 00", "00000001 18 010203")
 	v6 := updateMessage(t, "", "800f 0c 0002 01 00000001 20 20010db8", "")
 	send(t, s,
 		peerUp(t, h, "02 0a 45 08 00010103 00020101", "02 0a 45 08 00010102 00020103"),
 		frame(TypeRouteMonitoring, h, withPath), frame(TypeRouteMonitoring, h, v6),
-		frame(TypeRouteMonitoring, out, updateMessage(t, "", "400101 00", "18 010203")))
+		frame(TypeRouteMonitoring, out, updateMessage(t, "", "400101 00", "18 010203")),
+		frame(TypeRouteMonitoring, post, updateMessage(t, "", "400101 00", "18 010203")))
 	events(t, s)
-	if c := s.Counts(); c.Announced != 2 || c.Withdrawn != 1 || c.MalformedUpdates != 0 {
+	if c := s.Counts(); c.Announced != 3 || c.Withdrawn != 1 || c.MalformedUpdates != 0 {
 		t.Errorf("counts %+v", c.Totals)
 	}
 }

@@ -143,8 +143,9 @@ func TestAdjRIBOut(t *testing.T) {
 		}
 		messages = append(messages, frame(TypeRouteMonitoring, h, updateMessage(t, "", "800f 03 000201", "")))
 	}
-	send(t, s, messages...)
-	events(t, s)
+	c := connect(t, s)
+	c.Write(slices.Concat(messages...))
+	await(t, s, func(c Counts) bool { return c.EndOfRIBs == 4 })
 	peers := s.Counts().Connections[0].Peers
 	if len(peers) != 1 {
 		t.Fatalf("peers %+v", peers)
@@ -158,5 +159,10 @@ func TestAdjRIBOut(t *testing.T) {
 	}
 	if !reflect.DeepEqual(peers[0].Dumped, want) {
 		t.Errorf("dumped %v, want %v", peers[0].Dumped, want)
+	}
+	// The next Peer Up begins new dumps.
+	c.Write(peerUp(t, peerHeader(PeerGlobal, 0, "127.0.0.2"), "", ""))
+	if again := await(t, s, func(c Counts) bool { return c.PeerUps == 1 }).Connections[0].Peers[0]; len(again.Dumped) != 0 {
+		t.Errorf("dumped %v after a Peer Up", again.Dumped)
 	}
 }
