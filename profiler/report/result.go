@@ -23,6 +23,9 @@ type Result struct {
 	// Series is how live memory and the sessions went, in the order of time
 	// (Recorder); nil if it was not recorded.
 	Series []Point
+	// Notes are what happened beside the phases, in the order of time: marks,
+	// reconfigurations, sessions of other peers; at most 1000.
+	Notes []Note
 	// Verdict answers the question of the run.
 	Verdict Verdict
 	// Retained is what each call stack holds after the last cycle more than
@@ -62,6 +65,12 @@ type Target struct {
 	Version string // as BIRD says it, e.g. "3.1.7"; "" if it was not asked
 	// Symbols says what names can come from: "dwarf", "symtab" or "none".
 	Symbols string
+}
+
+// Note is something that happened.
+type Note struct {
+	Time time.Time `json:"time"`
+	Text string    `json:"text"`
 }
 
 // Phase is a part of the run, with the state at its end.

@@ -53,6 +53,13 @@ func TestRecorder(t *testing.T) {
 					t.Errorf("point %d is not after the one before: %+v, %+v", i, points[i-1], p)
 				}
 			}
+			// No part of the run is coarser than the others.
+			whole := points[len(points)-1].Time.Sub(points[0].Time) - c.idle
+			for i := 1; i < len(points); i++ {
+				if gap := points[i].Time.Sub(points[i-1].Time); gap > c.idle+8*whole/time.Duration(len(points)) {
+					t.Errorf("%v between points %d and %d of %d in %v", gap, i-1, i, len(points), whole)
+				}
+			}
 			if peaks != 1 {
 				t.Errorf("the peak is there %d times", peaks)
 			}
