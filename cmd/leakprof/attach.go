@@ -68,6 +68,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if f.interval < 0 || f.interval > 0 && f.interval < f.settle {
 		return usageError{fmt.Errorf("--interval %v: must be at least --settle, %v", f.interval, f.settle)}
 	}
+	if f.interval > 0 && f.cycleExec != "" {
+		return usageError{errors.New("--interval and --cycle-exec: choose one")}
+	}
 	if f.pid <= 0 {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
 	}
@@ -105,6 +108,13 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		defer cancel()
 	}
 	c.Session.Interval = f.interval
+	// Marks are for what nobody else tells; without them it goes on.
+	if marks, stop, err := listenControl(ctx, f.pid); err != nil {
+		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", err)
+	} else {
+		defer stop()
+		c.Marks = marks
+	}
 	c.Interim = func(res *report.Result) { f.interim(stdout, res) }
 	return f.conclude(ctx, stdout, c)
 }

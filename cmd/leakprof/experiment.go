@@ -27,6 +27,7 @@ type experimentFlags struct {
 	cycles    int
 	threshold sizeFlag
 	objects   int64
+	cycleExec string
 	failOn    sizeFlag
 	maxMemory sizeFlag
 	plan      plan.Options
@@ -41,6 +42,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
 	flags.Int64Var(&f.objects, "threshold-objects", 1, "a call stack that holds `N` objects more after each of at least 8 cycles is a leak, however small; 0: it is not")
+	flags.StringVar(&f.cycleExec, "cycle-exec", "", "let the shell command `CMD` make each cycle, e.g. 'birdc configure' or 'kill -HUP $LEAKPROF_PID'; $LEAKPROF_SOCKET is BIRD's control socket")
 	f.failOn = -1
 	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
 	flags.Lookup("fail-on-retained").DefValue = "off"
@@ -82,6 +84,13 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 	// Hours later is too late to find that nothing can be written there.
 	if err := os.MkdirAll(f.out, 0o700); err != nil {
 		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
+	}
+	if f.cycleExec != "" {
+		socket := ""
+		if c.Control != nil {
+			socket = c.Control.Path()
+		}
+		c.Driver, c.Command = nil, cycleCommand(f.cycleExec, c.Process.PID, socket)
 	}
 	live := newStatusLine(os.Stderr)
 	c.Threshold, c.ThresholdObjects = int64(f.threshold), f.objects

@@ -156,6 +156,12 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 		return err
 	}
 	c.Driver = speakers
+	if f.cycleExec != "" {
+		// The peers stay up, and their routes in: they are the baseline's.
+		if err := speakers.Up(ctx); err != nil {
+			return err
+		}
+	}
 	err = f.conclude(ctx, stdout, c)
 	select {
 	case <-bird.Exited():

@@ -28,6 +28,7 @@ const (
 type Conn struct {
 	conn    net.Conn
 	r       *bufio.Reader
+	path    string
 	version string
 	turn    chan struct{} // holds a token while a command runs
 
@@ -48,6 +49,7 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	}
 	c := &Conn{
 		conn: conn,
+		path: path,
 		r:    bufio.NewReaderSize(conn, maxLine),
 		turn: make(chan struct{}, 1),
 	}
@@ -79,6 +81,9 @@ func parseGreeting(r *Reply) (string, error) {
 
 // Version is BIRD's version as the greeting gives it, such as "2.19.2".
 func (c *Conn) Version() string { return c.version }
+
+// Path is the socket's path, as it was dialled.
+func (c *Conn) Path() string { return c.path }
 
 // Close ends the connection.
 func (c *Conn) Close() error {

@@ -39,7 +39,12 @@ type Config struct {
 	Station  *bmp.Station       // nil: no BMP
 	Control  *birdc.Conn        // nil: no control socket
 	Driver   Driver             // nil: follow what happens
-	Session  session.Options
+	// Command makes a cycle of anything, instead of a driver: it returns when it
+	// has done what may leave something behind. May be nil.
+	Command func(context.Context) error
+	// Marks are set by hand while the experiment runs; may be nil.
+	Marks   <-chan Mark
+	Session session.Options
 	// Cycles is after how many cycles the experiment ends; 0: when ctx does.
 	Cycles int
 	// Threshold is below what growth per cycle means nothing, in bytes.
@@ -105,6 +110,7 @@ type run struct {
 	flood   floodClock
 	cpu     *report.FloodCPU
 
+	notes         []report.Note
 	notQuiet      []string // looks at which BIRD did not stand still, and why
 	missedReturns int      // pages that BIRD's own lists said were free
 	controlLost   error    // why the control socket was given up
@@ -123,7 +129,7 @@ var errEnded = errors.New("experiment ended")
 // none.
 func Run(ctx context.Context, c Config) (*report.Result, error) {
 	now := time.Now()
-	c.Session.Driven = c.Driver != nil
+	c.Session.Driven = c.Driver != nil || c.Command != nil
 	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
@@ -155,6 +161,11 @@ func (r *run) loop(ctx context.Context) error {
 		case err := <-r.working:
 			r.working, r.doing = nil, ""
 			if err != nil && r.Process.Alive() && ctx.Err() == nil {
+				return err
+			}
+			continue
+		case m := <-r.Marks:
+			if err := r.mark(ctx, m); err != nil {
 				return err
 			}
 			continue
@@ -205,18 +216,25 @@ func (r *run) drive(ctx context.Context, now time.Time) error {
 	if ends && r.Cycles > 0 && cycle >= r.Cycles && r.machine.Looked() {
 		return errEnded
 	}
-	if r.Driver == nil || r.working != nil || !r.machine.Looked() {
+	if r.working != nil || !r.machine.Looked() || r.Driver == nil && r.Command == nil {
 		return nil
 	}
-	work := r.Driver.Up
-	switch phase {
-	case session.Flooded:
+	var work func(context.Context) error
+	switch {
+	case r.Command != nil && (phase == session.Baseline || phase == session.Settled):
+		work, r.doing = r.Command, "the command of the cycle"
+		if err := r.handle(ctx, r.machine.Begin(session.Running, 0, now)); err != nil {
+			return err
+		}
+	case r.Command != nil:
+		return nil
+	case phase == session.Flooded:
 		work, r.doing = r.Driver.Down, "sessions going down"
 		if err := r.handle(ctx, r.machine.Begin(session.Dropping, 0, now)); err != nil {
 			return err
 		}
-	case session.Baseline, session.Settled:
-		r.doing = "speakers sending"
+	case phase == session.Baseline || phase == session.Settled:
+		work, r.doing = r.Driver.Up, "speakers sending"
 		if err := r.handle(ctx, r.machine.Begin(session.Flooding, r.Driver.Routes(), now)); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 // result puts together what was found.
 func (r *run) result() (*report.Result, error) {
 	res := &report.Result{
-		Phases: r.phases, Series: r.course.Points(), Started: r.started, Ended: time.Now(), CPU: r.cpu,
+		Phases: r.phases, Series: r.course.Points(), Notes: r.notes, Started: r.started, Ended: time.Now(), CPU: r.cpu,
 		Target: report.Target{PID: r.Process.PID, Exe: r.Process.Exe},
 	}
 	last := &res.Phases[len(res.Phases)-1]

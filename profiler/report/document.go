@@ -36,6 +36,7 @@ type Document struct {
 	Cycles          []DocumentCycle      `json:"cycles"`
 	Phases          []DocumentPhase      `json:"phases"`
 	Series          []DocumentPoint      `json:"series"`
+	Notes           []Note               `json:"notes"`
 	Stacks          []DocumentStack      `json:"stacks"`
 	Reconciliation  Reconciliation       `json:"reconciliation"`
 	Before          *DocumentBefore      `json:"before"`
@@ -170,6 +171,7 @@ func NewDocument(r *Result) *Document {
 		Cycles:         []DocumentCycle{},
 		Phases:         []DocumentPhase{},
 		Series:         []DocumentPoint{},
+		Notes:          append([]Note{}, r.Notes...),
 		Stacks:         []DocumentStack{},
 		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // TextOptions say how a report is printed.
@@ -223,6 +224,9 @@ func (d *Document) facts() (all []fact) {
 		add("Before", d.Before.sentence())
 	}
 	all = append(all, d.books()...)
+	for _, s := range noteLines(d.Notes) {
+		add("Noted", s)
+	}
 	add("Stacks", d.StackQuality.sentence())
 	if len(d.Health) == 0 {
 		add("Health", "nothing lost, truncated or unknown")
@@ -253,6 +257,18 @@ func (b *DocumentBefore) sentence() string {
 		s += "; there may be more: " + printable(b.Unknown)
 	}
 	return s
+}
+
+// noteLines are the last few notes.
+func noteLines(notes []Note) (lines []string) {
+	const shown = 5
+	if n := len(notes) - shown; n > 0 {
+		lines, notes = append(lines, plural(n, "earlier note")+" in report.json"), notes[n:]
+	}
+	for _, n := range notes {
+		lines = append(lines, n.Time.Format(time.TimeOnly)+" "+n.Text)
+	}
+	return lines
 }
 
 // rank puts what can change the verdict first.

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"leakprof/collector/lab"
+	"leakprof/profiler/report"
+)
+
+// TestMark drives two cycles by hand, of a BIRD that tells nothing.
+func TestMark(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	bird := startBird(t, lab.Config{Binary: findBird(t, birds[0]), Peers: attachPeers})
+	pid := strconv.Itoa(bird.PID())
+	if got := start(t, "mark", "flooding", "--pid", pid).wait(); got.status != exitError || !strings.Contains(got.stderr, "no attach to pid "+pid+" is running") {
+		t.Errorf("without an attach: status %d, %s", got.status, got.stderr)
+	}
+	if got := start(t, "mark", "flooding").wait(); got.status != exitError || !strings.Contains(got.stderr, "none is running") {
+		t.Errorf("without any attach: status %d, %s", got.status, got.stderr)
+	}
+	// Left by one that was killed.
+	if err := makeRuntimeDirectory(); err != nil {
+		t.Fatal(err)
+	}
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: controlPath(bird.PID()), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+
+	out := filepath.Join(t.TempDir(), "out")
+	run := start(t, "attach", "--pid", pid, "--bmp", "", "--birdc", "none", "--settle", "300ms", "--cycles", "2", "--out", out)
+	run.says(t, "baseline, quiet")
+	if info, err := os.Stat(controlPath(bird.PID())); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info, err)
+	}
+	if got := start(t, "mark", "dropping").wait(); got.status != exitError || !strings.Contains(got.stderr, "set mark dropping: makes no sense in phase baseline") {
+		t.Errorf("dropping before a flood: status %d, %s", got.status, got.stderr)
+	}
+	for cycle := 1; cycle <= 2; cycle++ {
+		mark := func(name string) {
+			t.Helper()
+			if got := start(t, "mark", name, "--pid", pid).wait(); got.status != exitDone || !strings.Contains(got.stdout, "mark "+name+" set: cycle ") {
+				t.Fatalf("mark %s: status %d, %s%s", name, got.status, got.stdout, got.stderr)
+			}
+		}
+		mark("flooding")
+		speakers := startSpeakers(t, bird, attachRoutes)
+		if err := speakers.Up(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		run.says(t, fmt.Sprintf("cycle %d: flooded", cycle))
+		mark("dropping")
+		if err := speakers.Down(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if cycle == 1 {
+			mark("router 3 rebooted")
+		}
+		run.says(t, fmt.Sprintf("cycle %d: settled", cycle))
+	}
+	if got := run.wait(); got.status != exitDone {
+		t.Fatalf("exit status %d\n%s", got.status, got.stderr)
+	}
+	d := readReport(t, out)
+	if d.Verdict != report.Clean || len(d.Cycles) != 2 {
+		t.Errorf("%d cycles: %s", len(d.Cycles), d.VerdictSentence)
+	}
+	var notes []string
+	for _, n := range d.Notes {
+		notes = append(notes, n.Text)
+	}
+	if got, want := strings.Join(notes, ", "), "mark flooding, mark dropping, mark router 3 rebooted, mark flooding, mark dropping"; got != want {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	if _, err := os.Stat(controlPath(bird.PID())); err == nil {
+		t.Error("the socket is still there")
+	}
+}
+
+func TestMarkNames(t *testing.T) {
+	for name, ok := range map[string]bool{"flooding": true, "router 3": true, "": false, " x": false, "a\nb": false, "\x1b[1m": false, strings.Repeat("x", 101): false, "ruhig – überall": true} {
+		if err := checkMark(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// TestControlLine: what is not a line of ours is refused.
+func TestControlLine(t *testing.T) {
+	for _, c := range []struct{ sent, answer string }{
+		{"mark \n", "error mark"},
+		{"drop all\n", "error read line"},
+		{"mark x", "error read line: EOF"},
+		{strings.Repeat("x", 10*maxControlLine) + "\n", "error read line"},
+	} {
+		ours, theirs := net.Pipe()
+		go serveMark(t.Context(), theirs, nil)
+		go func() {
+			io.WriteString(ours, c.sent)
+			if !strings.HasSuffix(c.sent, "\n") {
+				ours.Close()
+			}
+		}()
+		b, _ := io.ReadAll(ours)
+		if len(b) > 0 && !strings.HasPrefix(string(b), c.answer) {
+			t.Errorf("%.20q is answered %q, want %q", c.sent, b, c.answer)
+		}
+		ours.Close()
+	}
+}
