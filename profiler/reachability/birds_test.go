@@ -114,12 +114,15 @@ func station(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
-// known are what these BIRDs really lose, once for each peer or table of a cycle
-// of peers that come up and go down.
+// known are what these BIRDs really lose in each cycle of peers that come up and
+// go down, at most once for each peer.
 //
-//   - 2.20.0: an event of BMP's for each peer.
-//   - 3.1.7 and 3.4.0: the name of BMP's export request, which bmp_add_table
-//     (proto/bmp/bmp.c) prints into the protocol's pool, and nobody frees.
+//   - 2.14 to 2.20.0: the event that feeds a channel (channel_do_start,
+//     nest/proto.c). BMP adds a channel for each table that it monitors, which
+//     before policies is one for each peer, and proto_remove_channel leaves the
+//     event in BMP's pool.
+//   - 3.0.0 to 3.4.0: the name of BMP's export request, which bmp_add_table
+//     (proto/bmp/bmp.c) prints into BMP's pool for each table, and nobody frees.
 var known = map[string]Item{
 	"bird2-sid":    {ResourceClass: "Event", Bytes: 56, Pool: "Root/Protocols/bmp1"},
 	"bird3-trixie": {ResourceClass: "Memory", Bytes: 64, Pool: "Root/Protocols/bmp1"},

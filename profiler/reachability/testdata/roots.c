@@ -16,11 +16,16 @@ static void *volatile middle;
 static _Thread_local void *volatile local;
 static sem_t ready;
 
-static void *block(const char *what)
+static void *block_in(pool *p, const char *what)
 {
 	void *b = mb_allocz(p, 100);
 	printf("%s %lx\n", what, (unsigned long)b - offsetof(struct mblock, data));
 	return b;
+}
+
+static void *block(const char *what)
+{
+	return block_in(p, what);
 }
 
 static __attribute__((noinline)) void dead(void)
@@ -68,6 +73,7 @@ static __attribute__((noinline)) void start(void **given)
 	given[2] = block("running");
 	local = block("local");
 	dead();
+	block_in(&root_pool, "lost"); /* the list of root_pool, a variable, ends here */
 }
 
 int main(void)
