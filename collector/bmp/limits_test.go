@@ -91,3 +91,14 @@ func TestIdleTimeout(t *testing.T) {
 		t.Errorf("ended with %v", end.Err)
 	}
 }
+
+func TestBadLimits(t *testing.T) {
+	for _, o := range []Options{
+		{MaxMessage: 5}, {MaxMessage: 16<<20 + 1}, {MaxConnections: -1}, {MaxPeers: -1}, {MaxEvents: -1}, {IdleTimeout: -1}, {ReceiveBuffer: -1},
+	} {
+		if s, err := Listen(t.Context(), o); err == nil {
+			t.Errorf("%+v is taken", o)
+			s.Close()
+		}
+	}
+}
