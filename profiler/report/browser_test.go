@@ -157,9 +157,7 @@ func (b *browser) open(t *testing.T, path string, width int, scheme string) {
 	t.Helper()
 	b.t = t
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
-		{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
-	}}, nil)
+	b.prefer(scheme)
 	path, err := filepath.Abs(path)
 	if err != nil {
 		t.Fatal(err)
@@ -167,6 +165,14 @@ func (b *browser) open(t *testing.T, path string, width int, scheme string) {
 	b.requests, b.troubles = nil, nil
 	b.call("Page.navigate", map[string]any{"url": "file://" + path}, nil)
 	b.until(fmt.Sprintf("location.href.endsWith(%q) && document.documentElement.dataset.ready", filepath.Base(path)))
+}
+
+// prefer sets the colour scheme.
+func (b *browser) prefer(scheme string) {
+	b.t.Helper()
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
+		{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"},
+	}}, nil)
 }
 
 // until waits for a condition of the page.

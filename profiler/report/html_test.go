@@ -216,6 +216,10 @@ func checkFlame(t *testing.T, b *browser) {
 	b.click(frame(pool))
 	want := amountOf(through(d, func(s *DocumentStack) bool { return s.Pool != nil && *s.Pool == pool }))
 	b.until(fmt.Sprintf(`document.querySelector("#frame .amount")?.textContent === %q`, want))
+	// Colours go with the scheme.
+	light := b.eval(frame("main") + `.getAttribute("fill")`)
+	b.prefer("dark")
+	b.until(fmt.Sprintf(`%s?.getAttribute("fill") !== %q`, frame("main"), light))
 	if len(b.troubles) > 0 {
 		t.Errorf("troubles in the page: %s", b.troubles)
 	}

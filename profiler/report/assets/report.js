@@ -5,7 +5,13 @@
 (() => {
 	const doc = JSON.parse(document.getElementById("report-data").textContent);
 	const byId = (id) => document.getElementById(id);
-	const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+	// color is one of the page's own; asked for anew, each would make the browser
+	// compute styles again.
+	const colors = new Map();
+	function color(name) {
+		if (!colors.has(name)) colors.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+		return colors.get(name);
+	}
 	const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 	// element makes an element with children, of which strings are text.
@@ -116,6 +122,7 @@
 
 	function drawFlame() {
 		flame.replaceChildren();
+		searched.clear();
 		const root = tree(byId("group").value);
 		const mine = flamegraph.default()
 			.width(flame.clientWidth)
@@ -136,17 +143,21 @@
 		search();
 	}
 
-	const has = (s, term) => printable(s).toLowerCase().includes(term);
+	// What is searched in, of a frame or a stack: made when first asked for.
+	const searched = new Map();
+	function has(thing, term, texts) {
+		if (!searched.has(thing)) searched.set(thing, texts().map(printable).join("\n").toLowerCase());
+		return searched.get(thing).includes(term);
+	}
 
 	function matches(d, term) {
-		return has(d.data.name, term) || (d.data.places !== undefined && [...d.data.places].some((p) => has(p, term)));
+		return has(d.data, term, () => [d.data.name, ...(d.data.places ?? [])]);
 	}
 
 	// A frame stands for several stacks, of which one may have the line that is
 	// searched for: so stacks are counted themselves.
 	function showFound(term) {
-		const found = stacks.filter((s) => (s.pool !== null && has(s.pool, term)) ||
-			s.frames.some((f) => has(f.function, term) || has(place(f), term)));
+		const found = stacks.filter((s) => has(s, term, () => [s.pool ?? "", ...s.frames.flatMap((f) => [f.function, place(f)])]));
 		const bytes = found.reduce((sum, s) => sum + s.bytes, 0);
 		byId("found").textContent = found.length === 0 ? "Nothing found" :
 			`${plural(found.length, "call stack")}: ${size(bytes)}, ${percent(bytes, retained)}`;
@@ -283,6 +294,7 @@
 	}
 
 	const marks = events();
+	const notes = doc.notes ?? [];
 	const hasBMP = doc.phases.some((p) => Object.keys(p.bmp_counts).length > 0);
 	const markName = (up) => (hasBMP ? (up ? "Peer Up" : "Peer Down") : up ? "session up" : "session down");
 
@@ -311,7 +323,7 @@
 		ctx.restore();
 	}
 
-	// drawMarks puts a line at each Peer Up and Peer Down.
+	// drawMarks puts a line at each Peer Up and Peer Down, and a tick at each note.
 	function drawMarks(u) {
 		const { ctx, bbox } = u;
 		const px = devicePixelRatio;
@@ -320,6 +332,8 @@
 		ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
 		ctx.clip();
 		ctx.lineWidth = px;
+		ctx.fillStyle = color("--muted");
+		for (const n of notes) ctx.fillRect(Math.round(u.valToPos(seconds(n.time), "x", true)), bbox.top + bbox.height - 12 * px, 2 * px, 12 * px);
 		ctx.setLineDash([3 * px, 3 * px]);
 		for (const m of marks) {
 			const x = Math.round(u.valToPos(m.x, "x", true));
@@ -392,6 +406,7 @@
 		byId("course-note").textContent = "The line is all live memory as the probes counted it" +
 			`; dots are looks, where it is known ${by === "pool" ? "by pool" : "by allocator"}, joined by dashes that are not measured.` +
 			(marks.length ? ` Marks: ▲ ${markName(true)} (${count(sum(true))}), ▼ ${markName(false)} (${count(sum(false))}).` : "") +
+			(notes.length ? ` Ticks below: ${plural(notes.length, "note")}.` : "") +
 			" Drag to look closer.";
 	}
 
@@ -425,6 +440,7 @@
 	});
 	matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 	function redraw() {
+		colors.clear();
 		if (chart) drawFlame();
 		if (plot) drawCourse();
 	}
