@@ -49,6 +49,7 @@ type reach struct {
 	roots        []root
 	running      []int // threads
 	waiting      int
+	missing      []int // threads whose thread-local storage was not found
 	read, unread uint64
 }
 
@@ -69,8 +70,7 @@ func (l *look) run() (reach, error) {
 	l.unread.Store(0)
 	l.bound()
 	var r reach
-	var err error
-	if r.roots, r.running, r.waiting, err = l.findRoots(); err != nil {
+	if err := l.findRoots(&r); err != nil {
 		return reach{}, err
 	}
 	certain, dubious, err := l.readRoots(r.roots)

@@ -150,9 +150,6 @@ func classify(p *target.Process, b *bird.Bird, s *snapshot.Snapshot, o Options) 
 	if r.table, r.Doubt, err = tableOf(p, s, r.layout); err != nil {
 		return nil, err
 	}
-	if !s.Quiet {
-		r.Doubt = "the snapshot is not quiet: " + s.Why
-	}
 	modules, err := p.Modules()
 	if err != nil {
 		return nil, err
@@ -176,10 +173,19 @@ func classify(p *target.Process, b *bird.Bird, s *snapshot.Snapshot, o Options) 
 	}
 	r.again = second.reached()
 	r.Running = max(len(r.reach.running), len(second.running))
-	r.Waiting, r.Unread = r.reach.waiting, r.reach.unread
+	r.Waiting, r.Unread = r.reach.waiting, max(r.reach.unread, second.unread)
 	r.Read = r.reach.read
 	if r.Looks > 1 {
 		r.Read += second.read
+	}
+	switch missing := append(r.reach.missing, second.missing...); {
+	case !s.Quiet:
+		r.Doubt = "the snapshot is not quiet: " + s.Why
+	case r.Doubt != "":
+	case len(missing) > 0:
+		r.Doubt = fmt.Sprintf("the thread-local storage of thread %d was not found", missing[0])
+	case r.Unread > 0:
+		r.Doubt = fmt.Sprintf("%d bytes of live memory could not be read", r.Unread)
 	}
 	r.Duration = time.Since(start)
 	r.sum()

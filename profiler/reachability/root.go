@@ -24,20 +24,19 @@ type root struct {
 	dead bool
 }
 
-// findRoots lists the roots: the variables of the program and its libraries, and
+// findRoots adds the roots: the variables of the program and its libraries, and
 // of each thread its stack and its thread-local storage.
-func (l *look) findRoots() (all []root, running []int, waiting int, err error) {
+func (l *look) findRoots(r *reach) error {
 	for _, m := range l.modules {
 		for _, s := range m.ELF.Progs {
 			if s.Type != elf.PT_LOAD || s.Flags&elf.PF_W == 0 || s.Memsz > maxRoot {
 				continue
 			}
 			start := m.Bias + s.Vaddr
-			all = append(all, root{span: span{(start + 7) &^ 7, (start + s.Memsz) &^ 7}, module: m, library: isCLibrary(m.Name)})
+			r.roots = append(r.roots, root{span: span{(start + 7) &^ 7, (start + s.Memsz) &^ 7}, module: m, library: isCLibrary(m.Name)})
 		}
 	}
-	stacks, running, waiting, err := l.threads()
-	return append(all, stacks...), running, waiting, err
+	return l.threads(r)
 }
 
 // maxRoot bounds a root, bytes: more than any program has of variables, or of

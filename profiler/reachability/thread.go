@@ -21,12 +21,12 @@ import (
 // glibc), at the thread pointer.
 const descriptorBytes = 4096
 
-// threads returns the stacks and the thread-local storage of all threads, and
-// how many of them wait in the kernel.
-func (l *look) threads() (all []root, running []int, waiting int, err error) {
+// threads adds the stacks and the thread-local storage of all threads to the
+// roots.
+func (l *look) threads(r *reach) error {
 	mappings, err := l.process.Mappings()
 	if err != nil {
-		return nil, nil, 0, err
+		return err
 	}
 	mapping := func(address uint64) (target.Mapping, bool) {
 		i := slices.IndexFunc(mappings, func(m target.Mapping) bool { return address >= m.Start && address < m.End })
@@ -37,34 +37,36 @@ func (l *look) threads() (all []root, running []int, waiting int, err error) {
 	}
 	pointers, err := pagecache.ThreadPointers(l.process)
 	if err != nil {
-		return nil, nil, 0, err
+		return err
 	}
 	for id, pointer := range pointers {
 		at, ok := mapping(pointer)
-		if pointer != 0 && ok {
-			local := span{max(at.Start, pointer-l.localBytes()), min(at.End, pointer+descriptorBytes)}
-			all = append(all, root{span: local, thread: id, local: true})
-		}
 		sp, values, err := l.waits(id)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // it has ended
 		case err != nil:
-			return nil, nil, 0, err
+			return err
+		}
+		if pointer == 0 || !ok {
+			r.missing = append(r.missing, id)
+		} else {
+			local := span{max(at.Start, pointer-l.localBytes()), min(at.End, pointer+descriptorBytes)}
+			r.roots = append(r.roots, root{span: local, thread: id, local: true})
 		}
 		if sp != 0 {
-			waiting++
+			r.waiting++
 			if m, ok := mapping(sp); ok {
-				all = append(all, root{span: span{sp &^ 7, stackEnd(m, pointer)}, thread: id, values: values})
+				r.roots = append(r.roots, root{span: span{sp &^ 7, stackEnd(m, pointer)}, thread: id, values: values})
 			}
 			continue
 		}
-		running = append(running, id)
+		r.running = append(r.running, id)
 		if m, ok := stackOf(mappings, id == l.process.PID, at); ok {
-			all = append(all, root{span: span{max(m.Start, m.End-min(m.End, maxRoot)), stackEnd(m, pointer)}, thread: id, dead: true})
+			r.roots = append(r.roots, root{span: span{max(m.Start, m.End-min(m.End, maxRoot)), stackEnd(m, pointer)}, thread: id, dead: true})
 		}
 	}
-	return all, running, waiting, nil
+	return nil
 }
 
 // stackEnd returns where the stack in the mapping ends: that of a thread that
