@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -45,6 +47,7 @@ func (d *Document) writeHTML(w io.Writer) error {
 		Styles     []template.CSS
 		Scripts    []template.JS
 		Data       template.JS
+		Allocators []string // functions that are no one's to blame
 		Verdict    VerdictKind
 		Reason     string
 		About      []string
@@ -54,7 +57,7 @@ func (d *Document) writeHTML(w io.Writer) error {
 		Facts      []fact
 		Text       string
 	}{
-		Data: template.JS(data), Verdict: d.Verdict, Reason: printable(d.reason()),
+		Data: template.JS(data), Allocators: slices.Sorted(maps.Keys(allocators)), Verdict: d.Verdict, Reason: printable(d.reason()),
 		About: d.about(), Facts: d.facts(), Text: text.String(),
 	}
 	for i := range d.Phases {

@@ -93,9 +93,15 @@ func checkPage(t *testing.T, b *browser, d *Document) {
 	if over := b.eval("document.scrollingElement.scrollWidth - innerWidth"); over.(float64) > 0 {
 		t.Errorf("the page is %v pixels wider than its window", over)
 	}
-	var want []string
-	for _, s := range d.Stacks {
+	var want, names []string
+	for i, s := range d.Stacks {
 		want = append(want, Size(s.Bytes))
+		_, frames := splitAllocator(d.Stacks[i].Frames)
+		names = append(names, printable(frames[0].Function))
+	}
+	// The name in the line itself is who asked the allocators.
+	if got := b.texts("#stacks summary .name"); !slices.Equal(got, names) {
+		t.Errorf("the list blames %q, want %q", got, names)
 	}
 	if got := b.texts("#stacks .bytes"); !slices.Equal(got, want) {
 		t.Errorf("the list has stacks with %q, want %q", got, want)

@@ -53,9 +53,7 @@
 	}
 	function place(f) { return f.file ? (f.line > 0 ? `${f.file}:${f.line}` : f.file) : f.module; }
 
-	const allocators = new Set(["malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "aligned_alloc",
-		"xmalloc", "xrealloc", "bird_xmalloc", "bird_xrealloc", "mb_alloc", "mb_allocz", "mb_realloc", "ralloc", "rp_new", "rp_newf",
-		"lp_alloc", "lp_allocu", "lp_allocz", "lp_alloc_slow", "sl_alloc", "sl_allocz", "alloc_page"]);
+	const allocators = new Set(JSON.parse(byId("allocators").textContent));
 	const isAllocator = (name) => allocators.has(name.replace(/[@.].*/s, ""));
 	const program = doc.target.exe.replace(/.*\//s, "");
 
