@@ -11,9 +11,9 @@ type Item struct {
 	// a block that only malloc knows, what it gave; of a linpool's chunk up to
 	// its fill mark.
 	Bytes uint64
-	// Pool is the path of the pool that it is in, "" if it is in none. ResourceClass is
-	// the class of the resource that it is or belongs to, "malloc" or "page" if it
-	// is in no pool.
+	// Pool is the path of the pool that it is in, "" if it is in none.
+	// ResourceClass is the class of the resource that it is or belongs to,
+	// "malloc" or "page" if it is in no pool.
 	Pool, ResourceClass string
 	Class               Class
 	Holder              Holder

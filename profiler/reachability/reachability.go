@@ -41,6 +41,11 @@
 // that a called function preserves. Of a thread that runs not even the stack
 // pointer is: what only its stack holds is unknown.
 //
+// Memory that was taken and not written yet may have old addresses in it, and so
+// may variables on a stack that are not used any more: what is there now counts
+// as held. So what is said to be lost is lost, but some that is lost is not said
+// to be.
+//
 // BIRD 2 has pools that no pool is a parent of, for the threads of BFD. What is
 // in them is taken as memory of the C library's, where all links count.
 package reachability

@@ -58,16 +58,15 @@ func (s shape) counts() bool { return s.kind != partUnit }
 // headers are the lengths of what holds nothing at the start of a resource,
 // bytes.
 type headers struct {
-	resource   uint64 // struct resource
-	inside     uint64 // that and the list of a pool
-	generation bird.Generation
+	resource uint64 // struct resource
+	inside   uint64 // that and the list of a pool
 }
 
 func headersOf(g bird.Generation) headers {
 	if g == bird.BIRD3 {
-		return headers{32, 48, g}
+		return headers{32, 48}
 	}
-	return headers{24, 48, g}
+	return headers{24, 48}
 }
 
 // rootSkip returns the range of the program's variables that is root_pool's
