@@ -43,8 +43,8 @@
 //
 // Memory that was taken and not written yet may have old addresses in it, and so
 // may variables on a stack that are not used any more: what is there now counts
-// as held. So what is said to be lost is lost, but some that is lost is not said
-// to be.
+// as held. So some of what is lost may not be said to be; what is said to be lost
+// is, unless one of those registers alone has its address.
 //
 // BIRD 2 has pools that no pool is a parent of, for the threads of BFD. What is
 // in them is taken as memory of the C library's, where all links count.
