@@ -59,9 +59,9 @@ lint: ## gofmt and go vet
 	go vet ./...
 
 .PHONY: torture
-torture: ## compare every build of the fixture with its own books (as root; a quarter of an hour)
+torture: ## every build of the fixture against its own books, every cut of every BIRD (as root; half an hour)
 	@scripts/install-deps test
-	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run TestEveryByte ./profiler
+	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts' ./profiler
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s)

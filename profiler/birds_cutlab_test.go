@@ -5,7 +5,6 @@ package profiler_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -54,35 +53,6 @@ type counting struct {
 	*lab.Speakers
 	counter *cut.Counter
 	counts  [][]uint64
-}
-
-// warmUp has BIRD take in all routes once, and lose them again.
-func warmUp(ctx context.Context, s *lab.Speakers, control *birdc.Conn) error {
-	for _, phase := range []struct {
-		do   func(context.Context) error
-		want uint64
-	}{{s.Up, uint64(s.Routes())}, {s.Down, 0}} {
-		if err := phase.do(ctx); err != nil {
-			return err
-		}
-		for deadline := time.Now().Add(birdPatience); ; time.Sleep(50 * time.Millisecond) {
-			counts, err := control.ShowRouteCount(ctx, "table all")
-			if err != nil {
-				return err
-			}
-			var sum uint64
-			for _, c := range counts {
-				sum += c.Total
-			}
-			if sum == phase.want {
-				break
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("warm up: %d routes after %v, want %d", sum, birdPatience, phase.want)
-			}
-		}
-	}
-	return nil
 }
 
 func (c *counting) Up(ctx context.Context) error {
@@ -154,8 +124,9 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, flood lab.Flood) (
 		t.Fatal(err)
 	}
 	// What a BIRD keeps of its first sessions for the next ones is no growth of
-	// each: it is there when the experiment begins.
-	return l, end, warmUp(ctx, l.speakers, l.control)
+	// each: it is to be there when the experiment begins.
+	_, err = l.experiment(ctx, l.speakers, 1)
+	return l, end, err
 }
 
 // experiment runs one; an error says that BIRD has ended.
