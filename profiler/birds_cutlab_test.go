@@ -129,13 +129,16 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, flood lab.Flood) (
 	return l, end, err
 }
 
-// experiment runs one; an error says that BIRD has ended.
+// experiment runs one; an error says that BIRD has ended, or takes no sessions any
+// more, as one that keeps the sockets of the last ones may.
 func (l *cutLab) experiment(ctx context.Context, driver experiment.Driver, cycles int) (*report.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, birdPatience)
+	defer cancel()
 	r, err := experiment.Run(ctx, experiment.Config{
 		Process: l.prof.Process, Profiler: l.prof, Station: l.station, Control: l.control, Driver: driver,
 		Session: session.Options{Settle: cutSettle, Limit: time.Minute}, Cycles: cycles, Threshold: cutThreshold,
 	})
-	return r, errors.Join(err, l.Err())
+	return r, errors.Join(err, l.Err(), ctx.Err())
 }
 
 // runCut runs an experiment with a BIRD, in which the cut is made unless it is
