@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -29,6 +30,7 @@ type attachFlags struct {
 	control  string
 	duration time.Duration
 	interval time.Duration
+	peer     string
 }
 
 func attachCommand() *cobra.Command {
@@ -54,6 +56,7 @@ last snapshot and ends; a second ^C ends at once.`,
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
 	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
+	flags.StringVar(&f.peer, "peer", "", "the experiment is about the peers whose address or protocol matches `PATTERN` (* and ? as in a shell; default: all); it needs BMP")
 	flags.DurationVar(&f.interval, "interval", 0, "report the growth of every `D`, and judge by it, whatever the sessions do: for a BIRD that grows while nothing flaps")
 	return c
 }
@@ -71,10 +74,13 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if f.interval > 0 && f.cycleExec != "" {
 		return usageError{errors.New("--interval and --cycle-exec: choose one")}
 	}
+	if _, err := path.Match(f.peer, ""); err != nil || f.peer != "" && f.bmp == "" {
+		return usageError{fmt.Errorf("--peer %q: want a pattern such as 192.0.2.* or peer1, and a station (--bmp ADDR)", f.peer)}
+	}
 	if f.pid <= 0 {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
 	}
-	c := experiment.Config{Cycles: f.cycles}
+	c := experiment.Config{Cycles: f.cycles, Peer: f.peer}
 	if f.bmp != "" {
 		addr, err := netip.ParseAddrPort(f.bmp)
 		if err != nil {

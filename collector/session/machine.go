@@ -18,6 +18,10 @@ type Options struct {
 	// Driven: the phases begin when Begin says so, because whoever drives the
 	// experiment knows; otherwise when peers go up and down.
 	Driven bool
+	// Others: BIRD has other peers too, whose noise is not waited for. Quiet is
+	// then that no messages come of the experiment's own; what BIRD does at all,
+	// and how its memory moves, says nothing.
+	Others bool
 	// Interval, if it is not 0, ends phases by the time: the baseline as soon as
 	// it is quiet, but after four settle times whatever goes on, and then an
 	// Interval each.
@@ -45,7 +49,7 @@ type Machine struct {
 
 // NewMachine begins with the baseline at the given time.
 func NewMachine(o Options, now time.Time) *Machine {
-	return &Machine{o: o, phase: Baseline, since: now, quiet: newQuiet(o.Settle), base: -1}
+	return &Machine{o: o, phase: Baseline, since: now, quiet: newQuiet(o.Settle, o.Others), base: -1}
 }
 
 // Phase returns the phase and cycle that the experiment is in.
@@ -110,7 +114,7 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 
 func (m *Machine) enter(p Phase, now time.Time) {
 	m.phase, m.since, m.looked = p, now, false
-	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle), false, false
+	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle, m.o.Others), false, false
 	m.why, m.until = "watching", time.Time{}
 }
 
@@ -238,7 +242,7 @@ func (m *Machine) confirm(o Observation) bool {
 		m.confirmed, m.why = true, "quiet after the route count"
 		settle /= 2
 	}
-	m.quiet = newQuiet(settle)
+	m.quiet = newQuiet(settle, m.o.Others)
 	return false
 }
 

@@ -209,7 +209,7 @@ func TestQuiet(t *testing.T) {
 		{"a churn that changes nothing", nil, func(_ int, o *Observation) { o.Events += 2 }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			q := newQuiet(settle)
+			q := newQuiet(settle, false)
 			o := Observation{Time: time.Unix(0, 0), LiveBytes: 10 << 20}
 			for range 50 {
 				o.Time = o.Time.Add(tick)
@@ -236,7 +236,7 @@ func TestQuiet(t *testing.T) {
 
 // Quiet takes twice the settle time, not less.
 func TestQuietTakesItsTime(t *testing.T) {
-	q := newQuiet(settle)
+	q := newQuiet(settle, false)
 	o := Observation{Time: time.Unix(0, 0)}
 	for i := 0; ; i++ {
 		o.Time = o.Time.Add(tick)
@@ -291,6 +291,31 @@ func TestKeptBesideOthers(t *testing.T) {
 	w.o.Kept = 0
 	w.run(10*settle, nil, count)
 	w.expect(t, "began settled 1", "look settled 1")
+}
+
+// What other peers make BIRD do is not waited for.
+func TestOthers(t *testing.T) {
+	noise := func(o *Observation) {
+		o.Events += 5000
+		o.LiveBytes += 1 << 19
+		o.CPU += 60 * time.Millisecond
+	}
+	for _, others := range []bool{false, true} {
+		w := newWorld(Options{Others: others})
+		w.run(3*settle, noise, nil)
+		want := []string{"look baseline 0"}
+		if !others {
+			want = nil
+		}
+		w.expect(t, want...)
+	}
+	w := newWorld(Options{Others: true})
+	w.run(3*settle, noise, nil)
+	w.o.PeerUps, w.o.PeersUp, w.history = 1, 1, nil
+	w.run(5*settle, flood, nil)
+	w.expect(t, "began flooding 1")
+	w.run(3*settle, noise, nil)
+	w.expect(t, "began flooded 1", "look flooded 1")
 }
 
 // Intervals go by the clock, whatever goes on.

@@ -26,6 +26,8 @@ const (
 // live memory no lower.
 type quiet struct {
 	settle time.Duration
+	// others: of what BIRD does, messages alone are the experiment's.
+	others bool
 
 	window  []Observation // of the last settle time, oldest first
 	peak    float64       // highest rate so far, per second
@@ -33,17 +35,24 @@ type quiet struct {
 	reason  string
 }
 
-func newQuiet(settle time.Duration) *quiet { return &quiet{settle: settle} }
+func newQuiet(settle time.Duration, others bool) *quiet {
+	return &quiet{settle: settle, others: others}
+}
 
 // activity is what the rate is taken of.
-func activity(o Observation) uint64 { return o.Messages + o.Events }
+func (q *quiet) activity(o Observation) uint64 {
+	if q.others {
+		return o.Messages
+	}
+	return o.Messages + o.Events
+}
 
 // observe takes a look at o and says whether things are quiet now.
 func (q *quiet) observe(o Observation) bool {
 	if n := len(q.window); n > 0 {
 		last := q.window[n-1]
 		if dt := o.Time.Sub(last.Time).Seconds(); dt > 0 {
-			q.peak = max(q.peak, float64(activity(o)-activity(last))/dt)
+			q.peak = max(q.peak, float64(q.activity(o)-q.activity(last))/dt)
 		}
 	}
 	q.window = append(q.window, o)
@@ -64,7 +73,7 @@ func (q *quiet) observe(o Observation) bool {
 	if q.resting == nil {
 		q.resting = &o
 	}
-	if o.LiveBytes < q.resting.LiveBytes-tolerance(q.resting.LiveBytes) {
+	if !q.others && o.LiveBytes < q.resting.LiveBytes-tolerance(q.resting.LiveBytes) {
 		q.resting, q.reason = &o, "live memory still shrinks"
 		return false
 	}
@@ -86,14 +95,17 @@ func (q *quiet) until() time.Time {
 
 // moving says why things are not quiet, or "".
 func (q *quiet) moving(first, o Observation, span time.Duration) string {
-	if share := float64(o.CPU-first.CPU) / float64(span); share > quietCPU {
+	if share := float64(o.CPU-first.CPU) / float64(span); share > quietCPU && !q.others {
 		return fmt.Sprintf("bird uses %.0f %% of a cpu", 100*share)
 	}
 	// A handful of events is never a flood, however low the peak was.
 	const few = 64
-	n := activity(o) - activity(first)
+	n := q.activity(o) - q.activity(first)
 	if rate := float64(n) / span.Seconds(); n > few && rate > quietShare*q.peak {
 		return fmt.Sprintf("%.0f events/s", rate)
+	}
+	if q.others {
+		return ""
 	}
 	low, high := o.LiveBytes, o.LiveBytes
 	for _, w := range q.window {

@@ -45,6 +45,10 @@ type Config struct {
 	// Marks are set by hand while the experiment runs; may be nil.
 	Marks   <-chan Mark
 	Session session.Options
+	// Peer chooses the peers that the experiment is about, by address or by the
+	// name of BIRD's protocol, with * and ? as in a shell; "" for all. It needs
+	// a station. What other peers do is noted, and not waited for.
+	Peer string
 	// Cycles is after how many cycles the experiment ends; 0: when ctx does.
 	Cycles int
 	// Threshold is below what growth per cycle means nothing, in bytes.
@@ -102,15 +106,19 @@ type run struct {
 	protocols   map[string]bool
 	protocolsAt time.Time
 	ups, downs  uint64
-	byBMP       bool   // a router has connected to the station
-	repeated    uint64 // sessions that were up then
+	byBMP       bool // a router has connected to the station
+	peers       *peers
 
 	working chan error // the driver's Up or Down, nil if it is idle
 	doing   string
 	flood   floodClock
 	cpu     *report.FloodCPU
 
-	notes         []report.Note
+	notes []report.Note
+	noted struct { // as of the last look
+		others, messages uint64
+		configured       string // BIRD's line about its last reconfiguration
+	}
 	notQuiet      []string // looks at which BIRD did not stand still, and why
 	missedReturns int      // pages that BIRD's own lists said were free
 	controlLost   error    // why the control socket was given up
@@ -130,7 +138,8 @@ var errEnded = errors.New("experiment ended")
 func Run(ctx context.Context, c Config) (*report.Result, error) {
 	now := time.Now()
 	c.Session.Driven = c.Driver != nil || c.Command != nil
-	r := &run{Config: c, machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
+	c.Session.Others = c.Peer != ""
+	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
 			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
@@ -285,6 +294,7 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 func (r *run) look(ctx context.Context, e session.Event) error {
 	p := &r.phases[len(r.phases)-1]
 	p.End, p.Incomplete = e.Time, e.Incomplete
+	r.noteOthers(ctx, e)
 	first := r.showMemory(ctx)
 	if e.Phase == session.Interval {
 		r.countRoutes(ctx)

@@ -5,6 +5,7 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"leakprof/collector/session"
@@ -50,6 +51,37 @@ func (r *run) mark(ctx context.Context, m Mark) error {
 	p, cycle := r.machine.Phase()
 	m.Answer <- MarkAnswer{Text: fmt.Sprintf("mark %s set: cycle %d, %s", m.Name, cycle, p), Err: err}
 	return err
+}
+
+// noteOthers notes what happened since the last look beside what the
+// experiment is about: what other peers did, and that BIRD was reconfigured.
+func (r *run) noteOthers(ctx context.Context, e session.Event) {
+	others, messages := r.peers.others-r.noted.others, r.peers.otherMessages-r.noted.messages
+	if r.Peer != "" && others+messages > 0 {
+		r.note(e.Time, fmt.Sprintf("until %s of cycle %d, other peers: %d sessions came or went, %d messages", e.Phase, e.Cycle, others, messages))
+	}
+	r.noted.others, r.noted.messages = r.peers.others, r.peers.otherMessages
+	if r.Control == nil || !r.Process.Alive() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	reply, err := r.Control.Command(ctx, "show status")
+	if err != nil {
+		r.loseControl(err)
+		return
+	}
+	for _, l := range reply.Lines {
+		// "Last reconfiguration on 2026-03-01 12:00:00.123"; or "at ... " as the
+		// time's format is.
+		if !strings.HasPrefix(l.Text, "Last reconfiguration") {
+			continue
+		}
+		if r.noted.configured != "" && l.Text != r.noted.configured {
+			r.note(e.Time, "BIRD was reconfigured: "+l.Text)
+		}
+		r.noted.configured = l.Text
+	}
 }
 
 // maxNotes bounds what a run of weeks notes down.

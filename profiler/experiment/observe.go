@@ -4,6 +4,7 @@ package experiment
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"leakprof/bpf"
@@ -39,30 +40,43 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	}
 	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
 	if r.Station != nil {
-		counts := r.Station.Counts()
-		for _, n := range counts.ByType {
-			o.Messages += n
-		}
-		if r.monitored(counts) {
-			// BIRD first repeats the Peer Up of every session there is; those
-			// that the control socket knew of are no news.
-			ups := counts.ByType[bmp.TypePeerUp]
-			o.PeerUps += ups - min(ups, r.repeated)
-			o.PeerDowns += counts.ByType[bmp.TypePeerDown]
-			o.PeersUp = counts.UpPeers()
-		}
+		r.observeStation(&o)
 	}
 	r.last = o
 	return o, nil
 }
 
-// monitored says whether a router has ever connected to the station: from then
-// on BMP tells of the sessions, before and without that the control socket.
-func (r *run) monitored(c bmp.Counts) bool {
-	if !r.byBMP && c.Accepted > 0 {
-		r.byBMP, r.repeated = true, uint64(len(r.protocols))
+// observeStation takes what BIRD says by BMP. From the time on that a router
+// has connected, it tells of the sessions; before and without that the control
+// socket does.
+func (r *run) observeStation(o *session.Observation) {
+	counts := r.Station.Counts()
+	for _, n := range counts.ByType {
+		o.Messages += n
 	}
-	return r.byBMP
+	var known map[string]bool
+	if !r.byBMP && counts.Accepted > 0 {
+		r.byBMP, known = true, make(map[string]bool)
+		for address, name := range r.peers.names {
+			known[address] = r.protocols[name]
+		}
+	}
+	if !r.byBMP {
+		return
+	}
+	before := r.peers.connections
+	r.peers.update(counts, known, o.Time)
+	if before > 0 && r.peers.connections == 0 {
+		r.note(o.Time, "the BMP connection ended; a new one is no cycle")
+	}
+	// Those of the control socket were before.
+	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups+r.peers.ups, r.downs+r.peers.downs, r.peers.upNow()
+	if r.Session.Driven && r.peers.connections == 0 {
+		o.PeersUp = 0 // nobody tells
+	}
+	if r.Peer != "" {
+		o.Messages = r.peers.messages
+	}
 }
 
 // askControl counts routes when the session's machine wants it, and where no
@@ -80,6 +94,12 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 		if err != nil {
 			return err
 		}
+		for _, s := range sessions {
+			if s.Neighbor != "" {
+				r.peers.names[s.Neighbor] = s.Name
+			}
+		}
+		sessions = slices.DeleteFunc(sessions, func(s birdc.Session) bool { return !r.peers.selects(s.Neighbor, s.Name) })
 		o.Kept, o.Keeping, o.KeptUntil = kept(sessions, o.Time)
 	}
 	if r.byBMP || r.Driver != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
@@ -93,7 +113,7 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	}
 	up := make(map[string]bool)
 	for _, p := range all {
-		if p.Proto == "BGP" && p.Info == "Established" {
+		if p.Proto == "BGP" && p.Info == "Established" && r.peers.selects(r.address(p.Name), p.Name) {
 			up[p.Name] = true
 			// Sessions that were up before we came are the baseline's.
 			if !r.protocols[p.Name] && !isFirst {
@@ -108,6 +128,16 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	}
 	r.protocols = up
 	return nil
+}
+
+// address is the neighbor of a BGP protocol, "" if it is not known.
+func (r *run) address(protocol string) string {
+	for address, name := range r.peers.names {
+		if name == protocol {
+			return address
+		}
+	}
+	return ""
 }
 
 // total is how many routes all tables have.
