@@ -151,8 +151,8 @@ static __always_inline struct block *find_freed(__u64 address, __u32 *step)
 
 	if (b)
 		return b->function != FUNCTION_FREED ? b : NULL;
+	if (!remember)
+		return NULL;
 	struct block freed = { .function = FUNCTION_FREED };
-	if (remember && put(address, &freed, BPF_NOEXIST) == -EEXIST)
-		return find_live(address, step);
-	return NULL;
+	return put(address, &freed, BPF_NOEXIST) == -EEXIST ? find_live(address, step) : NULL;
 }

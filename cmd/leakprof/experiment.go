@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
@@ -101,13 +100,9 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 		return err
 	}
 	_, writeErr := report.WriteAll(f.out, result)
-	options := report.TextOptions{Width: 100, Top: 10, Dir: f.out}
-	if file, ok := stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		options.Color = os.Getenv("NO_COLOR") == ""
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			options.Width = width
-		}
-	}
+	const top = 10
+	options := textOptions(stdout, top)
+	options.Dir = f.out
 	if err := report.WriteText(stdout, result, options); err != nil {
 		return errors.Join(writeErr, fmt.Errorf("print report: %w", err))
 	}

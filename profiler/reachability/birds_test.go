@@ -8,45 +8,16 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/snapshot"
 	"leakprof/profiler/target"
 )
-
-// birds returns the BIRDs to try: those of scripts/bird-root, and any given in
-// LEAKPROF_BIRD_PATHS, separated by colons.
-func birds(t *testing.T) map[string]*lab.Binary {
-	t.Helper()
-	all := make(map[string]*lab.Binary)
-	find := func(name, path string) {
-		b, err := lab.Find(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[name] = b
-	}
-	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
-		path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-		}
-		find(root, path)
-	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
-		find(filepath.Base(filepath.Dir(path)), path)
-	}
-	return all
-}
 
 // open finds BIRD in a process, until the test ends.
 func open(t testing.TB, pid int) (*target.Process, *bird.Bird) {
@@ -132,7 +103,7 @@ var known = map[string]Item{
 // TestBirds looks at healthy BIRDs: but for what is known they have lost nothing,
 // idle, full of routes and after the peers are gone.
 func TestBirds(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			const peers = 4
 			ctx := t.Context()

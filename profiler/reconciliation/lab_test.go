@@ -17,6 +17,7 @@ import (
 	"leakprof/bpf"
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
 	"leakprof/profiler/snapshot"
@@ -25,14 +26,14 @@ import (
 // TestLab reconciles with Debian's BIRDs through a flood for which their station
 // has no ears, a drop, and what frees many things at once.
 func TestLab(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const peers, routes = 4, 20_000
-			station := newStation(t)
+			station := labtest.NewStation(t)
 			b := start(t, lab.Config{Binary: binary, Peers: peers, Station: netip.MustParseAddrPort(station.Addr().String())})
 			select {
-			case <-station.up:
+			case <-station.Up:
 			case <-time.After(patience):
 				t.Fatal("BIRD does not connect to its station")
 			}
@@ -54,7 +55,7 @@ func TestLab(t *testing.T) {
 			if n := a.of(socketPage).Objects; n != want {
 				t.Errorf("%d pages in sockets, want the station's", n)
 			}
-			close(station.read)
+			close(station.Read)
 			for deadline := time.Now().Add(patience); account(t, b.settled(t)).of(socketPage).Objects > 0; {
 				if time.Now().After(deadline) {
 					t.Fatal("BIRD does not send all to its station")
@@ -78,7 +79,7 @@ func TestLab(t *testing.T) {
 
 // TestLate attaches when BIRD has its routes already.
 func TestLate(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const peers, routes = 2, 5000
@@ -115,7 +116,7 @@ func TestLate(t *testing.T) {
 // TestBFD has pools that are not below Root: BIRD 2's of a thread of BFD's.
 func TestBFD(t *testing.T) {
 	t.Parallel()
-	b := start(t, lab.Config{Binary: birds(t)["bird2-sid"], Peers: 1})
+	b := start(t, lab.Config{Binary: labtest.Binaries(t)["bird2-sid"], Peers: 1})
 	text := b.ConfigText() + "protocol bfd bfd1 { neighbor 127.0.0.1 local 127.0.0.2; }\n"
 	if err := os.WriteFile(filepath.Join(b.Dir(), "bird.conf"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestBFD(t *testing.T) {
 // TestDamage changes the live set, and wants each change found.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	b := start(t, lab.Config{Binary: birds(t)["bird3-trixie"], Peers: 1})
+	b := start(t, lab.Config{Binary: labtest.Binaries(t)["bird3-trixie"], Peers: 1})
 	in := b.settled(t)
 	whole := in.Snapshot.Live
 	sockets := slices.Collect(func(yield func(tree.Block) bool) {
@@ -226,7 +227,7 @@ func TestDamage(t *testing.T) {
 // TestFrozen reconciles with a BIRD that never rests, and is stopped for it.
 // Each of its threads may be between taking memory and entering it.
 func TestFrozen(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, lab.Config{Binary: binary, Peers: 2})
 			ctx, stop := context.WithCancel(t.Context())

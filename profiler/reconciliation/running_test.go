@@ -5,9 +5,6 @@ package reconciliation
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,30 +17,6 @@ import (
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/snapshot"
 )
-
-func birds(t *testing.T) map[string]*lab.Binary {
-	t.Helper()
-	all := make(map[string]*lab.Binary)
-	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
-		path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-		}
-		if all[root], err = lab.Find(t.Context(), path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
-		var err error
-		if all[filepath.Base(filepath.Dir(path))], err = lab.Find(t.Context(), path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
 
 type running struct {
 	*lab.Bird
@@ -230,42 +203,6 @@ func (a *Account) of(reason string) (s Sum) {
 			s = r.Sum
 		}
 	}
-	return s
-}
-
-// stallingStation accepts BMP connections, and reads from them while read is
-// closed.
-type stallingStation struct {
-	net.Listener
-	up   chan struct{} // receives when BIRD has connected
-	read chan struct{}
-}
-
-func newStation(t *testing.T) *stallingStation {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stallingStation{Listener: l, up: make(chan struct{}, 16), read: make(chan struct{})}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			// Accepted with a small buffer, so that BIRD has to keep the rest.
-			c.(*net.TCPConn).SetReadBuffer(4096)
-			s.up <- struct{}{}
-			go func() {
-				defer c.Close()
-				<-s.read
-				c.(*net.TCPConn).SetReadBuffer(1 << 20)
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
 	return s
 }
 

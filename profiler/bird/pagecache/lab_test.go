@@ -16,39 +16,10 @@ import (
 
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/target"
 )
-
-// birds returns the BIRDs to try: those of scripts/bird-root, and any given in
-// LEAKPROF_BIRD_PATHS, separated by colons.
-func birds(t *testing.T) map[string]*lab.Binary {
-	t.Helper()
-	all := make(map[string]*lab.Binary)
-	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
-		path, err := filepath.Abs(filepath.Join("../../../.bird", root, "usr/sbin/bird"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-		}
-		all[root] = findBird(t, path)
-	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
-		all[filepath.Base(filepath.Dir(path))] = findBird(t, path)
-	}
-	return all
-}
-
-func findBird(t *testing.T, path string) *lab.Binary {
-	t.Helper()
-	b, err := lab.Find(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // running is a lab's BIRD, and where it has its lists.
 type running struct {
@@ -243,7 +214,7 @@ func (r *running) compare(t *testing.T, phase string, p *Pages, m *birdc.Memory)
 // TestShowMemory compares the lists with what BIRD says of them, in numbers and
 // page by page, while a lab is flooded and its peers drop.
 func TestShowMemory(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			const peers, routes = 4, 20_000
 			b := start(t, lab.Config{Binary: binary, Peers: peers})

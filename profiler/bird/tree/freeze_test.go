@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 )
 
@@ -166,7 +167,7 @@ func TestFreeze(t *testing.T) {
 	for _, name := range []string{"bird3-trixie", "bird2-sid"} {
 		t.Run(name, func(t *testing.T) {
 			const peers, routes = 2, 20_000
-			b := start(t, lab.Config{Binary: birds(t)[name], Peers: peers})
+			b := start(t, lab.Config{Binary: labtest.Binaries(t)[name], Peers: peers})
 			speakers, err := lab.NewSpeakers(b.BGPAddr(), peers, lab.Flood{Routes: routes})
 			if err != nil {
 				t.Fatal(err)
@@ -248,7 +249,7 @@ func TestFreezeLimit(t *testing.T) {
 
 // TestFreezeKilled kills the one who has stopped a BIRD.
 func TestFreezeKilled(t *testing.T) {
-	b := start(t, lab.Config{Binary: birds(t)["bird3-trixie"], Peers: 1})
+	b := start(t, lab.Config{Binary: labtest.Binaries(t)["bird3-trixie"], Peers: 1})
 	cmd, lines := helper(t, helperFreezer, b.PID())
 	next(t, lines, "frozen")
 	if all, traced := threads(t, b.PID()); all < 2 || traced != all {
@@ -301,7 +302,7 @@ func TestFreezeSignals(t *testing.T) {
 func TestFreezeRefusedWithBFD(t *testing.T) {
 	for _, name := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
 		t.Run(name, func(t *testing.T) {
-			pid := startWith(t, birds(t)[name], "router id 192.0.2.1;\nprotocol device { }\nprotocol bfd fast { }\n")
+			pid := startWith(t, labtest.Binaries(t)[name], "router id 192.0.2.1;\nprotocol device { }\nprotocol bfd fast { }\n")
 			p, b := open(t, pid)
 			var tree *Tree
 			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {

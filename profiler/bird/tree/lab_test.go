@@ -5,85 +5,17 @@ package tree
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/target"
 )
-
-// birds returns the BIRDs to try: those of scripts/bird-root, and any given in
-// LEAKPROF_BIRD_PATHS, separated by colons.
-func birds(t *testing.T) map[string]*lab.Binary {
-	t.Helper()
-	all := make(map[string]*lab.Binary)
-	for _, root := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
-		path, err := filepath.Abs(filepath.Join("../../../.bird", root, "usr/sbin/bird"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-		}
-		all[root] = findBird(t, path)
-	}
-	for _, path := range filepath.SplitList(os.Getenv("LEAKPROF_BIRD_PATHS")) {
-		all[filepath.Base(filepath.Dir(path))] = findBird(t, path)
-	}
-	return all
-}
-
-func findBird(t *testing.T, path string) *lab.Binary {
-	t.Helper()
-	b, err := lab.Find(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// stallingStation accepts BMP connections, and reads from them while reading.
-type stallingStation struct {
-	net.Listener
-	up   chan struct{} // receives when BIRD has connected
-	read chan struct{} // closed to read
-}
-
-func newStation(t *testing.T) *stallingStation {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stallingStation{Listener: l, up: make(chan struct{}, 16), read: make(chan struct{})}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			// Accepted with a small buffer, so that BIRD has to keep the rest.
-			c.(*net.TCPConn).SetReadBuffer(4096)
-			s.up <- struct{}{}
-			go func() {
-				defer c.Close()
-				<-s.read
-				c.(*net.TCPConn).SetReadBuffer(1 << 20)
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
-	return s
-}
 
 // running is a lab's BIRD with all that is needed to read it.
 type running struct {
@@ -238,10 +170,10 @@ func line(t *testing.T, m *birdc.Memory, name string) birdc.MemoryLine {
 // TestShowMemory compares the tree with BIRD's own sums, line by line, while a
 // lab is flooded, its station stalls, and its peers drop.
 func TestShowMemory(t *testing.T) {
-	for name, binary := range birds(t) {
+	for name, binary := range labtest.Binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			const peers, routes = 4, 20_000
-			station := newStation(t)
+			station := labtest.NewStation(t)
 			b := start(t, lab.Config{Binary: binary, Peers: peers, Station: netip.MustParseAddrPort(station.Addr().String())})
 			check := func(phase string) *Tree {
 				t.Helper()
@@ -252,7 +184,7 @@ func TestShowMemory(t *testing.T) {
 				return tree
 			}
 			select {
-			case <-station.up: // BIRD 3.1 monitors only sessions that come later
+			case <-station.Up: // BIRD 3.1 monitors only sessions that come later
 			case <-time.After(30 * time.Second):
 				t.Fatal("BIRD does not connect to its station")
 			}
@@ -273,7 +205,7 @@ func TestShowMemory(t *testing.T) {
 			if hasClass(tree, "BMP TX buffers") && pending(tree) == 0 && !strings.HasPrefix(binary.Version, "3.0.") {
 				t.Error("no page waits to be sent to a station that does not read")
 			}
-			close(station.read)
+			close(station.Read)
 			for deadline := time.Now().Add(30 * time.Second); pending(tree) > 0; tree, _ = b.settled(t) {
 				if time.Now().After(deadline) {
 					t.Fatalf("%d pages still wait to be sent", pending(tree))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 )
 
@@ -215,7 +216,7 @@ func TestFingerprint(t *testing.T) {
 // TestDump compares the objects in use with those that BIRD itself lists in
 // "dump resources". (BIRD 3.4.0 ends by that command.)
 func TestDump(t *testing.T) {
-	all := birds(t)
+	all := labtest.Binaries(t)
 	for _, name := range []string{"bird3-trixie", "bird2-sid"} {
 		t.Run(name, func(t *testing.T) {
 			const routes = 3000
