@@ -21,17 +21,6 @@ import (
 	"leakprof/profiler/target"
 )
 
-// Driver causes the phases of an experiment. Without one they are followed.
-type Driver interface {
-	// Up brings the sessions up and floods routes; it returns when all is
-	// sent.
-	Up(ctx context.Context) error
-	// Down takes the sessions down.
-	Down(ctx context.Context) error
-	// Routes is how many routes BIRD has to have after Up, 0 if unknown.
-	Routes() int64
-}
-
 // Config says what an experiment is made of. Only Process is always needed.
 type Config struct {
 	Process  *target.Process
@@ -109,10 +98,10 @@ type run struct {
 	byBMP       bool // a router has connected to the station
 	peers       *peers
 
-	working chan error // the driver's Up or Down, nil if it is idle
-	doing   string
-	flood   floodClock
-	cpu     *report.FloodCPU
+	work  work
+	stuck string // what the driver could not do within the limit, "" if nothing
+	flood floodClock
+	cpu   *report.FloodCPU
 
 	notes []report.Note
 	noted struct { // as of the last look
@@ -167,9 +156,8 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return r.finishDriver()
-		case err := <-r.working:
-			r.working, r.doing = nil, ""
-			if err != nil && r.Process.Alive() && ctx.Err() == nil {
+		case err := <-r.work.done:
+			if err := r.finish(ctx, err); err != nil {
 				return err
 			}
 			continue

@@ -37,6 +37,7 @@ func (r *run) result() (*report.Result, error) {
 		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
 	}
 	r.judge(res)
+	r.judgeStuck(&res.Verdict)
 	return res, nil
 }
 

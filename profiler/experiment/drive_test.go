@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"leakprof/collector/session"
+	"leakprof/profiler/report"
+	"leakprof/profiler/target"
+)
+
+// waiting is a driver for which a BIRD does not do what it should.
+type waiting struct{ up, down func(context.Context) error }
+
+func (w waiting) Up(ctx context.Context) error   { return w.up(ctx) }
+func (w waiting) Down(ctx context.Context) error { return w.down(ctx) }
+func (waiting) Routes() int64                    { return 0 }
+
+// TestDriverIsBounded: what does not come to an end within the limit ends the
+// experiment, with a result that says what it was.
+func TestDriverIsBounded(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	done := func(context.Context) error { return nil }
+	forever := func(ctx context.Context) error {
+		<-ctx.Done()
+		return fmt.Errorf("bring up peer 1: %w\nbring up peer 2: %w", context.Cause(ctx), context.Cause(ctx))
+	}
+	killed := func(ctx context.Context) error {
+		<-ctx.Done()
+		return errors.New("signal: killed")
+	}
+	for name, c := range map[string]struct {
+		driver  Driver
+		command func(context.Context) error
+		want    string
+	}{
+		"up":      {waiting{forever, done}, nil, "incomplete: speakers sending: bring up peer 1: not done after 200ms;"},
+		"down":    {waiting{done, forever}, nil, "incomplete: sessions going down: bring up peer 1: not done after 200ms;"},
+		"command": {nil, killed, "incomplete: the command of the cycle: not done after 200ms: signal: killed;"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := target.Open(os.Getpid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			res, err := Run(t.Context(), Config{
+				Process: p, Driver: c.driver, Command: c.command, Cycles: 2,
+				Session: session.Options{Settle: 20 * time.Millisecond, Limit: limit},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Verdict.Kind != report.Incomplete || !strings.HasPrefix(res.Verdict.Sentence, c.want) {
+				t.Errorf("verdict %s: %q, want %q", res.Verdict.Kind, res.Verdict.Sentence, c.want)
+			}
+		})
+	}
+}
