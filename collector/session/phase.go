@@ -24,6 +24,9 @@ const (
 	// Running: a command makes the cycle instead of sessions; it leads to
 	// Settled.
 	Running Phase = "running"
+	// Resumed: after Settled, a station that had stalled reads again, and what
+	// BIRD kept for it may go.
+	Resumed Phase = "resumed"
 	// Interval: nothing is waited for but the time (Options.Interval). Each is a
 	// cycle of its own.
 	Interval Phase = "interval"

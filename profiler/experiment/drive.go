@@ -37,13 +37,18 @@ var errLimit = errors.New("not done")
 func (r *run) drive(ctx context.Context, now time.Time) error {
 	phase, cycle := r.machine.Phase()
 	last := r.Cycles > 0 && cycle >= r.Cycles
-	if r.machine.Looked() && (phase == session.Settled || phase == session.Interval) && last {
-		return errEnded
+	if r.machine.Looked() && (phase == session.Settled || phase == session.Interval || phase == session.Resumed) {
+		if phase == session.Settled && r.readsAgain(last) {
+			return r.handle(ctx, r.machine.Begin(session.Resumed, 0, now))
+		}
+		if last {
+			return errEnded
+		}
 	}
 	if r.work.done != nil || !r.machine.Looked() || r.Driver == nil && r.Command == nil {
 		return nil
 	}
-	switch rests := phase == session.Baseline || phase == session.Settled; {
+	switch rests := phase == session.Baseline || phase == session.Settled || phase == session.Resumed; {
 	case rests && r.Command != nil:
 		if err := r.handle(ctx, r.machine.Begin(session.Running, 0, now)); err != nil {
 			return err

@@ -27,7 +27,10 @@ type Config struct {
 	Profiler *profiler.Profiler // nil: no probes, no snapshots
 	Station  *bmp.Station       // nil: no BMP
 	Control  *birdc.Conn        // nil: no control socket
-	Driver   Driver             // nil: follow what happens
+	// Treatment is how the station treats BIRD while the experiment runs, beside
+	// the Behavior that it was started with.
+	Treatment Treatment
+	Driver    Driver // nil: follow what happens
 	// Command makes a cycle of anything, instead of a driver: it returns when it
 	// has done what may leave something behind. May be nil.
 	Command func(context.Context) error
@@ -203,6 +206,7 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 				}
 			}
 			r.phases = append(r.phases, report.Phase{Name: string(e.Phase), Cycle: e.Cycle, Start: e.Time, Routes: -1})
+			r.treat(e)
 		case session.Look:
 			if e.Phase == session.Flooded {
 				if c := r.flood.stop(); r.cpu == nil {

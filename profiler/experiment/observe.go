@@ -71,8 +71,8 @@ func (r *run) observeStation(o *session.Observation) {
 	}
 	// Those of the control socket were before.
 	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups+r.peers.ups, r.downs+r.peers.downs, r.peers.upNow()
-	if r.Session.Driven && r.peers.connections == 0 {
-		o.PeersUp = 0 // nobody tells
+	if r.Session.Driven && (r.peers.connections == 0 || r.Station.Stalled()) {
+		o.PeersUp = 0 // nobody tells, or nobody listens
 	}
 	if r.Peer != "" {
 		o.Messages = r.peers.messages
