@@ -106,6 +106,9 @@ type run struct {
 	flood floodClock
 	cpu   *report.FloodCPU
 
+	overhead overhead
+	sessions sessions
+
 	notes []report.Note
 	noted struct { // as of the last look
 		others, messages uint64

@@ -27,7 +27,8 @@ type peers struct {
 	ups, downs, messages uint64 // of the experiment's peers
 	others               uint64 // sessions of others that came or went
 	otherMessages        uint64
-	connections          int // open ones
+	connections          int      // open ones
+	changes              []change // since sessions took them
 }
 
 type heard struct {
@@ -86,6 +87,7 @@ func (p *peers) update(c bmp.Counts, known map[string]bool, now time.Time) {
 				p.up[same(n.Peer)] = n.Up
 			}
 			p.count(n.Peer, ups, downs, n.Routes().Messages-before.Routes().Messages)
+			p.changed(n.Peer, n.Changed, ups, downs, n.Up, n.LastReason.String())
 		}
 	}
 	p.seen = seen
@@ -93,6 +95,7 @@ func (p *peers) update(c bmp.Counts, known map[string]bool, now time.Time) {
 		if up && settled && !here[peer] {
 			p.up[peer] = false
 			p.count(peer, 0, 1, 0)
+			p.changed(peer, now, 0, 1, false, "")
 		}
 	}
 }

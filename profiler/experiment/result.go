@@ -15,6 +15,7 @@ import (
 func (r *run) result() (*report.Result, error) {
 	res := &report.Result{
 		Phases: r.phases, Series: r.course.Points(), Notes: r.notes, Started: r.started, Ended: time.Now(), CPU: r.cpu,
+		Overhead: r.overhead.result(r), Sessions: r.sessions.result(r),
 		Target: report.Target{PID: r.Process.PID, Exe: r.Process.Exe},
 	}
 	last := &res.Phases[len(res.Phases)-1]

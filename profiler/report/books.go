@@ -99,9 +99,6 @@ func (d *Document) books() (facts []fact) {
 		}
 		add("", what)
 	}
-	if f := d.rss(); f != nil {
-		add("RSS", resident(f))
-	}
 	return facts
 }
 

@@ -43,6 +43,8 @@ type Document struct {
 	Health          []DocumentHealth     `json:"health"`
 	StackQuality    DocumentStackQuality `json:"stack_quality"`
 	FloodCPU        *DocumentFloodCPU    `json:"flood_cpu"`
+	Overhead        *DocumentOverhead    `json:"overhead"`
+	Sessions        *DocumentSessions    `json:"sessions"`
 	Covered         []string             `json:"covered"`
 	NotCovered      []string             `json:"not_covered"`
 	NamesHint       string               `json:"names_hint"`
@@ -179,6 +181,8 @@ func NewDocument(r *Result) *Document {
 		Covered:        append([]string{}, r.Coverage...),
 		NotCovered:     append([]string{}, r.NotCovered...),
 		NamesHint:      r.NamesHint,
+		Overhead:       newOverhead(r.Overhead),
+		Sessions:       newSessions(r.Sessions),
 	}
 	for _, c := range r.Cycles {
 		d.Cycles = append(d.Cycles, DocumentCycle{c.Number, c.Bytes, c.Objects})

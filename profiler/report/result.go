@@ -32,7 +32,9 @@ type Result struct {
 	// before the first, largest first; Cycles has the same per cycle.
 	Retained []attribution.Retained
 	Cycles   []Cycle
-	Health   []Health // everything lost, odd or unknown; only what is not zero
+	// LostBefore is what is lost after the last cycle and was before the first.
+	LostBefore []attribution.Retained
+	Health     []Health // everything lost, odd or unknown; only what is not zero
 	// Coverage says what layers of BIRD's memory the run followed, and
 	// NotCovered what it could not see, in words.
 	Coverage, NotCovered []string
@@ -42,6 +44,10 @@ type Result struct {
 	Stacks StackQuality
 	// CPU is who was busy while routes came in; nil where it was not measured.
 	CPU *FloodCPU
+	// Overhead is what the probes cost the target; nil if it is not known.
+	Overhead *Overhead
+	// Sessions are the BGP sessions that came and went; nil if nobody told.
+	Sessions *Sessions
 	// NamesHint says how function names could be had, "" if they are there.
 	NamesHint string
 	Started   time.Time
@@ -132,7 +138,11 @@ type Verdict struct {
 	// SlackBytes of them are free room in arrays that do not shrink; they count
 	// only if they grow.
 	SlackBytes int64
-	// Threshold is below what growth per cycle counts as nothing, in bytes.
+	// LostBytes and LostObjects are all that is lost after the last cycle, also
+	// what was before the first.
+	LostBytes, LostObjects int64
+	// Threshold is below what growth per cycle, or what is lost, counts as
+	// nothing, in bytes.
 	Threshold int64
 }
 

@@ -224,6 +224,10 @@ func (d *Document) facts() (all []fact) {
 		add("Before", d.Before.sentence())
 	}
 	all = append(all, d.books()...)
+	add("Sessions", d.Sessions.sentence())
+	if d.Overhead != nil {
+		add("Overhead", d.Overhead.sentence())
+	}
 	for _, s := range noteLines(d.Notes) {
 		add("Noted", s)
 	}
@@ -244,6 +248,9 @@ func (d *Document) facts() (all []fact) {
 	}
 	if d.NamesHint != "" {
 		add("Names", d.NamesHint)
+	}
+	if f := d.rss(); f != nil {
+		add("RSS", resident(f))
 	}
 	return all
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"time"
+)
+
+// Overhead is the CPU time that the target used during the run, and how much of
+// it was leakprof's doing.
+type Overhead struct {
+	BIRD time.Duration
+	// Hits counts the calls that probes were hit by; Probes estimates what they
+	// cost the target (plan.Site.Cost). Both are 0 without probes.
+	Hits   uint64
+	Probes time.Duration
+}
+
+// DocumentOverhead is Overhead in report.json.
+type DocumentOverhead struct {
+	BIRDSeconds   float64 `json:"bird_seconds"`
+	Hits          uint64  `json:"hits"`
+	ProbesSeconds float64 `json:"probes_seconds"`
+}
+
+func newOverhead(o *Overhead) *DocumentOverhead {
+	if o == nil {
+		return nil
+	}
+	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds()}
+}
+
+// sentence says what the probes cost, and that this is an estimate.
+func (o *DocumentOverhead) sentence() string {
+	if o.Hits == 0 {
+		return fmt.Sprintf("none: no probe was hit; BIRD used %.1f s of CPU time", o.BIRDSeconds)
+	}
+	return fmt.Sprintf("about %.1f s of BIRD's %.1f s CPU time (%.0f%%), an estimate: %s hits of probes, %.1f us each",
+		o.ProbesSeconds, o.BIRDSeconds, 100*o.ProbesSeconds/max(o.BIRDSeconds, 1e-9), number(o.Hits), 1e6*o.ProbesSeconds/float64(o.Hits))
+}
