@@ -55,10 +55,16 @@ func (s *Speaker) Flood(ctx context.Context, t *Table) (FloodStats, error) {
 	return st, nil
 }
 
-// EndOfRIB sends the End-of-RIB marker for IPv4 unicast (RFC 4724 §2).
+// EndOfRIB sends the End-of-RIB markers (RFC 4724 §2) of the families that we speak.
 func (s *Speaker) EndOfRIB(ctx context.Context) error {
-	if err := s.send(ctx, endOfRIBMessage); err != nil {
-		return fmt.Errorf("send End-of-RIB to BGP peer %v: %w", s.cfg.Remote, s.writeError(ctx, err))
+	markers := [][]byte{endOfRIBMessage}
+	if s.cfg.IPv6 {
+		markers = append(markers, endOfRIBIPv6Message)
+	}
+	for _, m := range markers {
+		if err := s.send(ctx, m); err != nil {
+			return fmt.Errorf("send End-of-RIB to BGP peer %v: %w", s.cfg.Remote, s.writeError(ctx, err))
+		}
 	}
 	return nil
 }

@@ -112,16 +112,19 @@ func (o Open) check(remoteASN uint32) error {
 	return nil
 }
 
-// openMessage encodes our OPEN: IPv4 unicast (RFC 4760 §8) and 4-octet AS numbers.
+// openMessage encodes our OPEN: IPv4 unicast, IPv6 unicast if that is wanted (RFC 4760 §8),
+// and 4-octet AS numbers.
 func openMessage(c Config) ([]byte, error) {
 	myAS := uint16(asTrans)
 	if c.ASN <= 0xffff {
 		myAS = uint16(c.ASN)
 	}
-	caps := bgp.NewOptionParameterCapability([]bgp.ParameterCapabilityInterface{
-		bgp.NewCapMultiProtocol(bgp.RF_IPv4_UC),
-		bgp.NewCapFourOctetASNumber(c.ASN),
-	})
+	all := []bgp.ParameterCapabilityInterface{bgp.NewCapMultiProtocol(bgp.RF_IPv4_UC)}
+	if c.IPv6 {
+		all = append(all, bgp.NewCapMultiProtocol(bgp.RF_IPv6_UC))
+	}
+	all = append(all, bgp.NewCapFourOctetASNumber(c.ASN))
+	caps := bgp.NewOptionParameterCapability(all)
 	m := bgp.NewBGPOpenMessage(myAS, uint16(c.HoldTime/time.Second), c.RouterID.String(),
 		[]bgp.OptionParameterInterface{caps})
 	return m.Serialize()

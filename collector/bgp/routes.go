@@ -17,7 +17,7 @@ const (
 	len24      = 1 << 16 // /24s in one first octet
 	octetCount = 223 - 5 // first octets 1 to 223 without the skipped ones
 	nlriLen    = 4       // an encoded /24: its length and three octets (RFC 4271 §4.3)
-	updateLen  = 23      // an UPDATE without attributes and prefixes
+	nlri6Len   = 7       // an encoded /48
 
 	// Origin and transit AS numbers start here: no registry has assigned such numbers, so
 	// they are no router's own (which would be a loop), and bogon filters let them pass.
@@ -51,10 +51,20 @@ func Prefix(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{firstOctets[i/len24], byte(i >> 8), byte(i)}), 24)
 }
 
+// Prefix6 is the i-th /48 of the numbering, 0 <= i < MaxPrefixes: 2a00::/48, 2a00:0:1::/48
+// and so on, all within 2a00::/16, which is the global unicast space of RIPE NCC.
+func Prefix6(i int) netip.Prefix {
+	a := [16]byte{0: 0x2a}
+	binary.BigEndian.PutUint32(a[2:], uint32(i))
+	return netip.PrefixFrom(netip.AddrFrom16(a), 48)
+}
+
 // Routes describes what one peer announces. The same Routes always give the same bytes.
 type Routes struct {
 	// Count is the number of prefixes, all distinct.
 	Count int
+	// IPv6 is how many of them are IPv6, in the last of the messages.
+	IPv6 int
 	// AttributeSets is the number of distinct sets of path attributes, over which the
 	// prefixes are spread evenly in runs. 0 means one set, so that the messages are full.
 	AttributeSets int
@@ -67,30 +77,11 @@ type Routes struct {
 	Peer int
 	// NextHop is the NEXT_HOP, an IPv4 address.
 	NextHop netip.Addr
+	// NextHop6 is the next hop of IPv6 prefixes, an IPv6 address, needed for such alone.
+	NextHop6 netip.Addr
 	// ASN is the peer's AS number, the first of every AS_PATH.
 	ASN uint32
 }
-
-// Table is what a peer announces, as encoded UPDATE messages in the order of sending. It
-// does not change and may serve any number of speakers and floods.
-type Table struct {
-	data          []byte // whole messages, one after the other
-	messages      int
-	prefixes      int
-	attributeSets int
-}
-
-// Messages is the number of UPDATE messages.
-func (t *Table) Messages() int { return t.messages }
-
-// Prefixes is the number of prefixes.
-func (t *Table) Prefixes() int { return t.prefixes }
-
-// AttributeSets is the number of distinct sets of path attributes.
-func (t *Table) AttributeSets() int { return t.attributeSets }
-
-// Bytes is the size of all messages.
-func (t *Table) Bytes() int { return len(t.data) }
 
 func (r Routes) validate() error {
 	last := r.Count
@@ -103,6 +94,10 @@ func (r Routes) validate() error {
 	switch {
 	case r.Count < 0 || last > MaxPrefixes:
 		return fmt.Errorf("encode routes: %d prefixes: want 0 to %d", r.Count, MaxPrefixes)
+	case r.IPv6 < 0 || r.IPv6 > r.Count:
+		return fmt.Errorf("encode routes: %d of %d prefixes are IPv6", r.IPv6, r.Count)
+	case r.IPv6 > 0 && (!r.NextHop6.Is6() || r.NextHop6.Is4In6()):
+		return fmt.Errorf("encode routes: next hop %v is not an IPv6 address", r.NextHop6)
 	case r.AttributeSets < 0 || r.AttributeSets > max(r.Count, 1):
 		return fmt.Errorf("encode routes: %d attribute sets for %d prefixes", r.AttributeSets, r.Count)
 	case r.PerUpdate < 0:
@@ -123,60 +118,72 @@ func (r Routes) Encode() (*Table, error) {
 	if err := r.validate(); err != nil {
 		return nil, err
 	}
-	t := &Table{prefixes: r.Count}
+	t := &Table{}
 	if r.Count == 0 {
 		return t, nil
 	}
 	t.attributeSets = max(r.AttributeSets, 1)
-	next := 0
-	if !r.Overlap {
-		next = r.Peer * r.Count
-	}
 	// A good guess saves copying: attributes are about 60 bytes, and few messages are
 	// needed for one set.
-	t.data = make([]byte, 0, r.Count*nlriLen+(t.attributeSets+r.Count/max(r.perUpdate(60), 1))*(updateLen+64))
+	perMessage := room(nil, true) / nlri6Len
+	if r.PerUpdate > 0 {
+		perMessage = min(perMessage, r.PerUpdate)
+	}
+	t.data = make([]byte, 0, r.Count*nlriLen+r.IPv6*(nlri6Len-nlriLen)+(t.attributeSets+r.Count/perMessage)*(updateLen+64))
+	ipv4 := r.Count - r.IPv6
+	var nlri []byte
 	for set := range t.attributeSets {
-		attrs, err := r.attributes(set)
-		if err != nil {
-			return nil, fmt.Errorf("encode routes: attribute set %d: %w", set, err)
-		}
 		// The bounds are computed from the start, so that the runs differ by one at most.
-		left := (set+1)*r.Count/t.attributeSets - set*r.Count/t.attributeSets
-		for left > 0 {
-			n := min(left, r.perUpdate(len(attrs)))
-			t.data = appendUpdate(t.data, attrs, next, n)
-			t.messages++
-			next += n
-			left -= n
+		first, end := set*r.Count/t.attributeSets, (set+1)*r.Count/t.attributeSets
+		if first < ipv4 {
+			attrs, err := r.attributes(set, r.NextHop)
+			if err != nil {
+				return nil, fmt.Errorf("encode routes: attribute set %d: %w", set, err)
+			}
+			nlri = r.appendIPv4(nlri[:0], first, min(end, ipv4))
+			t.add(announcement{attrs: attrs, nlri: nlri}, r.PerUpdate)
+		}
+		if end > ipv4 {
+			attrs, err := r.attributes(set, netip.Addr{})
+			if err != nil {
+				return nil, fmt.Errorf("encode routes: attribute set %d: %w", set, err)
+			}
+			nlri = r.appendIPv6(nlri[:0], max(first, ipv4)-ipv4, end-ipv4)
+			t.add(announcement{attrs: attrs, nextHop: r.NextHop6, nlri: nlri}, r.PerUpdate)
 		}
 	}
 	return t, nil
 }
 
-// perUpdate is how many prefixes go with attributes of so many bytes.
-func (r Routes) perUpdate(attrs int) int {
-	fit := (maxMessage - updateLen - attrs) / nlriLen
-	if r.PerUpdate > 0 {
-		return min(fit, r.PerUpdate)
+// appendIPv4 appends the peer's IPv4 prefixes first to end-1.
+func (r Routes) appendIPv4(b []byte, first, end int) []byte {
+	base := 0
+	if !r.Overlap {
+		base = r.Peer * (r.Count - r.IPv6)
 	}
-	return fit
-}
-
-// appendUpdate appends an UPDATE that announces prefixes first to first+n-1.
-func appendUpdate(b, attrs []byte, first, n int) []byte {
-	length := updateLen + len(attrs) + n*nlriLen
-	b = append(b, endOfRIBMessage[:16]...) // the marker
-	b = append(b, byte(length>>8), byte(length), byte(TypeUpdate), 0, 0, byte(len(attrs)>>8), byte(len(attrs)))
-	b = append(b, attrs...)
-	for i := first; i < first+n; i++ {
+	for i := base + first; i < base+end; i++ {
 		b = append(b, 24, firstOctets[i/len24], byte(i>>8), byte(i))
 	}
 	return b
 }
 
+// appendIPv6 appends the peer's IPv6 prefixes first to end-1.
+func (r Routes) appendIPv6(b []byte, first, end int) []byte {
+	base := 0
+	if !r.Overlap {
+		base = r.Peer * r.IPv6
+	}
+	for i := base + first; i < base+end; i++ {
+		b = append(b, 48, 0x2a, 0)
+		b = binary.BigEndian.AppendUint32(b, uint32(i))
+	}
+	return b
+}
+
 // attributes encodes the set-th set of path attributes. The origin AS makes each set
-// distinct; the rest varies as in a real table, in length and in content.
-func (r Routes) attributes(set int) ([]byte, error) {
+// distinct; the rest varies as in a real table, in length and in content. nextHop is that
+// of IPv4 prefixes, else the zero Addr.
+func (r Routes) attributes(set int, nextHop netip.Addr) ([]byte, error) {
 	path := []uint32{r.ASN}
 	for hop := range 1 + set%4 {
 		path = append(path, firstASN+uint32(set*(hop+3)%1000))
@@ -189,10 +196,13 @@ func (r Routes) attributes(set int) ([]byte, error) {
 	attrs := []bgp.PathAttributeInterface{
 		bgp.NewPathAttributeOrigin(uint8(set % 3)),
 		bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}),
-		bgp.NewPathAttributeNextHop(r.NextHop.String()),
-		bgp.NewPathAttributeMultiExitDisc(uint32(set % 100)),
-		bgp.NewPathAttributeCommunities(communities),
 	}
+	if nextHop.IsValid() {
+		attrs = append(attrs, bgp.NewPathAttributeNextHop(nextHop.String()))
+	}
+	attrs = append(attrs,
+		bgp.NewPathAttributeMultiExitDisc(uint32(set%100)),
+		bgp.NewPathAttributeCommunities(communities))
 	var b []byte
 	for _, a := range attrs {
 		enc, err := a.Serialize()
@@ -202,20 +212,4 @@ func (r Routes) attributes(set int) ([]byte, error) {
 		b = append(b, enc...)
 	}
 	return b, nil
-}
-
-// wholeMessages walks the messages at the start of b and says how many end within the
-// first limit bytes, where the last of them ends, and how many prefixes they announce.
-func wholeMessages(b []byte, limit int) (end, messages, prefixes int) {
-	for end < len(b) {
-		length := int(binary.BigEndian.Uint16(b[end+16:]))
-		if end+length > limit {
-			break
-		}
-		attrs := int(binary.BigEndian.Uint16(b[end+21:]))
-		prefixes += (length - updateLen - attrs) / nlriLen
-		messages++
-		end += length
-	}
-	return end, messages, prefixes
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bgp plays the peers that flood a BGP daemon: it opens a session, announces a
-// table of IPv4 unicast routes that was encoded beforehand, keeps the session alive, and
+// table of IPv4 and IPv6 unicast routes that was encoded beforehand, keeps the session alive, and
 // drops it. It is no router: what the daemon announces is read and counted only.
 package bgp
 
@@ -41,6 +41,12 @@ type Config struct {
 	RouterID netip.Addr
 	// HoldTime is what we propose: whole seconds, at least 3; 0 means 240 s.
 	HoldTime time.Duration
+	// Patience is how much longer than the hold time we wait for a silent peer before we
+	// end the session: a BIRD 2 that is busy with a flood may not get to its KEEPALIVEs
+	// for seconds.
+	Patience time.Duration
+	// IPv6 announces that we speak IPv6 unicast too (RFC 4760).
+	IPv6 bool
 }
 
 func (c *Config) validate() error {
@@ -54,6 +60,8 @@ func (c *Config) validate() error {
 		return errors.New("AS number 0 is reserved (RFC 7607)")
 	case !c.RouterID.Is4() || c.RouterID.IsUnspecified():
 		return fmt.Errorf("router ID %v is not an IPv4 address", c.RouterID)
+	case c.Patience < 0:
+		return fmt.Errorf("patience %v: must not be negative", c.Patience)
 	case c.HoldTime < minHoldTime || c.HoldTime > 0xffff*time.Second || c.HoldTime%time.Second != 0:
 		return fmt.Errorf("hold time %v: want whole seconds from 3 to 65535", c.HoldTime)
 	}
@@ -232,7 +240,7 @@ func (s *Speaker) readLoop() {
 	buf := make([]byte, maxMessage)
 	for {
 		if s.hold > 0 && !s.silent.Load() {
-			s.conn.SetReadDeadline(time.Now().Add(s.hold))
+			s.conn.SetReadDeadline(time.Now().Add(s.hold + s.cfg.Patience))
 		}
 		typ, _, err := s.readMessage(buf)
 		if errors.Is(err, errTimeout) {
