@@ -25,7 +25,7 @@ func TestAttribution(t *testing.T) {
 				p.Do(t, c)
 			}
 			s := snapshot(t, prof)
-			heap, err := attribution.New(prof.Process, nil, attribution.Options{}).Attribute(s, nil, prof.Modules())
+			heap, err := attribution.New(prof.Process, nil, attribution.Options{}).Attribute(s, nil, nil, prof.Modules())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -106,7 +106,7 @@ func (b *labBIRD) reconcile(t *testing.T, step string, s *quiet.Snapshot, memory
 	v := &verdict{t, step, make(map[string]int)}
 	b.checkAccount(v, s, memory)
 	b.checkCounters(v, s)
-	heap, err := b.attributor.Attribute(s.Live, s.Tree, b.prof.Modules())
+	heap, err := b.attributor.Attribute(s.Live, s.Tree, nil, b.prof.Modules())
 	if err != nil {
 		t.Fatal(step, err)
 	}

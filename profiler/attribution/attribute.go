@@ -13,6 +13,7 @@ import (
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
+	"leakprof/profiler/reachability"
 	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
 )
@@ -53,8 +54,9 @@ func New(p *target.Process, b *bird.Bird, o Options) *Attributor {
 // moment, nil if there is none: then there are no pools and no objects in pages.
 // modules are those that the process has or had mapped, as the profiler knows
 // them. Blocks' headers are read from the running process; after its end,
-// blocks keep the class they were allocated with where a probe told it.
-func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target.Module) (*Heap, error) {
+// blocks keep the class they were allocated with where a probe told it. reach
+// says of the same moment what can be reached, nil if nobody looked.
+func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, reach *reachability.Result, modules []*target.Module) (*Heap, error) {
 	a.addModules(modules)
 	kinds, err := a.classify(s.Blocks, t)
 	if err != nil {
@@ -68,7 +70,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target
 	for _, n := range numbers {
 		h.Stacks = append(h.Stacks, a.stack(n, s.Stacks[n]))
 	}
-	sums := newSums(a, s)
+	sums := newSums(a, s, reach)
 	empty := emptyBytes(a.process, s.Blocks, func(i int) bool { return kinds[i].page == nil })
 	for i, b := range s.Blocks {
 		k := kinds[i]
@@ -81,9 +83,12 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, modules []*target
 			a.addPage(sums, h, b, k, t)
 			continue
 		}
-		sums.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, empty[i], 0})
+		sums.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, empty[i], 0})
 	}
 	h.Samples = sums.samples()
+	if reach != nil {
+		h.Reach = newReach(reach, h.Samples)
+	}
 	return h, nil
 }
 
@@ -101,9 +106,12 @@ func sizeBucket(size uint64) uint64 {
 	return 1 << bits.Len64(size-1)
 }
 
+// kindName is what a block or page is, in words.
+type kindName struct{ allocator, class, pool string }
+
 // kind is what a block or page is.
 type kind struct {
-	allocator, class, pool string
+	kindName
 	// page is how BIRD uses a page, nil for anything else.
 	page *tree.Page
 }
@@ -119,7 +127,7 @@ func (a *Attributor) classify(blocks []live.Block, t *tree.Tree) ([]kind, error)
 		case b.IsPage():
 			kinds[i].allocator = AllocatorPage
 		case b.MB != bpf.FunctionNone:
-			kinds[i] = kind{allocator: AllocatorMB, class: bird.MemoryClass}
+			kinds[i].kindName = kindName{allocator: AllocatorMB, class: bird.MemoryClass}
 		}
 	}
 	if a.bird == nil || !a.process.Alive() {
@@ -143,9 +151,9 @@ func (a *Attributor) classify(blocks []live.Block, t *tree.Tree) ([]kind, error)
 		switch h.Class {
 		case "":
 		case bird.MemoryClass:
-			kinds[i] = kind{allocator: AllocatorMB, class: h.Class}
+			kinds[i].kindName = kindName{allocator: AllocatorMB, class: h.Class}
 		default:
-			kinds[i] = kind{allocator: AllocatorResource, class: h.Class}
+			kinds[i].kindName = kindName{allocator: AllocatorResource, class: h.Class}
 		}
 	}
 	if t != nil {

@@ -4,7 +4,6 @@ package attribution
 
 import (
 	"os"
-	"slices"
 	"testing"
 	"unsafe"
 
@@ -79,33 +78,6 @@ func TestEmptyBytes(t *testing.T) {
 	gone := live.Block{Address: 1 << 46, Size: 1 << 20}
 	if got := emptyBytes(self, []live.Block{gone}, all); got[0] != 0 {
 		t.Errorf("a block that is gone has %d empty bytes", got[0])
-	}
-}
-
-func TestGrown(t *testing.T) {
-	a, b, c := &Stack{Key: 1}, &Stack{Key: 2}, &Stack{Key: 3}
-	d := &Stack{Key: 4}
-	from := &Heap{Samples: []Sample{
-		// Before, the tree could not be read: page, and no pool.
-		{Stack: a, Allocator: AllocatorPage, Objects: 5, Bytes: 500, Empty: 100},
-		{Stack: b, Allocator: "mb", Objects: 2, Bytes: 20},
-		{Stack: c, Allocator: "mb", Objects: 1, Bytes: 10},
-	}}
-	to := &Heap{Samples: []Sample{
-		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Mark: 1, Objects: 5, Bytes: 500, Empty: 80},
-		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/y", Mark: 2, Objects: 3, Bytes: 300, Empty: 80},
-		{Stack: b, Allocator: "mb", Objects: 1, Bytes: 10},
-		{Stack: c, Allocator: "mb", Mark: 3, Objects: 1, Bytes: 10},
-		// So many blocks are no arrays, empty or not.
-		{Stack: d, Allocator: "mb", Mark: 3, Objects: arrayBlocks + 1, Bytes: 200, Empty: 150},
-	}}
-	got := Grown(from, to)
-	want := []Retained{
-		{Stack: a, Allocator: AllocatorSlab, Class: "Slab", Pool: "Root/x", Objects: 3, Bytes: 300, Empty: 60},
-		{Stack: d, Allocator: "mb", Objects: arrayBlocks + 1, Bytes: 200},
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %+v, want %+v: net per stack", got, want)
 	}
 }
 

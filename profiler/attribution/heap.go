@@ -5,10 +5,9 @@
 package attribution
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
+	"leakprof/profiler/reachability"
 	"leakprof/profiler/symbol"
 )
 
@@ -75,6 +74,11 @@ type Sample struct {
 	// Empty is how much of Bytes is long runs of zeros in arrays, Slack how much
 	// is free room in the pages of slabs and linpools.
 	Empty, Slack uint64
+	// Reach is what they all are: Lost, Held or Unknown; NotLive if nobody looked.
+	Reach reachability.Class
+	// Holders are who holds a few of them, or why it is not known; nil of what is
+	// lost.
+	Holders []Holder
 }
 
 // Module is an ELF file of the target.
@@ -113,6 +117,8 @@ type Heap struct {
 	// Moved is how many blocks came or went while the snapshot was read,
 	// MovedBytes how much they are.
 	Moved, MovedBytes uint64
+	// Reach says how the search for pointers went; nil if there was none.
+	Reach *Reach
 }
 
 // Totals returns the live bytes and objects.
@@ -122,79 +128,4 @@ func (h *Heap) Totals() (bytes, objects uint64) {
 		objects += h.Samples[i].Objects
 	}
 	return bytes, objects
-}
-
-// Retained is what one call stack holds more at the end of a cycle than at
-// its begin.
-type Retained struct {
-	Stack *Stack
-	// Allocator, Class and Pool are those of the most bytes that the stack
-	// holds at the end.
-	Allocator string
-	Class     string
-	Pool      string
-	Objects   int64
-	Bytes     int64
-	// Empty is how much of Bytes is free room in arrays that do not shrink, Slack
-	// in pages of slabs and linpools.
-	Empty, Slack int64
-}
-
-// FreeRoom is how much of Bytes nothing is in.
-func (r *Retained) FreeRoom() int64 { return r.Empty + r.Slack }
-
-// arrayBlocks is how many blocks of one stack can be arrays that BIRD keeps for
-// the next flood: one for each table or channel. More of them are not kept but
-// pile up, and that a lost buffer was mostly empty does not excuse it.
-const arrayBlocks = 16
-
-// Grown compares two snapshots of one run per stack and returns what grew,
-// largest first. The comparison is net: what was freed and built anew at the
-// same place is not retained.
-func Grown(from, to *Heap) []Retained {
-	type sum struct {
-		Retained
-		most uint64 // bytes of the sample that names allocator, class and pool
-	}
-	sums := make(map[uint64]*sum)
-	add := func(h *Heap, sign int64) {
-		for i := range h.Samples {
-			s := &h.Samples[i]
-			r := sums[s.Stack.Key]
-			if r == nil {
-				r = &sum{Retained: Retained{Stack: s.Stack}}
-				sums[s.Stack.Key] = r
-			}
-			r.Objects += sign * int64(s.Objects)
-			r.Bytes += sign * int64(s.Bytes)
-			r.Empty += sign * int64(s.Empty)
-			r.Slack += sign * int64(s.Slack)
-			if sign > 0 && s.Bytes > r.most {
-				r.most, r.Allocator, r.Class, r.Pool = s.Bytes, s.Allocator, s.Class, s.Pool
-			}
-		}
-	}
-	add(from, -1)
-	add(to, 1)
-	var grown []Retained
-	for _, r := range sums {
-		if r.Bytes > 0 {
-			r.Empty = min(max(r.Empty, 0), r.Bytes)
-			if r.Objects > arrayBlocks {
-				r.Empty = 0
-			}
-			r.Slack = min(max(r.Slack, 0), r.Bytes-r.Empty)
-			grown = append(grown, r.Retained)
-		}
-	}
-	SortRetained(grown)
-	return grown
-}
-
-// SortRetained sorts by bytes, largest first, and by the stack's key where
-// they are equal, so that the order is the same every time.
-func SortRetained(all []Retained) {
-	slices.SortFunc(all, func(a, b Retained) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Objects, a.Objects), cmp.Compare(a.Stack.Key, b.Stack.Key), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Pool, b.Pool))
-	})
 }

@@ -9,43 +9,85 @@ import (
 	"leakprof/bpf"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
+	"leakprof/profiler/reachability"
 )
 
 // amount is how much a sample has.
 type amount struct{ objects, bytes, empty, slack uint64 }
 
+// sampleKey is what the blocks of one sample have in common.
+type sampleKey struct {
+	stack, mark uint32
+	kind        kindName
+	bucket      uint64
+	reach       reachability.Class
+}
+
+// sum is a sample while it grows.
+type sum struct {
+	Sample
+	some []uint64 // addresses of a few of its objects
+}
+
+// someObjects is of how many objects of a sample it is asked who holds them.
+const someObjects = 16
+
 // sums adds up what is alike.
 type sums struct {
 	a        *Attributor
 	snapshot *live.Snapshot
-	byKind   map[Sample]*Sample
+	reach    *reachability.Result // nil: nobody looked
+	byKey    map[sampleKey]*sum
 }
 
-func newSums(a *Attributor, s *live.Snapshot) *sums {
-	return &sums{a, s, make(map[Sample]*Sample)}
+func newSums(a *Attributor, s *live.Snapshot, reach *reachability.Result) *sums {
+	return &sums{a, s, reach, make(map[sampleKey]*sum)}
 }
 
-func (s *sums) add(stack, mark uint32, k kind, bucket uint64, n amount) {
-	key := Sample{Stack: s.a.stackOf(stack, s.snapshot), Mark: int(mark), Allocator: k.allocator, Class: k.class, Pool: k.pool, SizeBucket: bucket}
-	sum := s.byKind[key]
-	if sum == nil {
-		copied := key
-		sum = &copied
-		s.byKind[key] = sum
+// add adds a block, page or object that lies at an address.
+func (s *sums) add(address uint64, stack, mark uint32, k kind, bucket uint64, n amount) {
+	class := reachability.NotLive
+	if s.reach != nil {
+		if class = s.reach.ClassOf(address); class == reachability.NotLive {
+			class = reachability.Unknown // it came after the look
+		}
 	}
-	sum.Objects += n.objects
-	sum.Bytes += n.bytes
-	sum.Empty += n.empty
-	sum.Slack += n.slack
+	s.addAs(class, address, stack, mark, k, bucket, n)
+}
+
+func (s *sums) addAs(class reachability.Class, address uint64, stack, mark uint32, k kind, bucket uint64, n amount) {
+	key := sampleKey{stack, mark, k.kindName, bucket, class}
+	t := s.byKey[key]
+	if t == nil {
+		t = &sum{Sample: Sample{
+			Stack: s.a.stackOf(stack, s.snapshot), Mark: int(mark), Allocator: k.allocator, Class: k.class, Pool: k.pool, SizeBucket: bucket, Reach: class,
+		}}
+		s.byKey[key] = t
+	}
+	t.Objects += n.objects
+	t.Bytes += n.bytes
+	t.Empty += n.empty
+	t.Slack += n.slack
+	// The first few, and then ever fewer: those of a long list are not all alike.
+	if len(t.some) < someObjects/2 || len(t.some) < someObjects && t.Objects&(t.Objects-1) == 0 {
+		t.some = append(t.some, address)
+	}
 }
 
 func (s *sums) samples() []Sample {
-	all := make([]Sample, 0, len(s.byKind))
-	for _, sum := range s.byKind {
-		all = append(all, *sum)
+	all := make([]Sample, 0, len(s.byKey))
+	var keepers *reachability.Keepers
+	if s.reach != nil {
+		keepers = s.reach.Keepers()
+	}
+	for _, t := range s.byKey {
+		if t.Reach == reachability.Held || t.Reach == reachability.Unknown {
+			t.Holders = s.holders(keepers, t.some)
+		}
+		all = append(all, t.Sample)
 	}
 	slices.SortFunc(all, func(x, y Sample) int {
-		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.SizeBucket, y.SizeBucket))
+		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Stack.Key, y.Stack.Key), cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.Class, y.Class), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.SizeBucket, y.SizeBucket), cmp.Compare(x.Reach, y.Reach), cmp.Compare(x.Allocator, y.Allocator))
 	})
 	return all
 }
@@ -58,7 +100,7 @@ func (a *Attributor) addPage(s *sums, h *Heap, b live.Block, k kind, t *tree.Tre
 	case page.Class == linpoolClass && a.options.LinpoolObjects:
 		a.addLinpoolObjects(s, h, b, k, t)
 	default:
-		s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, 0, min(page.Free, b.Size)})
+		s.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, 0, min(page.Free, b.Size)})
 	}
 }
 
@@ -81,7 +123,7 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 				h.Unseen++
 			}
 		}
-		s.add(stack, mark, k, sizeBucket(page.ObjectSize), amount{1, share(b.Size, used, n), 0, share(slack, used, n)})
+		s.add(object, stack, mark, k, sizeBucket(page.ObjectSize), amount{1, share(b.Size, used, n), 0, share(slack, used, n)})
 		n++
 	}
 	// The bitmap and the count were read at different moments.
@@ -91,7 +133,11 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 			rest += share(b.Size, used, i)
 			restSlack += share(slack, used, i)
 		}
-		s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{used - n, rest, 0, restSlack})
+		class := reachability.NotLive
+		if s.reach != nil {
+			class = reachability.Unknown // nobody knows which they are
+		}
+		s.addAs(class, b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{used - n, rest, 0, restSlack})
 	}
 }
 
@@ -122,12 +168,12 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 			}
 		}
 		size = min(size, end-o.Address, rest)
-		s.add(o.Stack, o.Mark, k, sizeBucket(uint64(o.Size)), amount{objects: 1, bytes: size})
+		s.add(o.Address, o.Stack, o.Mark, k, sizeBucket(uint64(o.Size)), amount{objects: 1, bytes: size})
 		rest -= size
 	}
 	slack = min(slack, rest)
 	h.Unrecorded += rest - min(rest, slack+t.Layout.ChunkHeader)
-	s.add(b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
+	s.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
 }
 
 // linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's

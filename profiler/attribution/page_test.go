@@ -68,7 +68,7 @@ func TestAddObjects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := New(nil, nil, Options{})
 			snapshot := &live.Snapshot{Stacks: map[uint32]live.Stack{taken: {}}}
-			sums, h := newSums(a, snapshot), &Heap{}
+			sums, h := newSums(a, snapshot, nil), &Heap{}
 			a.addObjects(sums, h, live.Block{Address: c.page.Address, Size: 4096, Stack: c.stack}, kind{page: &c.page})
 			samples := sums.samples()
 			if len(samples) != 1 {

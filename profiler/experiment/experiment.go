@@ -8,7 +8,6 @@ package experiment
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"leakprof/collector/birdc"
@@ -17,7 +16,6 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/report"
-	"leakprof/profiler/snapshot"
 	"leakprof/profiler/target"
 )
 
@@ -117,6 +115,7 @@ type run struct {
 	notQuiet      []string // looks at which BIRD did not stand still, and why
 	missedReturns int      // pages that BIRD's own lists said were free
 	controlLost   error    // why the control socket was given up
+	searchFailed  error    // why pointers were not followed at the last look that asked for it
 	version       string   // of BIRD
 
 	warned int    // how many dropped functions were warned of
@@ -227,42 +226,6 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 				r.Interim(res)
 			}
 		}
-	}
-	return nil
-}
-
-// look fills in the current phase with all that can be seen now.
-func (r *run) look(ctx context.Context, e session.Event) error {
-	p := &r.phases[len(r.phases)-1]
-	p.End, p.Incomplete = e.Time, e.Incomplete
-	r.noteOthers(ctx, e)
-	first := r.showMemory(ctx)
-	if e.Phase == session.Interval {
-		r.countRoutes(ctx)
-	}
-	if r.Profiler != nil {
-		s, err := r.Profiler.Look(ctx, snapshot.Options{})
-		if err != nil {
-			return err
-		}
-		if r.Profiler.BIRD != nil {
-			p.Books = r.books(s, first, r.showMemory(ctx))
-		}
-		if s.Why != "" {
-			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
-		}
-		// They stay in the programs' set: each look finds them again.
-		r.missedReturns = max(r.missedReturns, len(s.MissedReturns))
-		if p.Heap, err = r.attributor.Attribute(s.Live, s.Tree, r.Profiler.Modules()); err != nil {
-			return err
-		}
-	}
-	if r.Station != nil {
-		p.BMP = bmpCounts(r.Station.Counts())
-	}
-	if first != nil {
-		p.ShowMemory = memoryLines(first)
-		p.Routes = r.last.Routes
 	}
 	return nil
 }

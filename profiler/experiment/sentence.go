@@ -20,12 +20,32 @@ type sentence struct {
 	total                  int64 // bytes in retained
 	cycles                 []report.Cycle
 	steady                 map[place]int64
+	lost                   []attribution.Retained // at the last look
 }
 
 // leak: "leak: +254.0 MB in each of cycles 2 and 3, 1018.0 MB now, 0 routes
 // left; 99.9 % in 2 call stacks; pool Root/Protocols/BMP/BMP Buffer".
 func (s *sentence) leak() string {
 	return fmt.Sprintf("leak: %s in %s, %s now%s%s", report.SignedSize(s.growth), s.laterCycles(), report.Size(s.total), s.routesLeft(), s.where())
+}
+
+// lostLeak is that of memory that is lost and does not grow, or of which one
+// cycle cannot show it.
+func (s *sentence) lostLeak() string {
+	bytes, objects := sumRetained(s.lost)
+	text := fmt.Sprintf("leak: %s in %s lost after %s, nothing points at them%s", report.Size(bytes), count(objects, "object"), count(int64(len(s.cycles)), s.r.cycleWord()), s.routesLeft())
+	if n, share := concentration(s.lost); n > 0 {
+		text += fmt.Sprintf("; %.1f %% in %s%s", 100*share, count(int64(n), "call stack"), inPool(s.lost[:n]))
+	}
+	switch {
+	case len(s.cycles) == 1:
+		text += "; one " + s.r.cycleWord() + " cannot show whether it grows"
+	case s.growth > 0:
+		text += fmt.Sprintf("; %s in %s", report.SignedSize(s.growth), s.laterCycles())
+	default:
+		text += "; not growing"
+	}
+	return text
 }
 
 // smallLeak is that of a leak that is told by its objects.
@@ -78,6 +98,9 @@ func (s *sentence) clean() string {
 	}
 	if n := len(s.steady); n > 0 {
 		text += fmt.Sprintf("; %s held more objects each time, which is a leak if it goes on for %d (--cycles %d)", count(int64(n), "call stack"), steadyCycles, steadyCycles+1)
+	}
+	if bytes, objects := sumRetained(s.lost); bytes > 0 {
+		text += fmt.Sprintf("; %s in %s lost, less than the threshold", report.Size(bytes), count(objects, "object"))
 	}
 	if s.slack >= s.r.Threshold {
 		text += fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(s.slack))
@@ -135,7 +158,57 @@ func (s *sentence) where() string {
 	if n == 0 || s.total < s.r.Threshold {
 		return ""
 	}
-	return fmt.Sprintf("; %.1f %% in %s%s", 100*share, count(int64(n), "call stack"), inPool(s.retained[:n]))
+	return fmt.Sprintf("; %.1f %% in %s%s%s", 100*share, count(int64(n), "call stack"), classes(s.retained[:n]), inPool(s.retained[:n]))
+}
+
+// classes says what of some stacks is lost and what is held, by whom if that is
+// one: ", lost", ", held by BMP in Root/Protocols", ", 80 % lost, 20 % held".
+func classes(all []attribution.Retained) string {
+	var sum attribution.Retained
+	for _, s := range all {
+		sum.Bytes, sum.Lost, sum.Held, sum.Unknown = sum.Bytes+s.Bytes, sum.Lost+s.Lost, sum.Held+s.Held, sum.Unknown+s.Unknown
+	}
+	const nearly = 0.99
+	switch total := nearly * float64(sum.Bytes); {
+	case float64(sum.Lost) >= total:
+		return ", lost"
+	case float64(sum.Held) >= total:
+		return ", held" + holder(all)
+	case float64(sum.Unknown) >= total:
+		return ", not known whether lost or held"
+	}
+	var parts []string
+	for _, p := range []struct {
+		bytes int64
+		word  string
+	}{{sum.Lost, "lost"}, {sum.Held, "held"}, {sum.Unknown, "unknown"}} {
+		if p.bytes > 0 {
+			parts = append(parts, fmt.Sprintf("%.1f %% %s", 100*float64(p.bytes)/float64(sum.Bytes), p.word))
+		}
+	}
+	return ", " + strings.Join(parts, ", ")
+}
+
+// holder says who holds the stacks' memory, "" if it is not one and the same.
+func holder(all []attribution.Retained) string {
+	var by string
+	for i := range all {
+		if len(all[i].Holders) == 0 {
+			return ""
+		}
+		h := &all[i].Holders[0]
+		text := h.String()
+		if h.Root == "" && h.Stack != nil {
+			if c := report.Caller(h.Stack.Frames()); c != "" {
+				text += " of " + c
+			}
+		}
+		if by != "" && text != by {
+			return ""
+		}
+		by = text
+	}
+	return " by " + by
 }
 
 // concentration returns in how few stacks nearly all of it is, and their

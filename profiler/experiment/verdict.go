@@ -12,7 +12,7 @@ import (
 )
 
 // judge fills in what was retained and the verdict, by the rules of
-// docs/design.md, "The session": growth decides.
+// docs/design.md, "The session": growth decides, and what is lost.
 func (r *run) judge(res *report.Result) {
 	v := &res.Verdict
 	v.Threshold = r.Threshold
@@ -64,22 +64,28 @@ func (r *run) judge(res *report.Result) {
 		looks[i] = p.Heap
 	}
 	steady := steadyStacks(looks, r.ThresholdObjects)
+	noteSteady(res, steady)
+	// What was lost before the first cycle counts as well.
+	lost := attribution.LostIn(last.Heap)
+	v.LostBytes, v.LostObjects = sumRetained(lost)
+	res.LostBefore = lostBefore(lost, base.Heap)
 	growth := steadyGrowth(res.Cycles)
-	grows, small := len(res.Cycles) > 1 && growth >= r.Threshold, false
-	if !grows && len(steady) > 0 && len(looks) > steadyCycles {
-		grows, small = true, true
-	}
+	grows := len(res.Cycles) > 1 && growth >= r.Threshold
+	isLost := v.LostBytes >= r.Threshold
+	small := len(steady) > 0 && len(looks) > steadyCycles
 	s := &sentence{
 		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
-		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady,
+		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
 	}
-	switch why := r.incomplete(res, settled, grows, growth, content); {
+	switch why := r.incomplete(res, settled, grows || isLost || small, growth, content); {
 	case why != "":
 		v.Kind, v.Sentence = report.Incomplete, s.incomplete(why)
-	case small:
-		v.Kind, v.Sentence = report.Leak, s.smallLeak()
 	case grows:
 		v.Kind, v.Sentence = report.Leak, s.leak()
+	case isLost:
+		v.Kind, v.Sentence = report.Leak, s.lostLeak()
+	case small:
+		v.Kind, v.Sentence = report.Leak, s.smallLeak()
 	case content < r.Threshold:
 		v.Kind, v.Sentence = report.Clean, s.clean()
 	default:
@@ -90,9 +96,9 @@ func (r *run) judge(res *report.Result) {
 // incomplete says why the verdict cannot be given, or "". What cannot change
 // it does not count: losses that together, on top of what was seen, stay below
 // the threshold, or add to what is above it already.
-func (r *run) incomplete(res *report.Result, settled []*report.Phase, grows bool, growth, content int64) string {
+func (r *run) incomplete(res *report.Result, settled []*report.Phase, leaks bool, growth, content int64) string {
 	// A leak is told by the later cycles; without one the baseline matters.
-	if base := &res.Phases[0]; base.Incomplete != "" && !grows {
+	if base := &res.Phases[0]; base.Incomplete != "" && !leaks {
 		return fmt.Sprintf("the baseline was not quiet (%s)", base.Incomplete)
 	}
 	for _, p := range settled {
@@ -113,10 +119,75 @@ func (r *run) incomplete(res *report.Result, settled []*report.Phase, grows bool
 		lost += int64(h.Bytes)
 	}
 	crosses := func(v int64) bool { return v < r.Threshold && v+lost >= r.Threshold }
-	if lost > 0 && !grows && (crosses(content) || len(settled) > 1 && crosses(max(growth, 0))) {
+	if lost > 0 && !leaks && (crosses(content) || len(settled) > 1 && crosses(max(growth, 0))) {
 		return strings.Join(what, ", ")
 	}
+	if unknown := sumUnknown(res.Retained); unknown >= r.Threshold && content >= r.Threshold && !leaks {
+		return fmt.Sprintf("%s may be lost or held (%s)", report.Size(unknown), r.whyUnknown(settled[len(settled)-1].Heap, res.Retained))
+	}
 	return ""
+}
+
+// whyUnknown says why it is not known of retained memory whether anything
+// points at it.
+func (r *run) whyUnknown(h *attribution.Heap, retained []attribution.Retained) string {
+	switch {
+	case r.searchFailed != nil:
+		return r.searchFailed.Error()
+	case h.Reach == nil:
+		return "pointers were not followed"
+	case h.Reach.Doubt != "":
+		return h.Reach.Doubt
+	}
+	for i := range retained {
+		for _, by := range retained[i].Holders {
+			if by.Why != "" && retained[i].Unknown > 0 {
+				return by.Why
+			}
+		}
+	}
+	return "it came or went while pointers were followed"
+}
+
+// noteSteady notes at each stack how much came in every cycle after the first.
+func noteSteady(res *report.Result, steady map[place]int64) {
+	if len(res.Cycles) < 2 {
+		return
+	}
+	var every map[place]int64
+	for _, c := range res.Cycles[1:] {
+		now := make(map[place]int64)
+		for _, s := range c.Retained {
+			now[place{s.Stack.Key, s.Allocator}] += s.Bytes
+		}
+		every = least(every, now)
+	}
+	for i := range res.Retained {
+		s := &res.Retained[i]
+		at := place{s.Stack.Key, s.Allocator}
+		s.EveryBytes, s.EveryObjects = every[at], steady[at]
+	}
+}
+
+// lostBefore returns what of the lost memory was lost before the first cycle.
+func lostBefore(lost []attribution.Retained, base *attribution.Heap) []attribution.Retained {
+	type place struct {
+		stack           uint64
+		allocator, pool string
+	}
+	now := make(map[place]*attribution.Retained)
+	for i := range lost {
+		now[place{lost[i].Stack.Key, lost[i].Allocator, lost[i].Pool}] = &lost[i]
+	}
+	var before []attribution.Retained
+	for _, s := range attribution.LostIn(base) {
+		if n := now[place{s.Stack.Key, s.Allocator, s.Pool}]; n != nil {
+			s.Bytes, s.Objects = min(s.Bytes, n.Bytes), min(s.Objects, n.Objects)
+			s.Lost, s.LostObjects = s.Bytes, s.Objects
+			before = append(before, s)
+		}
+	}
+	return before
 }
 
 func lastHeap(phases []report.Phase) *attribution.Heap {
@@ -134,6 +205,13 @@ func sumRetained(all []attribution.Retained) (bytes, objects int64) {
 		objects += s.Objects
 	}
 	return bytes, objects
+}
+
+func sumUnknown(all []attribution.Retained) (bytes int64) {
+	for _, s := range all {
+		bytes += s.Unknown
+	}
+	return bytes
 }
 
 func sumEmpty(all []attribution.Retained) (bytes int64) {

@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/reachability"
 	"leakprof/profiler/report"
 	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
@@ -20,16 +22,20 @@ import (
 // held is what a stack holds at the end of a phase: by stack key, bytes.
 type held map[uint64]uint64
 
+// firstStack is a number from which on stacks are any, and none of those that
+// stand for what has no stack.
+const firstStack = 100
+
 // stacksOf keeps one Stack per key, as an attributor does.
 type stacksOf map[uint64]*attribution.Stack
 
 func (s stacksOf) heap(h held, empty uint64) *attribution.Heap {
-	out := &attribution.Heap{}
+	out := &attribution.Heap{Reach: &attribution.Reach{Looks: 2}}
 	for key, bytes := range h {
 		if s[key] == nil {
-			s[key] = &attribution.Stack{Key: key, Complete: true}
+			s[key] = &attribution.Stack{Key: firstStack + key, Complete: true}
 		}
-		out.Samples = append(out.Samples, attribution.Sample{Stack: s[key], Allocator: attribution.AllocatorMB, Objects: 1, Bytes: bytes, Pool: "Root/Protocols", Empty: min(empty, bytes)})
+		out.Samples = append(out.Samples, attribution.Sample{Stack: s[key], Allocator: attribution.AllocatorMB, Objects: 1, Bytes: bytes, Pool: "Root/Protocols", Empty: min(empty, bytes), Reach: reachability.Held})
 	}
 	return out
 }
@@ -57,7 +63,7 @@ func TestVerdict(t *testing.T) {
 		{name: "below the threshold", base: held{}, settled: []held{{1: 1000}, {1: 2000}, {1: 3000}}, want: report.Clean, says: "3000 B retained after 3 cycles, less than the threshold of 64.0 kB, 7 routes left; +1000 B in each of cycles 2 and 3"},
 		{name: "leak", base: held{1: mb}, settled: []held{{1: mb, 2: 10 * mb}, {1: mb, 2: 20 * mb}, {1: mb, 2: 30 * mb}}, want: report.Leak, says: "+10.0 MB in each of cycles 2 and 3, 30.0 MB now, 7 routes left; 100.0 % in 1 call stack"},
 		{name: "small leak among noise", base: held{1: 90 * mb, 3: 0}, settled: []held{{1: 90 * mb}, {1: 80 * mb, 3: mb}, {1: 70 * mb, 3: 2 * mb}}, want: report.Leak, says: "+1024.0 kB"},
-		{name: "leak in the second of two cycles", base: held{}, settled: []held{{2: mb}, {2: 2 * mb}}, want: report.Leak, says: "leak: +1024.0 kB in cycle 2, 2048.0 kB now, 7 routes left; 100.0 % in 1 call stack; pool Root/Protocols"},
+		{name: "leak in the second of two cycles", base: held{}, settled: []held{{2: mb}, {2: 2 * mb}}, want: report.Leak, says: "leak: +1024.0 kB in cycle 2, 2048.0 kB now, 7 routes left; 100.0 % in 1 call stack, held; pool Root/Protocols"},
 		{name: "grew once", base: held{}, settled: []held{{2: 5 * mb}, {2: 5 * mb}}, want: report.Held, says: "held: 5120.0 kB since the first of 2 cycles, not growing"},
 		{name: "grew in one later cycle only", base: held{}, settled: []held{{2: 5 * mb}, {2: 9 * mb}, {2: 9 * mb}}, want: report.Held, says: "not growing"},
 		{name: "one cycle", base: held{}, settled: []held{{2: 5 * mb}}, want: report.Held, says: "cannot show whether it grows"},
@@ -100,6 +106,80 @@ func TestVerdict(t *testing.T) {
 				if s.Bytes <= 0 {
 					t.Errorf("retained %d bytes: only positive numbers are asked for", s.Bytes)
 				}
+			}
+		})
+	}
+}
+
+// TestVerdictByClass: what is lost is a leak, after one cycle too, and before the
+// first; what may be lost is no answer.
+func TestVerdictByClass(t *testing.T) {
+	const mb, threshold = 1 << 20, 64 << 10
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	stack := &attribution.Stack{Key: 9, Complete: true, Locations: []attribution.Location{{Module: -1, Lines: []symbol.Frame{{Function: "leaky"}}}}}
+	owner := &attribution.Stack{Key: 10, Locations: []attribution.Location{{Module: -1, Lines: []symbol.Frame{{Function: "mb_alloc"}, {Function: "owner"}}}}}
+	byOwner := attribution.Holder{Class: "Memory", Pool: "Root/a", Stack: owner, Objects: 3}
+	type part struct {
+		class reachability.Class
+		bytes uint64
+		by    attribution.Holder
+	}
+	heap := func(mark int, doubt string, parts []part) *attribution.Heap {
+		h := &attribution.Heap{Reach: &attribution.Reach{Doubt: doubt}}
+		for _, p := range parts {
+			s := attribution.Sample{Stack: stack, Mark: mark, Allocator: attribution.AllocatorMB, Pool: "Root/p", Objects: p.bytes / 1024, Bytes: p.bytes, Reach: p.class}
+			if p.class != reachability.Lost {
+				s.Holders = []attribution.Holder{p.by}
+			}
+			h.Samples = append(h.Samples, s)
+		}
+		return h
+	}
+	why := attribution.Holder{Why: "thread 7 runs", Objects: 1}
+	for _, c := range []struct {
+		name    string
+		base    []part
+		settled [][]part
+		doubt   string
+		noLook  bool
+		failed  error
+		want    report.VerdictKind
+		says    string
+	}{
+		{name: "lost after one cycle", settled: [][]part{{{class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "leak: 1024.0 kB in 1024 objects lost after 1 cycle, nothing points at them, 7 routes left; 100.0 % in 1 call stack; pool Root/p; one cycle cannot show whether it grows"},
+		{name: "lost once", settled: [][]part{{{class: reachability.Lost, bytes: mb}}, {{class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "lost after 2 cycles, nothing points at them, 7 routes left; 100.0 % in 1 call stack; pool Root/p; not growing"},
+		{name: "lost and growing", settled: [][]part{{{class: reachability.Lost, bytes: mb}}, {{class: reachability.Lost, bytes: 2 * mb}}}, want: report.Leak, says: "leak: +1024.0 kB in cycle 2, 2048.0 kB now, 7 routes left; 100.0 % in 1 call stack, lost; pool Root/p"},
+		{name: "lost before the first cycle", base: []part{{class: reachability.Lost, bytes: mb}}, settled: [][]part{{{class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "1024.0 kB in 1024 objects lost"},
+		{name: "lost, but less than the threshold", settled: [][]part{{{class: reachability.Lost, bytes: 2048}}}, want: report.Clean, says: "; 2048 B in 2 objects lost, less than the threshold"},
+		{name: "part of a growing list", settled: [][]part{{{class: reachability.Held, bytes: mb, by: byOwner}}, {{class: reachability.Held, bytes: mb, by: byOwner}, {class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "50.0 % lost, 50.0 % held"},
+		{name: "held", settled: [][]part{{{class: reachability.Held, bytes: mb, by: byOwner}}}, want: report.Held, says: "in 1 call stack, held by Memory in Root/a of owner; pool Root/p"},
+		{name: "not known", settled: [][]part{{{class: reachability.Unknown, bytes: mb, by: why}}}, want: report.Incomplete, says: "incomplete: 1024.0 kB may be lost or held (thread 7 runs)"},
+		{name: "not known, and small", settled: [][]part{{{class: reachability.Unknown, bytes: 1024, by: why}}}, want: report.Clean},
+		{name: "not known, and growing", settled: [][]part{{{class: reachability.Unknown, bytes: mb, by: why}}, {{class: reachability.Unknown, bytes: 2 * mb, by: why}}}, want: report.Leak, says: "not known whether lost or held"},
+		{name: "in doubt", settled: [][]part{{{class: reachability.Unknown, bytes: mb, by: why}}}, doubt: "the snapshot is not quiet", want: report.Incomplete, says: "(the snapshot is not quiet)"},
+		{name: "nobody looked", settled: [][]part{{{class: reachability.NotLive, bytes: mb}}}, noLook: true, want: report.Incomplete, says: "(pointers were not followed)"},
+		{name: "the search failed", settled: [][]part{{{class: reachability.NotLive, bytes: mb}}}, noLook: true, failed: errors.New("look for pointers: it took too long"), want: report.Incomplete, says: "(look for pointers: it took too long)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: heap(0, "", c.base), Routes: 7}}}
+			for i, parts := range c.settled {
+				p := report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: heap(i+1, c.doubt, parts), Routes: 7}
+				if c.noLook {
+					p.Heap.Reach = nil
+				}
+				res.Phases = append(res.Phases, p)
+			}
+			r := &run{Config: Config{Process: self, Threshold: threshold, Profiler: new(profiler.Profiler)}, searchFailed: c.failed}
+			r.judge(res)
+			if res.Verdict.Kind != c.want || !strings.Contains(res.Verdict.Sentence, c.says) {
+				t.Errorf("%q, want %s that says %q", res.Verdict.Sentence, c.want, c.says)
+			}
+			if before := len(c.base) > 0; before != (len(res.LostBefore) > 0) {
+				t.Errorf("lost before: %+v", res.LostBefore)
 			}
 		})
 	}

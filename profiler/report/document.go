@@ -4,7 +4,6 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -33,11 +32,14 @@ type Document struct {
 	RetainedBytes   int64                `json:"retained_bytes"`
 	RetainedObjects int64                `json:"retained_objects"`
 	SlackBytes      int64                `json:"slack_bytes"`
+	LostBytes       int64                `json:"lost_bytes"`
+	LostObjects     int64                `json:"lost_objects"`
 	Cycles          []DocumentCycle      `json:"cycles"`
 	Phases          []DocumentPhase      `json:"phases"`
 	Series          []DocumentPoint      `json:"series"`
 	Notes           []Note               `json:"notes"`
 	Stacks          []DocumentStack      `json:"stacks"`
+	LostBefore      []DocumentStack      `json:"lost_before"`
 	Reconciliation  Reconciliation       `json:"reconciliation"`
 	Before          *DocumentBefore      `json:"before"`
 	Health          []DocumentHealth     `json:"health"`
@@ -72,6 +74,7 @@ type DocumentCycle struct {
 	Number          int   `json:"number"`
 	RetainedBytes   int64 `json:"retained_bytes"`
 	RetainedObjects int64 `json:"retained_objects"`
+	LostBytes       int64 `json:"lost_bytes"`
 }
 
 // DocumentPhase is Phase in report.json. Pointers are null where the run does
@@ -88,6 +91,21 @@ type DocumentPhase struct {
 	Live        []DocumentLive       `json:"live"`
 	Routes      *int64               `json:"routes"`
 	Incomplete  string               `json:"incomplete"`
+	// What of LiveBytes is lost, held or neither for certain; null where nobody
+	// looked for pointers.
+	LostBytes    *uint64         `json:"lost_bytes"`
+	HeldBytes    *uint64         `json:"held_bytes"`
+	UnknownBytes *uint64         `json:"unknown_bytes"`
+	Search       *DocumentSearch `json:"search"`
+}
+
+// DocumentSearch says how the search for pointers at a phase's end went.
+type DocumentSearch struct {
+	Seconds        float64 `json:"seconds"`
+	ReadBytes      uint64  `json:"read_bytes"`
+	Looks          int     `json:"looks"`
+	RunningThreads int     `json:"running_threads"`
+	Doubt          string  `json:"doubt"`
 }
 
 // DocumentLive is what of the live memory one allocator has in one of BIRD's
@@ -109,16 +127,35 @@ type DocumentMemoryLine struct {
 
 // DocumentStack is a stack that retains memory.
 type DocumentStack struct {
-	Bytes      int64           `json:"bytes"`
-	Objects    int64           `json:"objects"`
-	SlackBytes int64           `json:"slack_bytes"`
-	Class      string          `json:"class"`
-	Allocator  string          `json:"allocator"`
-	Resource   string          `json:"resource"`
-	Pool       *string         `json:"pool"`
-	Complete   bool            `json:"complete"`
-	End        string          `json:"end"`
-	Frames     []DocumentFrame `json:"frames"`
+	Bytes        int64            `json:"bytes"`
+	Objects      int64            `json:"objects"`
+	SlackBytes   int64            `json:"slack_bytes"`
+	Class        string           `json:"class"`
+	LostBytes    int64            `json:"lost_bytes"`
+	HeldBytes    int64            `json:"held_bytes"`
+	UnknownBytes int64            `json:"unknown_bytes"`
+	HeldBy       []DocumentHolder `json:"held_by"`
+	WhyUnknown   string           `json:"why_unknown"`
+	// EveryCycleBytes and EveryCycleObjects are the least that came in any cycle
+	// after the first.
+	EveryCycleBytes   int64           `json:"every_cycle_bytes"`
+	EveryCycleObjects int64           `json:"every_cycle_objects"`
+	Allocator         string          `json:"allocator"`
+	Resource          string          `json:"resource"`
+	Pool              *string         `json:"pool"`
+	Complete          bool            `json:"complete"`
+	End               string          `json:"end"`
+	Frames            []DocumentFrame `json:"frames"`
+}
+
+// DocumentHolder is who holds some of a stack's memory.
+type DocumentHolder struct {
+	What     string          `json:"what"`
+	Pool     *string         `json:"pool"`
+	Resource string          `json:"resource"`
+	Root     string          `json:"root"`
+	Share    float64         `json:"share"`
+	Frames   []DocumentFrame `json:"frames"`
 }
 
 // DocumentFrame is a function of a stack, innermost first.
@@ -168,6 +205,8 @@ func NewDocument(r *Result) *Document {
 		RetainedBytes:   r.Verdict.RetainedBytes,
 		RetainedObjects: r.Verdict.RetainedObjects,
 		SlackBytes:      r.Verdict.SlackBytes,
+		LostBytes:       r.Verdict.LostBytes,
+		LostObjects:     r.Verdict.LostObjects,
 		Before:          (*DocumentBefore)(r.Before),
 		// Lists are [], never null: a reader can go through them.
 		Cycles:         []DocumentCycle{},
@@ -175,6 +214,7 @@ func NewDocument(r *Result) *Document {
 		Series:         []DocumentPoint{},
 		Notes:          append([]Note{}, r.Notes...),
 		Stacks:         []DocumentStack{},
+		LostBefore:     []DocumentStack{},
 		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},
 		StackQuality:   newStackQuality(r.Stacks),
@@ -185,7 +225,11 @@ func NewDocument(r *Result) *Document {
 		Sessions:       newSessions(r.Sessions),
 	}
 	for _, c := range r.Cycles {
-		d.Cycles = append(d.Cycles, DocumentCycle{c.Number, c.Bytes, c.Objects})
+		cycle := DocumentCycle{Number: c.Number, RetainedBytes: c.Bytes, RetainedObjects: c.Objects}
+		for i := range c.Retained {
+			cycle.LostBytes += c.Retained[i].Lost
+		}
+		d.Cycles = append(d.Cycles, cycle)
 	}
 	for i := range r.Phases {
 		p := newPhase(&r.Phases[i])
@@ -199,6 +243,9 @@ func NewDocument(r *Result) *Document {
 	}
 	for i := range r.Retained {
 		d.Stacks = append(d.Stacks, newStack(&r.Retained[i]))
+	}
+	for i := range r.LostBefore {
+		d.LostBefore = append(d.LostBefore, newStack(&r.LostBefore[i]))
 	}
 	for _, h := range r.Health {
 		d.Health = append(d.Health, newHealth(h))
@@ -237,6 +284,10 @@ func newPhase(p *Phase) DocumentPhase {
 		bytes, objects := p.Heap.Totals()
 		d.LiveBytes, d.LiveObjects = &bytes, &objects
 		d.Live = newLive(p.Heap)
+		if r := p.Heap.Reach; r != nil {
+			d.LostBytes, d.HeldBytes, d.UnknownBytes = &r.Lost.Bytes, &r.Held.Bytes, &r.Unknown.Bytes
+			d.Search = &DocumentSearch{r.Duration.Seconds(), r.Read, r.Looks, r.Running, r.Doubt}
+		}
 	}
 	return d
 }
@@ -260,25 +311,6 @@ func newLive(h *attribution.Heap) []DocumentLive {
 	}
 	slices.SortStableFunc(all, func(a, b DocumentLive) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return all
-}
-
-func newStack(r *attribution.Retained) DocumentStack {
-	d := DocumentStack{
-		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.FreeRoom(), Class: classUnknown,
-		Allocator: r.Allocator, Resource: r.Class, Pool: orNull(r.Pool),
-		Frames: []DocumentFrame{},
-	}
-	if r.Stack == nil {
-		return d
-	}
-	d.Complete, d.End = r.Stack.Complete, r.Stack.End
-	for _, f := range r.Stack.Frames() {
-		d.Frames = append(d.Frames, DocumentFrame{
-			Function: f.Function, File: f.File, Line: f.Line, Inlined: f.Inlined,
-			Module: f.Module, Address: fmt.Sprintf("%#x", f.Address),
-		})
-	}
-	return d
 }
 
 func newHealth(h Health) DocumentHealth {

@@ -49,7 +49,7 @@ func TestWriteAll(t *testing.T) {
 		t.Errorf("wrote %q, want %q", got, want)
 	}
 	// The flooded and settled profiles are those of the last cycle.
-	for name, want := range map[string]int64{BaselineFile: 40_000, FloodedFile: 2_121_040_000, SettledFile: 1_056_090_368, RetainedFile: 1_056_050_368} {
+	for name, want := range map[string]int64{BaselineFile: 40_112, FloodedFile: 2_121_040_000, SettledFile: 1_056_090_480, RetainedFile: 1_056_050_368} {
 		if got := inuse(t, filepath.Join(dir, name)); got != want {
 			t.Errorf("%s has %d bytes in use, want %d", name, got, want)
 		}

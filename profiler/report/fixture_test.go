@@ -8,6 +8,7 @@ import (
 
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/footprint"
+	"leakprof/profiler/reachability"
 	"leakprof/profiler/reconciliation"
 	"leakprof/profiler/symbol"
 )
@@ -155,6 +156,23 @@ func heap(minutes int, stacks []*attribution.Stack, samples ...attribution.Sampl
 	return &attribution.Heap{Time: minute(minutes), Modules: modules, Stacks: stacks, Samples: samples}
 }
 
+// as says what samples are, and who holds them.
+func as(s attribution.Sample, class reachability.Class, by ...attribution.Holder) attribution.Sample {
+	s.Reach, s.Holders = class, by
+	return s
+}
+
+// searched adds up a heap whose samples have classes.
+func searched(h *attribution.Heap) *attribution.Heap {
+	r := &attribution.Reach{Looks: 2, Read: 1_100_000_000, Duration: 2300 * time.Millisecond}
+	for _, s := range h.Samples {
+		a := map[reachability.Class]*attribution.Amount{reachability.Lost: &r.Lost, reachability.Held: &r.Held, reachability.Unknown: &r.Unknown}[s.Reach]
+		a.Objects, a.Bytes = a.Objects+s.Objects, a.Bytes+s.Bytes
+	}
+	h.Reach = r
+	return h
+}
+
 // showMemory makes new lines each time: a test may change them.
 func showMemory(when string) []MemoryLine {
 	return map[string][]MemoryLine{
@@ -244,7 +262,9 @@ func course(phases []Phase) []Point {
 func leak() *Result {
 	queue, node, attrs, start, cut := bmpQueue(), bmpNode(), attributes(), startup(), truncated()
 	stacks := []*attribution.Stack{queue, node, attrs, start, cut}
-	before := sample(start, 0, attribution.AllocatorResource, "Event", 64, 300, 40_000)
+	before := as(sample(start, 0, attribution.AllocatorResource, "Event", 64, 300, 40_000), reachability.Held, attribution.Holder{Root: "proto_list+0x8 of bird", Objects: 16})
+	forgotten := as(sample(start, 0, attribution.AllocatorMB, "Memory", 64, 2, 112), reachability.Lost)
+	table := attribution.Holder{Pool: "Root/Protocols/BMP", Class: "Memory", Stack: start, Objects: 12}
 	r := &Result{
 		Target:  Target{PID: 4242, Exe: "/usr/sbin/bird", BuildID: modules[0].BuildID, Version: "2.0.12", Symbols: "dwarf"},
 		Started: runStart, Ended: minute(30),
@@ -271,10 +291,10 @@ func leak() *Result {
 	}
 	settled := func(n uint64) []attribution.Sample {
 		return []attribution.Sample{
-			sample(queue, 1, attribution.AllocatorMB, "Memory", 1024, n*500_000, n*480_000_000),
-			sample(node, 1, attribution.AllocatorMB, "Memory", 128, n*500_000, n*48_000_000),
-			before,
-			sample(cut, 1, attribution.AllocatorMalloc, "", 256, 248, 50_368),
+			as(sample(queue, 1, attribution.AllocatorMB, "Memory", 1024, n*500_000, n*480_000_000), reachability.Lost),
+			as(sample(node, 1, attribution.AllocatorMB, "Memory", 128, n*500_000, n*48_000_000), reachability.Held, table, attribution.Holder{Root: "stack of thread 4242", Objects: 4}),
+			before, forgotten,
+			as(sample(cut, 1, attribution.AllocatorMalloc, "", 256, 248, 50_368), reachability.Unknown, attribution.Holder{Why: "two looks in a row disagree", Objects: 16}),
 		}
 	}
 	phase := func(name string, cycle, begin int, memory []MemoryLine, routes int64, h *attribution.Heap) {
@@ -293,13 +313,13 @@ func leak() *Result {
 		}
 		r.Phases = append(r.Phases, p)
 	}
-	phase("baseline", 0, 0, showMemory("before"), 0, heap(2, stacks, before))
+	phase("baseline", 0, 0, showMemory("before"), 0, searched(heap(2, stacks, before, forgotten)))
 	for c := 1; c <= 2; c++ {
 		m := 2 + 14*(c-1)
 		phase("flooding", c, m, nil, -1, nil)
 		phase("flooded", c, m+2, showMemory("flooded"), 1_160_000, heap(m+4, stacks, flooded(len(r.Phases)-1, uint64(c))...))
 		phase("dropping", c, m+4, nil, -1, nil)
-		phase("settled", c, m+6, showMemory("dropped"), 0, heap(m+8, stacks, settled(uint64(c))...))
+		phase("settled", c, m+6, showMemory("dropped"), 0, searched(heap(m+8, stacks, settled(uint64(c))...)))
 		first := r.Phases[4*(c-1)].Heap
 		grown := attribution.Grown(first, r.Phases[4*c].Heap)
 		cycle := Cycle{Number: c, Retained: grown}
@@ -309,6 +329,12 @@ func leak() *Result {
 		r.Cycles = append(r.Cycles, cycle)
 	}
 	r.Retained = attribution.Grown(r.Phases[0].Heap, r.Phases[8].Heap)
+	r.Retained[0].EveryBytes, r.Retained[0].EveryObjects = 480_000_000, 500_000
+	r.Retained[1].EveryBytes, r.Retained[1].EveryObjects = 48_000_000, 500_000
+	for _, l := range attribution.LostIn(r.Phases[8].Heap) {
+		r.Verdict.LostBytes, r.Verdict.LostObjects = r.Verdict.LostBytes+l.Bytes, r.Verdict.LostObjects+l.Objects
+	}
+	r.LostBefore = attribution.LostIn(r.Phases[0].Heap)
 	r.Series = course(r.Phases)
 	return r
 }
@@ -321,10 +347,11 @@ func clean() *Result {
 	settled := &r.Phases[4]
 	settled.ShowMemory = showMemory("clean")
 	table := stack(16, 17, 131_008, libc(0x98860, "malloc"), at(0x94a5c, "mb_alloc lib/resource.c 420"), at(0x4d0aa, "rt_setup nest/rt-table.c 2801"))
-	r.Retained = []attribution.Retained{{Stack: table, Allocator: attribution.AllocatorMB, Class: "Memory", Objects: 1, Bytes: 65_584, Empty: 65_536}}
-	array := sample(table, 1, attribution.AllocatorMB, "Memory", 131_072, 1, 65_584)
+	r.Retained = []attribution.Retained{{Stack: table, Allocator: attribution.AllocatorMB, Class: "Memory", Objects: 1, Bytes: 65_584, Empty: 65_536, Held: 65_584, Holders: []attribution.Holder{{Root: "rt_table_list of bird", Objects: 1}}}}
+	array := as(sample(table, 1, attribution.AllocatorMB, "Memory", 131_072, 1, 65_584), reachability.Held, r.Retained[0].Holders...)
 	array.Empty = 65_536
-	settled.Heap = heap(10, append(settled.Heap.Stacks, table), append([]attribution.Sample{array}, r.Phases[0].Heap.Samples...)...)
+	settled.Heap = searched(heap(10, append(settled.Heap.Stacks, table), append([]attribution.Sample{array}, r.Phases[0].Heap.Samples...)...))
+	r.Verdict.LostBytes, r.Verdict.LostObjects = 112, 2
 	r.Series = course(r.Phases)
 	r.Stacks = StackQuality{Allocations: 8_090_300, Complete: 8_090_300}
 	return r

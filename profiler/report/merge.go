@@ -18,7 +18,8 @@ type shownStack struct {
 }
 
 // mergeShown puts stacks together that look alike in the text, and sorts the
-// result by bytes, largest first.
+// result: first by what came in every cycle after the first, for that is what a
+// leak is, however small beside memory that came once and stays.
 func mergeShown(all []DocumentStack) []shownStack {
 	index := make(map[string]int)
 	var merged []shownStack
@@ -34,9 +35,16 @@ func mergeShown(all []DocumentStack) []shownStack {
 		m.Bytes += s.Bytes
 		m.Objects += s.Objects
 		m.SlackBytes += s.SlackBytes
+		m.LostBytes += s.LostBytes
+		m.HeldBytes += s.HeldBytes
+		m.UnknownBytes += s.UnknownBytes
+		m.EveryCycleBytes += s.EveryCycleBytes
+		m.EveryCycleObjects += s.EveryCycleObjects
 		m.stacks++
 	}
-	slices.SortStableFunc(merged, func(a, b shownStack) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	slices.SortStableFunc(merged, func(a, b shownStack) int {
+		return cmp.Or(cmp.Compare(b.EveryCycleBytes, a.EveryCycleBytes), cmp.Compare(b.Bytes, a.Bytes))
+	})
 	return merged
 }
 
@@ -48,7 +56,10 @@ func appearance(s *DocumentStack) string {
 	if s.Pool != nil {
 		pool = *s.Pool
 	}
-	fmt.Fprintln(&b, s.Allocator, s.Resource, s.Class, pool, s.Complete, s.End, allocator)
+	fmt.Fprintln(&b, s.Allocator, s.Resource, s.Class, pool, s.Complete, s.End, allocator, s.WhyUnknown)
+	for i := range s.HeldBy {
+		fmt.Fprintln(&b, s.HeldBy[i].sentence())
+	}
 	for _, f := range frames[:min(len(frames), shownFrames)] {
 		fmt.Fprintln(&b, f.Function, f.File, f.Line, f.Inlined, f.Module)
 	}

@@ -11,11 +11,8 @@ import (
 	"github.com/google/pprof/profile"
 
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/reachability"
 )
-
-// classUnknown is the label "class" of retained memory of which nobody has
-// looked whether anything still points at it.
-const classUnknown = "unknown"
 
 // ProfileOptions say what a profile tells beside the numbers.
 type ProfileOptions struct {
@@ -62,6 +59,9 @@ func Profile(h *attribution.Heap, o ProfileOptions) (*profile.Profile, error) {
 			return nil, err
 		}
 		out.Label = labels("allocator", s.Allocator, "resource", s.Class, "pool", s.Pool)
+		if s.Reach != reachability.NotLive {
+			out.Label["class"] = []string{s.Reach.String()}
+		}
 		out.NumLabel = map[string][]int64{"bytes": {int64(min(s.SizeBucket, math.MaxInt64))}}
 		out.NumUnit = map[string][]string{"bytes": {"bytes"}}
 		if s.Mark >= 0 && s.Mark < len(o.Marks) {
@@ -103,21 +103,48 @@ func RetainedProfile(grown []attribution.Retained, at *attribution.Heap, o Profi
 		if r.Bytes <= 0 {
 			continue
 		}
-		_, again := b.stacks[r.Stack]
-		out, err := b.add(r.Stack)
-		if err != nil {
-			return nil, err
-		}
-		out.Value[inuseObjects], out.Value[inuseSpace] = max(r.Objects, 0), r.Bytes
-		out.Label = labels("allocator", r.Allocator, "resource", r.Class, "pool", r.Pool, "class", classUnknown)
-		if again {
-			continue
-		}
-		if out.Value[allocObjects], out.Value[allocSpace], err = counts(r.Stack.AllocatedObjects, r.Stack.AllocatedBytes); err != nil {
-			return nil, err
+		for _, p := range byClass(r) {
+			_, again := b.stacks[r.Stack]
+			out, err := b.add(r.Stack)
+			if err != nil {
+				return nil, err
+			}
+			out.Value[inuseObjects], out.Value[inuseSpace] = p.objects, p.bytes
+			out.Label = labels("allocator", r.Allocator, "resource", r.Class, "pool", r.Pool, "class", p.class)
+			if again {
+				continue
+			}
+			if out.Value[allocObjects], out.Value[allocSpace], err = counts(r.Stack.AllocatedObjects, r.Stack.AllocatedBytes); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return b.p, nil
+}
+
+// part is what of a stack's retained memory is of one class.
+type part struct {
+	class          string
+	objects, bytes int64
+}
+
+// byClass takes retained memory apart. How many objects are lost is known; what
+// is unknown gets its share of the others by bytes.
+func byClass(r *attribution.Retained) []part {
+	objects := max(r.Objects, 0)
+	lost := min(r.LostObjects, objects)
+	unknown := r.Bytes - r.Lost - r.Held
+	notHeld := int64(0)
+	if rest := r.Bytes - r.Lost; rest > 0 {
+		notHeld = int64(float64(objects-lost) * float64(unknown) / float64(rest))
+	}
+	var parts []part
+	for _, p := range []part{{classLost, lost, r.Lost}, {classHeld, objects - lost - notHeld, r.Held}, {classUnknown, notHeld, unknown}} {
+		if p.bytes > 0 {
+			parts = append(parts, p)
+		}
+	}
+	return parts
 }
 
 // labels makes pprof's string labels from keys and values; empty ones say

@@ -151,8 +151,9 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	if s.stacks > 1 {
 		what += ", " + plural(s.stacks, "call stack")
 	}
-	if s.Class != classUnknown {
-		what += ", " + s.Class
+	what += ", " + s.classWords()
+	if s.EveryCycleBytes > 0 && s.EveryCycleObjects > 0 {
+		what += fmt.Sprintf(", %s more in each cycle after the first", plural(s.EveryCycleObjects, "block"))
 	}
 	if s.Pool != nil {
 		what += ", pool " + printable(*s.Pool)
@@ -191,6 +192,9 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	if !s.Complete {
 		t.line("     %s", wrap(printable("the stack ends here: "+s.End), t.o.Width, 5))
 	}
+	for _, by := range s.holders() {
+		t.line("     %s", wrap(by, t.o.Width, 5))
+	}
 	if len(allocator) > 0 {
 		t.line("     %s", wrap(printable("allocated through "+strings.Join(allocator, ", ")), t.o.Width, 5))
 	}
@@ -222,6 +226,12 @@ func (d *Document) facts() (all []fact) {
 	}
 	if d.Before != nil {
 		add("Before", d.Before.sentence())
+	}
+	if len(d.LostBefore) > 0 {
+		add("Lost", d.lostBefore())
+	}
+	if s := d.search(); s != "" {
+		add("Pointers", s)
 	}
 	all = append(all, d.books()...)
 	add("Sessions", d.Sessions.sentence())
@@ -264,6 +274,47 @@ func (b *DocumentBefore) sentence() string {
 		s += "; there may be more: " + printable(b.Unknown)
 	}
 	return s
+}
+
+// lostBefore says what was lost before the first cycle.
+func (d *Document) lostBefore() string {
+	var bytes, objects int64
+	var where []string
+	for i := range d.LostBefore {
+		s := &d.LostBefore[i]
+		bytes, objects = bytes+s.Bytes, objects+s.Objects
+		place := s.Allocator
+		if s.Pool != nil {
+			place += " in " + *s.Pool
+		}
+		if by := callerOf(s.Frames); by != "" {
+			place += " of " + by
+		}
+		if !slices.Contains(where, place) {
+			where = append(where, place)
+		}
+	}
+	const most = 3
+	if n := len(where) - most; n > 0 {
+		where = append(where[:most], fmt.Sprintf("%d more", n))
+	}
+	return fmt.Sprintf("%s in %s, lost before the first cycle: %s", Size(bytes), plural(objects, "block"), strings.Join(where, ", "))
+}
+
+// search says how the last search for pointers went, "" if there was none.
+func (d *Document) search() string {
+	for _, p := range slices.Backward(d.Phases) {
+		if p.Search == nil {
+			continue
+		}
+		s := fmt.Sprintf("%s lost, %s held, %s neither for certain at the end of %s; followed through %s in %.1f s",
+			amount(float64(*p.LostBytes)), amount(float64(*p.HeldBytes)), amount(float64(*p.UnknownBytes)), p.title(), amount(float64(p.Search.ReadBytes)), p.Search.Seconds)
+		if p.Search.Doubt != "" {
+			s += "; nothing can be said to be lost: " + printable(p.Search.Doubt)
+		}
+		return s
+	}
+	return ""
 }
 
 // noteLines are the last few notes.

@@ -89,6 +89,15 @@ func (s *Schema) add(path, types string) error {
 		case "absent":
 			f.absent = true
 		default:
+			if other, ok := strings.CutPrefix(kind, "objects like "); ok {
+				// Fields that the other gets later are this one's too.
+				same, err := s.find(strings.Trim(other, "`"))
+				if err != nil {
+					return err
+				}
+				f.kind, f.children = same.kind, same.children
+				continue
+			}
 			known, ok := kinds[kind]
 			if !ok {
 				return fmt.Errorf("type %q is none", kind)
@@ -96,22 +105,33 @@ func (s *Schema) add(path, types string) error {
 			f.kind = known
 		}
 	}
-	parent := s.root
-	names := strings.Split(path, ".")
-	for _, name := range names[:len(names)-1] {
-		name, isList := strings.CutSuffix(name, list)
-		next := parent.children[name]
-		if next == nil || next.isList != isList {
-			return fmt.Errorf("%s is not in the table before it", name)
+	parent, name := s.root, path
+	if dot := strings.LastIndex(path, "."); dot >= 0 {
+		var err error
+		if parent, err = s.find(path[:dot]); err != nil {
+			return err
 		}
-		parent = next
+		name = path[dot+1:]
 	}
-	name := names[len(names)-1]
 	if parent.children[name] != nil {
 		return errors.New("it is there twice")
 	}
 	parent.children[name] = f
 	return nil
+}
+
+// find returns the field at a path, in which lists end in "[]".
+func (s *Schema) find(path string) (*field, error) {
+	f := s.root
+	for name := range strings.SplitSeq(path, ".") {
+		name, isList := strings.CutSuffix(name, list)
+		next := f.children[name]
+		if next == nil || next.isList != isList {
+			return nil, fmt.Errorf("%s is not in the table before it", name)
+		}
+		f = next
+	}
+	return f, nil
 }
 
 // Validate says all that a report has and should not, or should and has not, in

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"leakprof/bpf"
+	"leakprof/collector/session"
+	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/reachability"
+	"leakprof/profiler/snapshot"
+	"leakprof/profiler/target"
+)
+
+// look fills in the current phase with all that can be seen now.
+func (r *run) look(ctx context.Context, e session.Event) error {
+	p := &r.phases[len(r.phases)-1]
+	p.End, p.Incomplete = e.Time, e.Incomplete
+	r.noteOthers(ctx, e)
+	first := r.showMemory(ctx)
+	if e.Phase == session.Interval {
+		r.countRoutes(ctx)
+	}
+	if r.Profiler != nil {
+		s, reach, err := r.snapshot(ctx, e.Phase)
+		if err != nil {
+			return err
+		}
+		if r.Profiler.BIRD != nil {
+			p.Books = r.books(s, first, r.showMemory(ctx))
+		}
+		if s.Why != "" {
+			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
+		}
+		// They stay in the programs' set: each look finds them again.
+		r.missedReturns = max(r.missedReturns, len(s.MissedReturns))
+		if p.Heap, err = r.attributor.Attribute(s.Live, s.Tree, reach, r.Profiler.Modules()); err != nil {
+			return err
+		}
+	}
+	if r.Station != nil {
+		p.BMP = bmpCounts(r.Station.Counts())
+	}
+	if first != nil {
+		p.ShowMemory = memoryLines(first)
+		p.Routes = r.last.Routes
+	}
+	return nil
+}
+
+// searchAttempts is how often a snapshot is taken whose pointers are followed: a
+// BIRD that has allocated or freed meanwhile makes the search worth little.
+const searchAttempts = 3
+
+// snapshot takes a snapshot, and where the phase is one that is compared, looks
+// for what in it can be reached. Without a result the search was not made or did
+// not end; that is no reason to end the experiment.
+func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snapshot, *reachability.Result, error) {
+	for attempt := 1; ; attempt++ {
+		s, err := r.Profiler.Look(ctx, snapshot.Options{})
+		if err != nil {
+			return nil, nil, err
+		}
+		if !compared(phase) || !r.Process.Alive() {
+			return s, nil, nil
+		}
+		reach, err := reachability.Classify(r.Process, r.Profiler.BIRD, s, reachability.Options{})
+		if err != nil {
+			if !errors.Is(err, target.ErrGone) {
+				r.searchFailed = err
+			}
+			return s, nil, nil
+		}
+		moved := ""
+		// Where nothing is lost nothing can be so by mistake.
+		if s.Quiet && reach.Bytes[reachability.Lost] > 0 {
+			if moved, err = r.moved(s); err != nil {
+				return nil, nil, err
+			}
+		}
+		if moved == "" {
+			return s, reach, nil
+		}
+		if attempt == searchAttempts {
+			reach.Distrust(moved)
+			return s, reach, nil
+		}
+	}
+}
+
+// compared says whether the look at a phase's end is compared with others.
+func compared(p session.Phase) bool {
+	return p == session.Baseline || p == session.Settled || p == session.Interval
+}
+
+// moved says what has changed since a snapshot was taken, "" if nothing.
+// Objects of slabs come back without an event; then the tree is another one.
+func (r *run) moved(s *snapshot.Snapshot) (string, error) {
+	const why = "BIRD allocated or freed memory while pointers were followed"
+	now, err := r.Profiler.Counters()
+	if err != nil {
+		return "", err
+	}
+	then := s.Live.Counters
+	if now[bpf.AllocatedObjects] != then[bpf.AllocatedObjects] || now[bpf.FreedObjects] != then[bpf.FreedObjects] {
+		return why, nil
+	}
+	reader := r.Profiler.TreeReader()
+	if s.Tree == nil || reader == nil {
+		return "", nil
+	}
+	again, err := reader.Walk()
+	switch {
+	case errors.Is(err, tree.ErrTorn) || err == nil && again.Fingerprint != s.Tree.Fingerprint:
+		return why, nil
+	case err != nil && r.Process.Alive():
+		return "", fmt.Errorf("read resource tree again: %w", err)
+	}
+	return "", nil
+}
