@@ -166,9 +166,21 @@ func (b *Binary) check(ctx context.Context, dir, text string) error {
 	out, err := b.run(ctx, "-p", "-c", b.inside(file))
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && strings.TrimSpace(out) != "" {
-		return errors.New(firstLine(out))
+		return errors.New(complaint(out))
 	}
 	return err
+}
+
+// complaintLine is how BIRD's parser says what is wrong, and where: the file, the line and
+// the column. There may be warnings before it.
+var complaintLine = regexp.MustCompile(`(?m)^.*:\d+:\d+ .*$`)
+
+// complaint is why bird -p has refused a configuration.
+func complaint(out string) string {
+	if line := complaintLine.FindString(out); line != "" {
+		return strings.TrimPrefix(line, "bird: ")
+	}
+	return firstLine(out)
 }
 
 // run runs the binary in its root to the end and returns what it prints.

@@ -24,7 +24,7 @@ func TestConfigText(t *testing.T) {
 		{"no-peers.conf", 0, station},
 	} {
 		t.Run(test.golden, func(t *testing.T) {
-			got := configText(test.peers, 20179, test.station)
+			got := layout{peers: test.peers, port: 20179, station: test.station, device: true}.text()
 			golden := filepath.Join("testdata", test.golden)
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -57,7 +57,7 @@ func TestConfigMostPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	if err := b.check(t.Context(), dir, configText(MaxPeers, 20179, netip.AddrPort{})); err != nil {
+	if err := b.check(t.Context(), dir, layout{peers: MaxPeers, port: 20179, device: true}.text()); err != nil {
 		t.Error(err)
 	}
 }

@@ -38,6 +38,18 @@ type Config struct {
 	// PausedAtEntry leaves BIRD stopped at its ELF entry point, with all
 	// libraries mapped and none of its own code run, until Resume.
 	PausedAtEntry bool
+	// IPv6 gives the peers a channel for IPv6 too.
+	IPv6 bool
+	// Kernel exports all routes into the kernel's table, which has to be that of a
+	// Namespace.
+	Kernel bool
+	// Include is a configuration of the user's, to which the peers and the BMP protocol
+	// are added; "" for none. It needs a Namespace, since it may have protocols that
+	// change the machine's routes. BIRD in a root of its own sees this one file only.
+	Include string
+	// Namespace is where BIRD runs; nil: where this process does. The Station has to
+	// listen there. It stays open as long as Speakers of this BIRD are used.
+	Namespace *Namespace
 	// Log is the file that BIRD's log is appended to; "" for one in the lab's
 	// directory, removed with it.
 	Log string
@@ -54,6 +66,7 @@ type Bird struct {
 	text    string
 	bgp     netip.AddrPort
 	log     string
+	config  Config
 
 	stopped   atomic.Bool // Stop ended it
 	removing  sync.Once
@@ -78,6 +91,9 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 	if c.Peers < 0 || c.Peers > MaxPeers {
 		return nil, fmt.Errorf("start bird: %d peers: at most %d", c.Peers, MaxPeers)
 	}
+	if (c.Kernel || c.Include != "") && c.Namespace == nil {
+		return nil, fmt.Errorf("start bird: %w", errNamespace)
+	}
 	binary := c.Binary
 	if binary == nil {
 		if binary, err = Find(ctx, ""); err != nil {
@@ -87,8 +103,11 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 	if c.Station.IsValid() && !binary.BMP {
 		return nil, fmt.Errorf("start bird: %s (%s) was built without BMP: %s", binary.Path, binary.Version, howToGetBird)
 	}
-	port, err := listenPort(c.BGPPort)
-	if err != nil {
+	var port uint16
+	if err := c.Namespace.Do(func() (err error) {
+		port, err = listenPort(c.BGPPort)
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("start bird: %w", err)
 	}
 
@@ -99,8 +118,8 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 	b := &Bird{
 		binary: binary,
 		dir:    dir,
-		text:   configText(c.Peers, port, c.Station),
 		log:    c.Log,
+		config: c,
 	}
 	if c.Peers > 0 {
 		b.bgp = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
@@ -116,8 +135,14 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 	if err := b.placeControl(); err != nil {
 		return nil, fmt.Errorf("start bird: %w", err)
 	}
-	if err := binary.check(ctx, dir, b.text); err != nil {
-		return nil, fmt.Errorf("start bird: %s (%s) refuses its configuration: %w", binary.Path, binary.Version, err)
+	l := layout{peers: c.Peers, port: port, station: c.Station, ipv6: c.IPv6, kernel: c.Kernel}
+	if c.Include != "" {
+		if l.include, err = binary.placeInclude(dir, c.Include); err != nil {
+			return nil, fmt.Errorf("start bird: include configuration: %w", err)
+		}
+	}
+	if b.text, err = binary.compose(ctx, dir, l); err != nil {
+		return nil, fmt.Errorf("start bird: %w", err)
 	}
 
 	log, err := os.OpenFile(b.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -131,6 +156,7 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 		argv:   b.argv(),
 		output: log,
 		paused: c.PausedAtEntry,
+		net:    c.Namespace,
 	}, ctx.Done())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -288,7 +314,7 @@ func (b *Bird) Ready(ctx context.Context) error {
 // probe tells whether BIRD is ready, and if not what it lacks.
 func (b *Bird) probe(ctx context.Context) error {
 	if b.bgp.IsValid() {
-		listens, err := listening(b.bgp)
+		listens, err := listening(b.PID(), b.bgp)
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func TestStart(t *testing.T) {
 			if got := await(t, "the BMP connection", bmp); got != 3 {
 				t.Errorf("BMP begins with version %d, want 3", got)
 			}
-			if listens, err := listening(b.BGPAddr()); err != nil || !listens {
+			if listens, err := listening(b.PID(), b.BGPAddr()); err != nil || !listens {
 				t.Errorf("listening(%s) = %t, %v", b.BGPAddr(), listens, err)
 			}
 			if got := readFile(t, filepath.Join(b.Dir(), "bird.conf")); got != b.ConfigText() {
@@ -244,11 +244,11 @@ func TestListening(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := l.Addr().(*net.TCPAddr).AddrPort()
-	if got, err := listening(at); err != nil || !got {
+	if got, err := listening(os.Getpid(), at); err != nil || !got {
 		t.Errorf("listening(%s) = %t, %v, want true", at, got, err)
 	}
 	l.Close()
-	if got, err := listening(at); err != nil || got {
+	if got, err := listening(os.Getpid(), at); err != nil || got {
 		t.Errorf("after Close listening(%s) = %t, %v, want false", at, got, err)
 	}
 }

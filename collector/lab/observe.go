@@ -74,13 +74,14 @@ func lastLine(file string) string {
 // tcpListen is TCP_LISTEN (include/net/tcp_states.h) as /proc/net/tcp prints it.
 const tcpListen = "0A"
 
-// listening tells whether some socket listens at an IPv4 address and port. It
-// looks instead of connecting, which BIRD would log as an unknown peer.
-func listening(at netip.AddrPort) (bool, error) {
+// listening tells whether some socket listens at an IPv4 address and port, in
+// the network namespace of a process. It looks instead of connecting, which BIRD
+// would log as an unknown peer.
+func listening(pid int, at netip.AddrPort) (bool, error) {
 	ip := at.Addr().As4()
 	// The address is printed as a number in the machine's byte order.
 	want := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), at.Port())
-	f, err := os.Open("/proc/net/tcp")
+	f, err := os.Open(fmt.Sprintf("/proc/%d/net/tcp", pid))
 	if err != nil {
 		return false, err
 	}

@@ -22,6 +22,7 @@ type command struct {
 	argv   []string // argv[0] is the file, as seen from within root
 	output *os.File // standard output and error, a regular file
 	paused bool     // stop at the ELF entry point until resume
+	net    *Namespace
 }
 
 // process is a child that dies with us. A child's parent death signal
@@ -60,8 +61,12 @@ func spawn(cmd command, cancel <-chan struct{}) (*process, error) {
 
 // run is the life of a child, on a thread of its own.
 func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error) {
+	// Never unlocked: in a namespace the thread is good for nothing else.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if err := cmd.net.enter(); err != nil {
+		started <- err
+		return
+	}
 
 	devNull, err := os.Open(os.DevNull)
 	if err != nil {
