@@ -79,8 +79,12 @@ func Compare(a, b Side) *Comparison {
 				c.Stacks = append(c.Stacks, ComparedStack{Stack: *s})
 			}
 			sum := amount(&c.Stacks[n])
-			if *sum == nil {
+			switch first := c.Stacks[n].first(); {
+			case *sum == nil:
 				*sum = &ComparedAmount{}
+			case *sum == first:
+				// Several stacks of one side can be one by their functions.
+				c.Stacks[n].Stack.add(s)
 			}
 			(*sum).Bytes += s.Bytes
 			(*sum).Objects += s.Objects
@@ -88,11 +92,6 @@ func Compare(a, b Side) *Comparison {
 	}
 	add(a.Document, func(s *ComparedStack) **ComparedAmount { return &s.A })
 	add(b.Document, func(s *ComparedStack) **ComparedAmount { return &s.B })
-	for i := range c.Stacks {
-		// Several stacks of one side can be one by their functions.
-		s := &c.Stacks[i]
-		s.Stack.Bytes, s.Stack.Objects = s.first().Bytes, s.first().Objects
-	}
 	slices.SortStableFunc(c.Stacks, func(x, y ComparedStack) int { return cmp.Compare(y.largest(), x.largest()) })
 	return c
 }
@@ -150,28 +149,42 @@ func (c *Comparison) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// WriteText prints the comparison for a person: both verdicts, the stacks that
-// one side alone has, those of both, and the tables side by side. Of o it heeds
-// Width, Top and Color.
+// WriteText prints the comparison for a person: both verdicts and what differs,
+// the tables side by side, the stacks that one side alone has, and those of
+// both. Of o it heeds Width, Top and Color.
 func (c *Comparison) WriteText(w io.Writer, o TextOptions) error {
 	o.Width = max(cmp.Or(o.Width, 80), 60)
 	if o.Top <= 0 {
 		o.Top = 5
 	}
 	t := &text{o: o}
+	labels := c.labels()
 	for i, s := range []Side{c.a, c.b} {
 		if i > 0 {
 			t.line("")
 		}
+		title := s.Name
+		if labels[i] != s.Name {
+			title = labels[i] + ": " + s.Name
+		}
 		t.d = s.Document
-		t.line("%s", t.paint("1", wrap(printable(fmt.Sprintf("%c: %s", 'A'+i, s.Name)), o.Width, 0)))
+		t.line("%s", t.paint("1", wrap(printable(title), o.Width, 0)))
 		t.verdict()
 	}
-	c.onlyIn(t, "B", c.b, func(s *ComparedStack) bool { return s.A == nil })
-	c.onlyIn(t, "A", c.a, func(s *ComparedStack) bool { return s.B == nil })
-	c.inBoth(t)
-	c.tables(t)
-	if c.Same == "function" {
+	t.line("\n%s", wrap(c.difference(labels), o.Width, 0))
+	c.tables(t, labels)
+	onlyA := func(s *ComparedStack) bool { return s.B == nil }
+	onlyB := func(s *ComparedStack) bool { return s.A == nil }
+	// What is more comes first.
+	if c.sum(onlyA) >= c.sum(onlyB) {
+		c.onlyIn(t, labels[0], c.a, onlyA)
+		c.onlyIn(t, labels[1], c.b, onlyB)
+	} else {
+		c.onlyIn(t, labels[1], c.b, onlyB)
+		c.onlyIn(t, labels[0], c.a, onlyA)
+	}
+	c.inBoth(t, labels)
+	if c.Same == "function" && len(c.Stacks) > 0 {
 		t.line("\n%s", wrap("The builds of BIRD are not the same, or not known to be: stacks are the same if their functions are.", o.Width, 0))
 	}
 	if _, err := w.Write(t.Bytes()); err != nil {
@@ -180,8 +193,57 @@ func (c *Comparison) WriteText(w io.Writer, o TextOptions) error {
 	return nil
 }
 
+// labels are what the sides are called in the tables: their names, where these
+// are short and not the same, and else letters.
+func (c *Comparison) labels() [2]string {
+	// Of directories the last element will do.
+	a, b := printable(filepath.Base(c.a.Name)), printable(filepath.Base(c.b.Name))
+	fits := func(s string) bool { return s != "." && len([]rune(s)) <= maxLabel }
+	if a != b && fits(a) && fits(b) {
+		return [2]string{a, b}
+	}
+	return [2]string{"A", "B"}
+}
+
+// maxLabel is the room for a side's name, in columns.
+const maxLabel = 14
+
+// difference says in a sentence how much more one side retains, and how much of
+// that is in stacks that only it has.
+func (c *Comparison) difference(labels [2]string) string {
+	more, less, only := 0, 1, func(s *ComparedStack) bool { return s.B == nil }
+	bytes := c.A.RetainedBytes - c.B.RetainedBytes
+	if bytes < 0 {
+		more, less, only, bytes = 1, 0, func(s *ComparedStack) bool { return s.A == nil }, -bytes
+	}
+	if bytes == 0 {
+		return fmt.Sprintf("Both retain %s.", Size(c.A.RetainedBytes))
+	}
+	n := 0
+	for i := range c.Stacks {
+		if only(&c.Stacks[i]) {
+			n++
+		}
+	}
+	s := fmt.Sprintf("%s more retained %s than %s", Size(bytes), in(labels[more]), in(labels[less]))
+	if n > 0 {
+		s += fmt.Sprintf("; %s in %s found only %s", Size(c.sum(only)), plural(n, "call stack"), in(labels[more]))
+	}
+	return s
+}
+
+// sum is how much the stacks that match retain, on their first side.
+func (c *Comparison) sum(match func(*ComparedStack) bool) (bytes int64) {
+	for i := range c.Stacks {
+		if s := &c.Stacks[i]; match(s) {
+			bytes += s.first().Bytes
+		}
+	}
+	return bytes
+}
+
 // onlyIn prints the stacks that one side alone has, as its report does.
-func (c *Comparison) onlyIn(t *text, letter string, side Side, only func(*ComparedStack) bool) {
+func (c *Comparison) onlyIn(t *text, label string, side Side, only func(*ComparedStack) bool) {
 	var stacks []DocumentStack
 	for i := range c.Stacks {
 		if s := &c.Stacks[i]; only(s) {
@@ -189,40 +251,60 @@ func (c *Comparison) onlyIn(t *text, letter string, side Side, only func(*Compar
 		}
 	}
 	if len(stacks) == 0 {
-		t.line("\nRetained only in %s: nothing", letter)
+		if len(c.Stacks) > 0 {
+			t.line("\nRetained only %s: nothing", in(label))
+		}
 		return
 	}
 	d := *side.Document
 	d.Stacks = stacks
 	t.d = &d
-	t.stacks("Retained only in " + letter)
+	t.stacks("Retained only " + in(label))
+}
+
+// in is where something is retained.
+func in(label string) string {
+	if strings.HasPrefix(label, "with ") || strings.HasPrefix(label, "without ") {
+		return label // "with BMP", "without BMP"
+	}
+	return "in " + label
 }
 
 // inBoth prints what stacks of both sides retain, by the function that asked for
-// the memory.
-func (c *Comparison) inBoth(t *text) {
-	n, more := 0, 0
+// the memory; of little no more than the sum.
+func (c *Comparison) inBoth(t *text, labels [2]string) {
+	var both []*ComparedStack
+	var a, b int64
 	for i := range c.Stacks {
-		s := &c.Stacks[i]
-		if s.A == nil || s.B == nil {
-			continue
+		if s := &c.Stacks[i]; s.A != nil && s.B != nil {
+			both = append(both, s)
+			a, b = a+s.A.Bytes, b+s.B.Bytes
 		}
-		if n++; n == 1 {
-			t.line("\nRetained in both:\n\n%*s%*s%*s", cellWidth+2, "A", cellWidth+2, "B", cellWidth+2, "B − A")
-		}
-		if n > t.o.Top {
-			more++
-			continue
-		}
+	}
+	if len(both) == 0 {
+		return
+	}
+	t.line("\nRetained in both by %s: %s %s, %s %s", plural(len(both), "call stack"), labels[0], Size(a), labels[1], Size(b))
+	much := negligible * float64(max(c.A.RetainedBytes, c.B.RetainedBytes))
+	shown := 0
+	for shown < min(len(both), t.o.Top) && float64(both[shown].largest()) >= much {
+		shown++
+	}
+	if shown == 0 {
+		return
+	}
+	width := max(cellWidth, len([]rune(labels[0])), len([]rune(labels[1]))) + 2
+	t.line("\n%*s%*s%*s", width, labels[0], width, labels[1], width, "difference")
+	for _, s := range both[:shown] {
 		_, frames := splitAllocator(s.Stack.Frames)
 		names := make([]string, 0, 3)
 		for _, f := range frames[:min(len(frames), 3)] {
 			names = append(names, printable(f.Function))
 		}
-		t.line("%*s%*s%*s  %s", cellWidth+2, Size(s.A.Bytes), cellWidth+2, Size(s.B.Bytes), cellWidth+2, SignedSize(s.B.Bytes-s.A.Bytes),
-			shorten(strings.Join(names, " < "), t.o.Width-3*(cellWidth+2)-2))
+		t.line("%*s%*s%*s  %s", width, Size(s.A.Bytes), width, Size(s.B.Bytes), width, SignedSize(s.B.Bytes-s.A.Bytes),
+			shorten(strings.Join(names, " < "), t.o.Width-3*width-2))
 	}
-	if more > 0 {
+	if more := len(both) - shown; more > 0 {
 		t.line("  and %s", plural(more, "more call stack"))
 	}
 }

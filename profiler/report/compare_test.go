@@ -93,6 +93,14 @@ func TestCompareStacks(t *testing.T) {
 			t.Errorf("%v and %v of one stack", s.A, s.B)
 		}
 	}
+	// Where several are one, all that is known of them is added up.
+	twice := NewDocument(leak())
+	twice.Stacks = append(twice.Stacks, twice.Stacks[0])
+	for _, s := range Compare(Side{"", twice}, Side{"", b}).Stacks {
+		if sum := s.Stack.LostBytes + s.Stack.HeldBytes + s.Stack.UnknownBytes; s.Stack.Bytes != s.A.Bytes || sum != s.A.Bytes {
+			t.Errorf("%d bytes, of classes %d, want %d", s.Stack.Bytes, sum, s.A.Bytes)
+		}
+	}
 	// In the same build they are others.
 	b.Target.BuildID = a.Target.BuildID
 	if c := Compare(Side{"", a}, Side{"", b}); len(c.Stacks) != 5 {

@@ -16,6 +16,7 @@ const (
 	phaseBaseline = "baseline"
 	phaseFlooded  = "flooded"
 	phaseSettled  = "settled"
+	phaseResumed  = "resumed"
 	phaseInterval = "interval"
 )
 

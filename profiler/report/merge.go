@@ -32,20 +32,25 @@ func mergeShown(all []DocumentStack) []shownStack {
 			continue
 		}
 		m := &merged[i]
-		m.Bytes += s.Bytes
-		m.Objects += s.Objects
-		m.SlackBytes += s.SlackBytes
-		m.LostBytes += s.LostBytes
-		m.HeldBytes += s.HeldBytes
-		m.UnknownBytes += s.UnknownBytes
-		m.EveryCycleBytes += s.EveryCycleBytes
-		m.EveryCycleObjects += s.EveryCycleObjects
+		m.add(&s)
 		m.stacks++
 	}
 	slices.SortStableFunc(merged, func(a, b shownStack) int {
 		return cmp.Or(cmp.Compare(b.EveryCycleBytes, a.EveryCycleBytes), cmp.Compare(b.Bytes, a.Bytes))
 	})
 	return merged
+}
+
+// add makes one of two stacks that are the same to the reader.
+func (s *DocumentStack) add(o *DocumentStack) {
+	s.Bytes += o.Bytes
+	s.Objects += o.Objects
+	s.SlackBytes += o.SlackBytes
+	s.LostBytes += o.LostBytes
+	s.HeldBytes += o.HeldBytes
+	s.UnknownBytes += o.UnknownBytes
+	s.EveryCycleBytes += o.EveryCycleBytes
+	s.EveryCycleObjects += o.EveryCycleObjects
 }
 
 // appearance is all that the text shows of a stack but its numbers.
