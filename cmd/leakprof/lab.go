@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"leakprof/collector/bgp"
 	"leakprof/collector/lab"
 )
 
 type labFlags struct {
 	experimentFlags
+	input    inputFlags
 	bird     string
 	peers    int
 	flood    lab.Flood
@@ -43,10 +43,10 @@ from BGP speakers, drops them again, and reports what is retained.`,
   leakprof lab --preset report`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			for _, name := range []string{"peers", "routes", "attribute-sets", "per-update", "overlap"} {
+			for _, name := range append([]string{"peers", "routes"}, routeFlags...) {
 				f.flooding = f.flooding || c.Flags().Changed(name)
 			}
-			if err := f.validateLab(); err != nil {
+			if err := f.validateLab(c.Flags().Changed); err != nil {
 				return err
 			}
 			return runLab(c.Context(), c.OutOrStdout(), &f)
@@ -54,6 +54,7 @@ from BGP speakers, drops them again, and reports what is retained.`,
 	}
 	flags := c.Flags()
 	f.register(flags, time.Second, 3)
+	f.input.register(flags)
 	flags.StringVar(&f.bird, "bird", "", "the BIRD to start, `PATH` (default: bird in PATH if it has BMP, else the lab's own)")
 	flags.IntVar(&f.peers, "peers", 4, "BGP peers")
 	flags.IntVar(&f.flood.Routes, "routes", 290_000, "routes per peer")
@@ -69,7 +70,7 @@ from BGP speakers, drops them again, and reports what is retained.`,
 
 // validateLab refuses what makes no sense, and fills in what follows from other
 // flags.
-func (f *labFlags) validateLab() error {
+func (f *labFlags) validateLab(changed func(name string) bool) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (f *labFlags) validateLab() error {
 	case "":
 	case "report":
 		if f.flooding {
-			return usageError{errors.New("--preset report sets the peers and their routes itself: leave out --peers, --routes, --attribute-sets, --per-update and --overlap")}
+			return usageError{errors.New("--preset report sets the peers and their routes itself: leave out --peers, --routes, --attribute-sets, --per-update, --overlap and --ipv6")}
 		}
 		f.flood = reportPreset
 	default:
@@ -94,6 +95,5 @@ func (f *labFlags) validateLab() error {
 	case f.flood.AttributeSets < 0 || f.flood.PerUpdate < 0:
 		return usageError{errors.New("--attribute-sets and --per-update must not be negative")}
 	}
-	f.flood.Drop = bgp.DropNotification
-	return nil
+	return f.validateInput(changed)
 }

@@ -24,11 +24,21 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := f.readDump(ctx); err != nil {
+		return err
+	}
 	config := lab.Config{Binary: binary, Peers: f.peers, PausedAtEntry: f.attach, Log: f.birdLog}
+	release, err := f.apply(&config)
+	if err != nil {
+		return err
+	}
+	defer release()
 	var station *bmp.Station
 	if f.bmp {
-		station, err = bmp.Listen(ctx, bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0")})
-		if err != nil {
+		if err := config.Namespace.Do(func() (err error) {
+			station, err = bmp.Listen(ctx, bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0")})
+			return err
+		}); err != nil {
 			return err
 		}
 		defer station.Close()
@@ -42,7 +52,7 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 	defer func() {
 		err = errors.Join(err, bird.Stop(context.WithoutCancel(ctx)))
 	}()
-	fmt.Fprintf(os.Stderr, "leakprof: BIRD %s, pid %d, %d peers with %d routes each\n", bird.Version(), bird.PID(), f.peers, f.flood.Routes)
+	fmt.Fprintf(os.Stderr, "leakprof: BIRD %s, pid %d, %s\n", bird.Version(), bird.PID(), f.describe())
 
 	c := experiment.Config{Station: station, Cycles: f.cycles}
 	if f.attach {
@@ -71,10 +81,11 @@ func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
 		return err
 	}
 	defer c.Control.Close()
-	speakers, err := lab.NewSpeakers(bird.BGPAddr(), f.peers, f.flood)
+	speakers, err := bird.Speakers(f.flood)
 	if err != nil {
 		return err
 	}
+	defer speakers.Close()
 	c.Driver = speakers
 	if f.cycleExec != "" {
 		// The peers stay up, and their routes in: they are the baseline's.

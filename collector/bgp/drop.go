@@ -33,6 +33,20 @@ func (d Drop) String() string {
 	return fmt.Sprintf("Drop(%d)", int(d))
 }
 
+// MarshalText gives what String does.
+func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText takes what String gives for the known ways.
+func (d *Drop) UnmarshalText(text []byte) error {
+	for known := DropNotification; known <= DropSilence; known++ {
+		if known.String() == string(text) {
+			*d = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q: want notification, reset or silence", text)
+}
+
 // Drop ends the session and returns when the connection is closed. If ctx ends before the
 // peer has closed, the connection is closed all the same and the error says so. A session
 // that has ended already is no error.
