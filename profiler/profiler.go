@@ -258,6 +258,10 @@ func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits(
 // Missed is how many hits the kernel did not hand to a program.
 func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
 
+// Runtime is how long the programs at the probes ran while bpf.MeasureRuntime
+// had that measured.
+func (p *Profiler) Runtime() (bpf.Runtime, error) { return p.programs.Runtime() }
+
 // LeftOut is how many executable areas have no unwind rows in the kernel.
 func (p *Profiler) LeftOut() int {
 	p.refreshing.Lock()

@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"io"
 	"time"
 
 	"leakprof/bpf"
@@ -10,29 +11,53 @@ import (
 	"leakprof/profiler/report"
 )
 
-// overhead is how much of a CPU the process has used since the run began, and
-// how often its probes were hit until then.
+// overhead measures what the probes cost the target: how much of a CPU it has
+// used since the run began, how often probes were hit, and how long programs
+// ran then, by samples.
 type overhead struct {
 	begun bool
-	cpu   time.Duration
+	cpu   time.Duration // at the begin, as the next two
 	hits  map[string]bpf.Hits
+	ran   bpf.Runtime
+
+	ticks  int
+	sample io.Closer // while the kernel measures
 }
+
+// Measuring costs a program some 50 ns a run, and others on the machine too: it
+// is done in one observation of so many.
+const sampledTicks = 10
 
 // observe takes the process's CPU time as it is now. What comes first is what
 // the run begins with.
 func (o *overhead) observe(r *run, cpu time.Duration) {
-	if o.begun {
-		return
+	if !o.begun {
+		o.begun, o.cpu = true, cpu
+		if r.Profiler != nil {
+			// Unknown, they count from the time of attaching: a few more.
+			o.hits, _ = r.Profiler.Hits()
+			o.ran, _ = r.Profiler.Runtime()
+		}
 	}
-	o.begun, o.cpu = true, cpu
-	if r.Profiler != nil {
-		// Unknown, they count from the time of attaching: a few more.
-		o.hits, _ = r.Profiler.Hits()
+	o.stop()
+	if r.Profiler != nil && o.ticks%sampledTicks == 0 {
+		// A kernel that cannot measure leaves the programs out of the estimate.
+		o.sample, _ = bpf.MeasureRuntime()
+	}
+	o.ticks++
+}
+
+// stop ends a sample that is being taken.
+func (o *overhead) stop() {
+	if o.sample != nil {
+		o.sample.Close()
+		o.sample = nil
 	}
 }
 
 // result is the CPU time of the run, nil if nothing was observed.
 func (o *overhead) result(r *run) *report.Overhead {
+	o.stop()
 	if !o.begun || r.last.CPU < o.cpu {
 		return nil
 	}
@@ -49,13 +74,24 @@ func (o *overhead) result(r *run) *report.Overhead {
 		hits[name] = bpf.Hits{Entered: h.Entered - before.Entered, Returned: h.Returned - before.Returned}
 	}
 	res.Hits, res.Probes = hitCost(r.Profiler.Plan.Sites, hits)
+	ran, err := r.Profiler.Runtime()
+	if err != nil || ran.Runs == o.ran.Runs {
+		return res
+	}
+	res.Sampled = ran.Runs - o.ran.Runs
+	each := float64(ran.Time-o.ran.Time) / float64(res.Sampled)
+	var runs uint64
+	for _, h := range hits {
+		runs += h.Entered + h.Returned
+	}
+	res.Probes += time.Duration(each * float64(runs))
 	return res
 }
 
-// hitCost estimates what so many hits cost the target, and how many they are:
-// a call whose return is probed as well is one. Hits are counted by function:
-// where one is probed at several places, none is taken to be hit more than
-// another.
+// hitCost estimates what so many hits cost the target without what programs do
+// then, and how many there are: a call whose return is probed as well is one.
+// Hits are counted by function: where one is probed at several places, none is
+// taken to be hit more than another.
 func hitCost(sites []plan.Site, hits map[string]bpf.Hits) (calls uint64, cost time.Duration) {
 	type places struct {
 		n    int

@@ -12,9 +12,12 @@ import (
 type Overhead struct {
 	BIRD time.Duration
 	// Hits counts the calls that probes were hit by; Probes estimates what they
-	// cost the target (plan.Site.Cost). Both are 0 without probes.
-	Hits   uint64
-	Probes time.Duration
+	// cost the target: what a hit costs (plan.Site.Cost), and what the programs
+	// then do, by Sampled of their runs. All are 0 without probes; Sampled is 0
+	// also where the kernel does not measure, and what programs do is left out.
+	Hits    uint64
+	Probes  time.Duration
+	Sampled uint64
 }
 
 // DocumentOverhead is Overhead in report.json.
@@ -22,13 +25,14 @@ type DocumentOverhead struct {
 	BIRDSeconds   float64 `json:"bird_seconds"`
 	Hits          uint64  `json:"hits"`
 	ProbesSeconds float64 `json:"probes_seconds"`
+	SampledRuns   uint64  `json:"sampled_runs"`
 }
 
 func newOverhead(o *Overhead) *DocumentOverhead {
 	if o == nil {
 		return nil
 	}
-	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds()}
+	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds(), o.Sampled}
 }
 
 // sentence says what the probes cost, and that this is an estimate.
@@ -36,6 +40,10 @@ func (o *DocumentOverhead) sentence() string {
 	if o.Hits == 0 {
 		return fmt.Sprintf("none: no probe was hit; BIRD used %.1f s of CPU time", o.BIRDSeconds)
 	}
-	return fmt.Sprintf("about %.1f s of BIRD's %.1f s CPU time (%.0f%%), an estimate: %s hits of probes, %.1f us each",
+	s := fmt.Sprintf("about %.1f s of BIRD's %.1f s CPU time (%.0f%%) went to probes: %s hits, %.1f us each",
 		o.ProbesSeconds, o.BIRDSeconds, 100*o.ProbesSeconds/max(o.BIRDSeconds, 1e-9), number(o.Hits), 1e6*o.ProbesSeconds/float64(o.Hits))
+	if o.SampledRuns == 0 {
+		return s + "; estimated by what an empty probe costs, so it is more"
+	}
+	return s + fmt.Sprintf("; estimated by what an empty probe costs and by %s", plural(o.SampledRuns, "sampled run"))
 }

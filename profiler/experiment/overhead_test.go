@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"testing"
+	"time"
+
+	"leakprof/bpf"
+	"leakprof/profiler/plan"
+)
+
+func TestHitCost(t *testing.T) {
+	cheap := plan.Site{Function: "free", Emulated: true}
+	dear := plan.Site{Function: "free"}
+	returns := plan.Site{Function: "malloc", Emulated: true, Return: true}
+	for _, c := range []struct {
+		name  string
+		sites []plan.Site
+		hits  map[string]bpf.Hits
+		calls uint64
+		cost  time.Duration
+	}{
+		{"nothing hit", []plan.Site{cheap}, map[string]bpf.Hits{}, 0, 0},
+		{"an entry", []plan.Site{cheap}, map[string]bpf.Hits{"free": {Entered: 10}}, 10, 10 * cheap.Cost()},
+		{"a call is one hit", []plan.Site{returns}, map[string]bpf.Hits{"malloc": {Entered: 10, Returned: 9}}, 10, 10 * returns.Cost()},
+		{"two places of one function", []plan.Site{cheap, dear}, map[string]bpf.Hits{"free": {Entered: 10}}, 10, 5*cheap.Cost() + 5*dear.Cost()},
+		{"a function without a site", []plan.Site{cheap}, map[string]bpf.Hits{"calloc": {Entered: 10}}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if calls, cost := hitCost(c.sites, c.hits); calls != c.calls || cost != c.cost {
+				t.Errorf("%d hits cost %v, want %d and %v", calls, cost, c.calls, c.cost)
+			}
+		})
+	}
+}
