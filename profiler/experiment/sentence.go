@@ -29,15 +29,17 @@ func (s *sentence) leak() string {
 	return fmt.Sprintf("leak: %s in %s, %s now%s%s", report.SignedSize(s.growth), s.laterCycles(), report.Size(s.total), s.routesLeft(), s.where())
 }
 
-// lostLeak is that of memory that is lost and does not grow, or of which one
-// cycle cannot show it.
-func (s *sentence) lostLeak() string {
+// lostLeak is that of memory that is lost and does not grow, or of which the
+// cycles cannot show it; why says what is wrong with them, "" if nothing is.
+func (s *sentence) lostLeak(why string) string {
 	bytes, objects := sumRetained(s.lost)
 	text := fmt.Sprintf("leak: %s in %s lost after %s, nothing points at them%s", report.Size(bytes), count(objects, "object"), count(int64(len(s.cycles)), s.r.cycleWord()), s.routesLeft())
 	if n, share := concentration(s.lost); n > 0 {
 		text += fmt.Sprintf("; %.1f %% in %s%s", 100*share, count(int64(n), "call stack"), inPool(s.lost[:n]))
 	}
 	switch {
+	case why != "":
+		text += "; whether it grows cannot be told: " + why
 	case len(s.cycles) == 1:
 		text += "; one " + s.r.cycleWord() + " cannot show whether it grows"
 	case s.growth > 0:

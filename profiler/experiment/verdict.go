@@ -78,12 +78,13 @@ func (r *run) judge(res *report.Result) {
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
 	}
 	switch why := r.incomplete(res, settled, grows || isLost || small, growth, content); {
+	case isLost && (why != "" || !grows):
+		// To what nothing points now nothing will, whatever came before this look.
+		v.Kind, v.Sentence = report.Leak, s.lostLeak(why)
 	case why != "":
 		v.Kind, v.Sentence = report.Incomplete, s.incomplete(why)
 	case grows:
 		v.Kind, v.Sentence = report.Leak, s.leak()
-	case isLost:
-		v.Kind, v.Sentence = report.Leak, s.lostLeak()
 	case small:
 		v.Kind, v.Sentence = report.Leak, s.smallLeak()
 	case content < r.Threshold:

@@ -147,9 +147,11 @@ func TestVerdictByClass(t *testing.T) {
 		doubt   string
 		noLook  bool
 		failed  error
+		never   string // why no cycle settled
 		want    report.VerdictKind
 		says    string
 	}{
+		{name: "lost, though nothing settled", settled: [][]part{{{class: reachability.Lost, bytes: mb}}, {{class: reachability.Lost, bytes: 2 * mb}}}, never: "flooding began before it was quiet", want: report.Leak, says: "2048.0 kB in 2048 objects lost after 2 cycles, nothing points at them, 7 routes left; 100.0 % in 1 call stack; pool Root/p; whether it grows cannot be told: cycle 1 never settled (flooding began"},
 		{name: "lost after one cycle", settled: [][]part{{{class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "leak: 1024.0 kB in 1024 objects lost after 1 cycle, nothing points at them, 7 routes left; 100.0 % in 1 call stack; pool Root/p; one cycle cannot show whether it grows"},
 		{name: "lost once", settled: [][]part{{{class: reachability.Lost, bytes: mb}}, {{class: reachability.Lost, bytes: mb}}}, want: report.Leak, says: "lost after 2 cycles, nothing points at them, 7 routes left; 100.0 % in 1 call stack; pool Root/p; not growing"},
 		{name: "lost and growing", settled: [][]part{{{class: reachability.Lost, bytes: mb}}, {{class: reachability.Lost, bytes: 2 * mb}}}, want: report.Leak, says: "leak: +1024.0 kB in cycle 2, 2048.0 kB now, 7 routes left; 100.0 % in 1 call stack, lost; pool Root/p"},
@@ -167,7 +169,7 @@ func TestVerdictByClass(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: heap(0, "", c.base), Routes: 7}}}
 			for i, parts := range c.settled {
-				p := report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: heap(i+1, c.doubt, parts), Routes: 7}
+				p := report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: heap(i+1, c.doubt, parts), Routes: 7, Incomplete: c.never}
 				if c.noLook {
 					p.Heap.Reach = nil
 				}
