@@ -12,7 +12,16 @@ import (
 // sizeFlag is a number of bytes on the command line: 4096, 64k, 10M, 2GB.
 type sizeFlag int64
 
-func (s *sizeFlag) String() string { return strconv.FormatInt(int64(*s), 10) }
+// String gives whole units where there are, as --help shows them.
+func (s *sizeFlag) String() string {
+	v := int64(*s)
+	for i, unit := range []string{"T", "G", "M", "k"} {
+		if shift := 40 - 10*i; v > 0 && v&(1<<shift-1) == 0 {
+			return strconv.FormatInt(v>>shift, 10) + unit
+		}
+	}
+	return strconv.FormatInt(v, 10)
+}
 
 func (s *sizeFlag) Type() string { return "SIZE" }
 
