@@ -75,14 +75,31 @@ func (f *experimentFlags) profiler(pid int) profiler.Options {
 	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0)), Plan: f.plan, Partial: f.partial}
 }
 
+// shownStacks is how many call stacks are printed at most.
+const shownStacks = 10
+
 // conclude runs the experiment, prints its report and writes its files.
 func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c experiment.Config) error {
-	if f.out == "" {
-		f.out = fmt.Sprintf("leakprof-%d", c.Process.PID)
+	result, err := f.measure(ctx, c, &f.out)
+	if result == nil {
+		return err
+	}
+	if err := errors.Join(f.print(stdout, report.NewDocument(result), f.out), err); err != nil {
+		return err
+	}
+	return f.judge(result)
+}
+
+// measure runs the experiment and writes its files into the directory out,
+// which gets its name from the pid if it has none. An error with a result says
+// that not all of it could be written.
+func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out *string) (*report.Result, error) {
+	if *out == "" {
+		*out = fmt.Sprintf("leakprof-%d", c.Process.PID)
 	}
 	// Hours later is too late to find that nothing can be written there.
-	if err := os.MkdirAll(f.out, 0o700); err != nil {
-		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
+	if err := os.MkdirAll(*out, 0o700); err != nil {
+		return nil, fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
 	}
 	if f.cycleExec != "" {
 		socket := ""
@@ -97,19 +114,20 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 	result, err := experiment.Run(ctx, c)
 	live.end()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, writeErr := report.WriteAll(f.out, result)
-	const top = 10
-	options := textOptions(stdout, top)
-	options.Dir = f.out
-	if err := report.WriteText(stdout, result, options); err != nil {
-		return errors.Join(writeErr, fmt.Errorf("print report: %w", err))
+	_, err = report.WriteAll(*out, result)
+	return result, err
+}
+
+// print prints the report of a run whose files are in dir.
+func (f *experimentFlags) print(stdout io.Writer, d *report.Document, dir string) error {
+	o := textOptions(stdout, shownStacks)
+	o.Dir = dir
+	if err := d.WriteText(stdout, o); err != nil {
+		return fmt.Errorf("print report: %w", err)
 	}
-	if writeErr != nil {
-		return writeErr
-	}
-	return f.judge(result)
+	return nil
 }
 
 // judge turns the verdict into the exit status that --fail-on-retained asks
@@ -130,10 +148,16 @@ func (f *experimentFlags) judge(r *report.Result) error {
 }
 
 // dieFirst makes leakprof what the kernel kills when memory runs out, and not
-// the router: the live set, which is the kernel's memory, goes with it. To be
-// called when there are no more children to start: they would inherit it.
-func dieFirst() {
-	const most = "1000" // proc_pid_oom_score_adj(5)
+// the router: the live set, which is the kernel's memory, goes with it. Children
+// that are started meanwhile inherit it; undo ends it.
+func dieFirst() (undo func()) {
+	const file, most = "/proc/self/oom_score_adj", "1000" // proc_pid_oom_score_adj(5)
+	before, err := os.ReadFile(file)
 	// A refusal does no harm: the live set stops growing long before.
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(most), 0)
+	_ = os.WriteFile(file, []byte(most), 0)
+	return func() {
+		if err == nil {
+			_ = os.WriteFile(file, before, 0)
+		}
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"leakprof/collector/lab"
+	"leakprof/collector/session"
+	"leakprof/profiler/experiment"
 )
 
 type labFlags struct {
@@ -19,6 +21,8 @@ type labFlags struct {
 	peers    int
 	flood    lab.Flood
 	bmp      bool
+	compare  bool
+	station  experiment.Treatment
 	attach   bool
 	preset   string
 	birdLog  string
@@ -37,8 +41,25 @@ func labCommand() *cobra.Command {
 		Short: "Start a BIRD and run the whole experiment on it",
 		Long: `Starts a BIRD in a directory of its own, with passive BGP peers and a BMP station
 on loopback, attaches to it before it allocates anything, floods it with routes
-from BGP speakers, drops them again, and reports what is retained.`,
+from BGP speakers, drops them again, and reports what is retained.
+
+--compare does all that twice, with BMP and without, and puts the two beside each
+other: both verdicts, both tables, and the call stacks that only one run has. --out
+then has the files of each run in with-bmp/ and without-bmp/, and compare.txt and
+compare.json beside them.
+
+--station says how the BMP station treats BIRD:
+  normal       it reads as fast as it can
+  slow=RATE    it reads RATE bytes per second, such as 64k
+  stall        it reads nothing before the last cycle is over; stall=N: after N messages
+  stall@PHASE  it reads nothing from that phase of each cycle on: flooding, flooded or
+               dropping, or running with --cycle-exec
+  close@PHASE  it closes the connection with that phase, and BIRD opens another
+A station that has stalled reads again once the cycle has been looked at, and one look
+more, in the phase "resumed", shows whether BIRD lets go of what it kept for it.`,
 		Example: `  leakprof lab
+  leakprof lab --compare --routes 50000
+  leakprof lab --station stall@flooding
   leakprof lab --bird ~/bird/bird --routes 25000 --cycles 2
   leakprof lab --preset report`,
 		Args: noArguments,
@@ -48,6 +69,9 @@ from BGP speakers, drops them again, and reports what is retained.`,
 			}
 			if err := f.validateLab(c.Flags().Changed); err != nil {
 				return err
+			}
+			if f.compare {
+				return compareLab(c.Context(), c.OutOrStdout(), &f)
 			}
 			return runLab(c.Context(), c.OutOrStdout(), &f)
 		},
@@ -62,6 +86,8 @@ from BGP speakers, drops them again, and reports what is retained.`,
 	flags.IntVar(&f.flood.PerUpdate, "per-update", 0, "most prefixes in an UPDATE (default: as many as fit)")
 	flags.BoolVar(&f.flood.Overlap, "overlap", false, "let all peers announce the same prefixes")
 	flags.BoolVar(&f.bmp, "bmp", true, "configure BMP and run the station")
+	flags.BoolVar(&f.compare, "compare", false, "run with BMP and without, and compare")
+	flags.TextVar(&f.station, "station", experiment.Treatment{}, "how the BMP station treats BIRD: `BEHAVIOR` is normal, slow=RATE, stall, stall=N, stall@PHASE or close@PHASE")
 	flags.BoolVar(&f.attach, "attach", true, "attach probes; without them only BIRD's own counters are shown")
 	flags.StringVar(&f.preset, "preset", "", "\"report\": 4 peers with the same 1,087,000 routes, about 38 per UPDATE")
 	flags.StringVar(&f.birdLog, "bird-log", "", "append BIRD's log to `FILE`")
@@ -84,9 +110,6 @@ func (f *labFlags) validateLab(changed func(name string) bool) error {
 	default:
 		return usageError{fmt.Errorf("--preset %q: only \"report\" is known", f.preset)}
 	}
-	if f.limit == 0 {
-		f.limit = 10 * time.Minute
-	}
 	switch {
 	case f.peers < 1 || f.flood.Routes < 1:
 		return usageError{errors.New("--peers and --routes must be at least 1")}
@@ -95,5 +118,27 @@ func (f *labFlags) validateLab(changed func(name string) bool) error {
 	case f.flood.AttributeSets < 0 || f.flood.PerUpdate < 0:
 		return usageError{errors.New("--attribute-sets and --per-update must not be negative")}
 	}
-	return f.validateInput(changed)
+	switch from := f.station.From; {
+	case f.compare && !f.bmp:
+		return usageError{errors.New("--compare runs with BMP and without: leave out --bmp")}
+	case !f.bmp && f.station != (experiment.Treatment{}):
+		return usageError{fmt.Errorf("--station %v: there is none with --bmp=false", f.station)}
+	case from != "" && (from == session.Running) != (f.cycleExec != ""):
+		return usageError{fmt.Errorf("--station %v: the phases of a cycle are running with --cycle-exec, and flooding, flooded and dropping without", f.station)}
+	}
+	if err := f.validateInput(changed); err != nil {
+		return err
+	}
+	// Churn is a part of the flood.
+	var churn time.Duration
+	if f.flood.Churn > 0 {
+		churn = f.flood.ChurnFor
+	}
+	if f.limit == 0 {
+		f.limit = 10*time.Minute + churn
+	}
+	if f.limit <= churn {
+		return usageError{fmt.Errorf("--limit %v: must be more than --churn-for %v", f.limit, churn)}
+	}
+	return nil
 }

@@ -15,92 +15,136 @@ import (
 	"leakprof/collector/lab"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
+	"leakprof/profiler/report"
 	"leakprof/profiler/target"
 )
 
-// runLab starts a BIRD, runs the experiment on it, and ends it.
-func runLab(ctx context.Context, stdout io.Writer, f *labFlags) (err error) {
-	binary, err := lab.Find(ctx, f.bird)
+// runLab runs the experiment once and prints its report.
+func runLab(ctx context.Context, stdout io.Writer, f *labFlags) error {
+	binary, err := f.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.readDump(ctx); err != nil {
+	result, err := f.run(ctx, binary, f.bmp, &f.out)
+	if result == nil {
 		return err
 	}
+	// The report stands, also where BIRD ended or a file could not be written.
+	if err := errors.Join(f.print(stdout, report.NewDocument(result), f.out), err); err != nil {
+		return err
+	}
+	return f.judge(result)
+}
+
+// prepare finds the BIRD, and reads what is to be announced.
+func (f *labFlags) prepare(ctx context.Context) (*lab.Binary, error) {
+	binary, err := lab.Find(ctx, f.bird)
+	if err != nil {
+		return nil, err
+	}
+	return binary, f.readDump(ctx)
+}
+
+// run starts a BIRD, runs the experiment on it, ends it, and writes the files
+// into the directory out, which gets its name from BIRD's pid if it has none.
+// There can be both a result and an error.
+func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, out *string) (_ *report.Result, err error) {
 	config := lab.Config{Binary: binary, Peers: f.peers, PausedAtEntry: f.attach, Log: f.birdLog}
 	release, err := f.apply(&config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer release()
-	var station *bmp.Station
-	if f.bmp {
+	c := experiment.Config{Cycles: f.cycles, Treatment: f.station}
+	if withBMP {
 		if err := config.Namespace.Do(func() (err error) {
-			station, err = bmp.Listen(ctx, bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0")})
+			c.Station, err = bmp.Listen(ctx, f.stationOptions())
 			return err
 		}); err != nil {
-			return err
+			return nil, err
 		}
-		defer station.Close()
-		go drain(station)
-		config.Station = station.Addr()
+		defer c.Station.Close()
+		go drain(c.Station)
+		config.Station = c.Station.Addr()
 	}
 	bird, err := lab.Start(ctx, config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		err = errors.Join(err, bird.Stop(context.WithoutCancel(ctx)))
 	}()
 	fmt.Fprintf(os.Stderr, "leakprof: BIRD %s, pid %d, %s\n", bird.Version(), bird.PID(), f.describe())
 
-	c := experiment.Config{Station: station, Cycles: f.cycles}
 	if f.attach {
-		dieFirst()
+		defer dieFirst()()
 		o := f.profiler(bird.PID())
 		o.FromStart = true
 		p, err := profiler.Attach(ctx, o)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer p.Close()
 		c.Profiler, c.Process = p, p.Process
 		if err := bird.Resume(); err != nil {
-			return err
+			return nil, err
 		}
 	} else {
 		if c.Process, err = target.Open(bird.PID()); err != nil {
-			return err
+			return nil, err
 		}
 		defer c.Process.Close()
 	}
-	if err := bird.Ready(ctx); err != nil {
-		return err
-	}
-	if c.Control, err = birdc.Dial(ctx, bird.Control()); err != nil {
-		return err
-	}
-	defer c.Control.Close()
 	speakers, err := bird.Speakers(f.flood)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer speakers.Close()
 	c.Driver = speakers
-	if f.cycleExec != "" {
-		// The peers stay up, and their routes in: they are the baseline's.
-		if err := speakers.Up(ctx); err != nil {
-			return err
-		}
+	if c.Control, err = f.ready(ctx, bird, speakers); err != nil {
+		return nil, err
 	}
-	err = f.conclude(ctx, stdout, c)
+	defer c.Control.Close()
+	result, err := f.measure(ctx, c, out)
 	select {
 	case <-bird.Exited():
-		// The report stands, but the experiment has failed.
-		return errors.Join(err, bird.Err())
+		return result, errors.Join(err, bird.Err())
 	default:
-		return err
+		return result, err
 	}
+}
+
+// ready waits until BIRD can be worked with, for as long as a phase may take.
+// With --cycle-exec the peers are up then, and their routes in: they are the
+// baseline's.
+func (f *labFlags) ready(ctx context.Context, bird *lab.Bird, speakers *lab.Speakers) (*birdc.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.limit, fmt.Errorf("not done after %v (--limit)", f.limit))
+	defer cancel()
+	if err := bird.Ready(ctx); err != nil {
+		return nil, err
+	}
+	control, err := birdc.Dial(ctx, bird.Control())
+	if err != nil {
+		return nil, err
+	}
+	if f.cycleExec != "" {
+		if err := speakers.Up(ctx); err != nil {
+			control.Close()
+			return nil, err
+		}
+	}
+	return control, nil
+}
+
+// stationOptions are those of the lab's station. One that is to treat BIRD
+// badly has little room of its own, so that it is BIRD that has to queue.
+func (f *labFlags) stationOptions() bmp.Options {
+	const little = 64 << 10
+	o := bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0"), Behavior: f.station.Behavior}
+	if f.station != (experiment.Treatment{}) {
+		o.ReceiveBuffer = little
+	}
+	return o
 }
 
 // drain takes the station's events, which nobody needs where the lab itself
