@@ -93,7 +93,7 @@ func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snap
 
 // compared says whether the look at a phase's end is compared with others.
 func compared(p session.Phase) bool {
-	return p == session.Baseline || p == session.Settled || p == session.Interval
+	return p == session.Baseline || p == session.Settled || p == session.Resumed || p == session.Interval
 }
 
 // moved says what has changed since a snapshot was taken, "" if nothing.

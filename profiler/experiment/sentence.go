@@ -21,6 +21,7 @@ type sentence struct {
 	cycles                 []report.Cycle
 	steady                 map[place]int64
 	lost                   []attribution.Retained // at the last look
+	resumed                int64                  // bytes that are left once the station reads again, -1 if it never stalled
 }
 
 // leak: "leak: +254.0 MB in each of cycles 2 and 3, 1018.0 MB now, 0 routes
@@ -81,6 +82,9 @@ func (s *sentence) smallLeak() string {
 }
 
 func (s *sentence) held() string {
+	if s.resumed >= 0 {
+		return fmt.Sprintf("held: %s while the station did not read, %s once it read again%s%s", report.Size(s.total), report.Size(s.resumed), s.routesLeft(), s.where())
+	}
 	if len(s.cycles) == 1 {
 		return fmt.Sprintf("held: %s after one %s, which cannot show whether it grows%s%s", report.Size(s.total), s.r.cycleWord(), s.routesLeft(), s.where())
 	}

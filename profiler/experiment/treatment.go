@@ -70,20 +70,17 @@ func (r *run) treat(e session.Event) {
 	if r.Station == nil {
 		return
 	}
-	if b := r.Treatment.Behavior; b != bmp.Normal && e.Cycle == 1 && (e.Phase == session.Flooding || e.Phase == session.Running) {
-		r.note(e.Time, "the station's behavior: "+b.String())
+	if e.Cycle == 1 && (e.Phase == session.Flooding || e.Phase == session.Running) && r.Treatment != (Treatment{}) {
+		r.note(e.Time, "the station: "+r.Treatment.String())
 	}
 	switch {
 	case e.Phase == session.Resumed:
 		r.Station.Resume()
-		r.note(e.Time, "the station reads again")
 	case e.Phase != r.Treatment.From:
 	case r.Treatment.Close:
 		r.Station.CloseConnections()
-		r.note(e.Time, "the station closed its connections")
 	default:
 		r.Station.Stall()
-		r.note(e.Time, "the station stalled")
 	}
 }
 

@@ -16,15 +16,7 @@ import (
 func (r *run) judge(res *report.Result) {
 	v := &res.Verdict
 	v.Threshold = r.Threshold
-	var settled []*report.Phase
-	for i := range res.Phases {
-		p := &res.Phases[i]
-		// An interval that the run's end cut short is no cycle.
-		isCycle := p.Name == string(session.Settled) || p.Name == string(session.Interval) && p.Incomplete == ""
-		if isCycle && p.Heap != nil {
-			settled = append(settled, p)
-		}
-	}
+	settled, ends := cycleLooks(res.Phases)
 	base := &res.Phases[0]
 	if r.Profiler == nil {
 		v.Kind, v.Sentence = report.Incomplete, "incomplete: no probes were attached, so nothing is known of who holds what"
@@ -47,11 +39,12 @@ func (r *run) judge(res *report.Result) {
 		return
 	}
 	before := base.Heap
-	for i, p := range settled {
+	looks := make([]*attribution.Heap, len(ends))
+	for i, p := range ends {
 		c := report.Cycle{Number: p.Cycle, Retained: attribution.Grown(before, p.Heap)}
 		c.Bytes, c.Objects = netGrowth(before, p.Heap)
 		res.Cycles = append(res.Cycles, c)
-		before = settled[i].Heap
+		looks[i], before = p.Heap, p.Heap
 	}
 	last := settled[len(settled)-1]
 	res.Retained = attribution.Grown(base.Heap, last.Heap)
@@ -59,14 +52,11 @@ func (r *run) judge(res *report.Result) {
 	v.SlackBytes = sumEmpty(res.Retained)
 	content := v.RetainedBytes - v.SlackBytes
 
-	looks := make([]*attribution.Heap, len(settled))
-	for i, p := range settled {
-		looks[i] = p.Heap
-	}
 	steady := steadyStacks(looks, r.ThresholdObjects)
 	noteSteady(res, steady)
 	// What was lost before the first cycle counts as well.
-	lost := attribution.LostIn(last.Heap)
+	end := ends[len(ends)-1]
+	lost := attribution.LostIn(end.Heap)
 	v.LostBytes, v.LostObjects = sumRetained(lost)
 	res.LostBefore = lostBefore(lost, base.Heap)
 	growth := steadyGrowth(res.Cycles)
@@ -76,8 +66,12 @@ func (r *run) judge(res *report.Result) {
 	s := &sentence{
 		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
+		resumed: -1,
 	}
-	switch why := r.incomplete(res, settled, grows || isLost || small, growth, content); {
+	if end != last {
+		s.resumed, _ = sumRetained(attribution.Grown(base.Heap, end.Heap))
+	}
+	switch why := r.incomplete(res, settled, ends, grows || isLost || small, growth, content); {
 	case isLost && (why != "" || !grows):
 		// To what nothing points now nothing will, whatever came before this look.
 		v.Kind, v.Sentence = report.Leak, s.lostLeak(why)
@@ -94,10 +88,31 @@ func (r *run) judge(res *report.Result) {
 	}
 }
 
+// cycleLooks returns the phases that end with what a cycle retains, and those
+// that end cycles. They are the same but where the station had stalled: what
+// BIRD kept for it is retained and is no growth, for it goes once the station
+// reads again.
+func cycleLooks(phases []report.Phase) (settled, ends []*report.Phase) {
+	for i := range phases {
+		p := &phases[i]
+		if p.Heap == nil {
+			continue
+		}
+		switch n := len(ends) - 1; {
+		case p.Name == string(session.Settled), p.Name == string(session.Interval) && p.Incomplete == "":
+			// An interval that the run's end cut short is no cycle.
+			settled, ends = append(settled, p), append(ends, p)
+		case p.Name == string(session.Resumed) && n >= 0 && ends[n].Cycle == p.Cycle:
+			ends[n] = p
+		}
+	}
+	return settled, ends
+}
+
 // incomplete says why the verdict cannot be given, or "". What cannot change
 // it does not count: losses that together, on top of what was seen, stay below
 // the threshold, or add to what is above it already.
-func (r *run) incomplete(res *report.Result, settled []*report.Phase, leaks bool, growth, content int64) string {
+func (r *run) incomplete(res *report.Result, settled, ends []*report.Phase, leaks bool, growth, content int64) string {
 	// A leak is told by the later cycles; without one the baseline matters.
 	if base := &res.Phases[0]; base.Incomplete != "" && !leaks {
 		return fmt.Sprintf("the baseline was not quiet (%s)", base.Incomplete)
@@ -105,6 +120,11 @@ func (r *run) incomplete(res *report.Result, settled []*report.Phase, leaks bool
 	for _, p := range settled {
 		if p.Incomplete != "" {
 			return fmt.Sprintf("cycle %d never settled (%s)", p.Cycle, p.Incomplete)
+		}
+	}
+	for _, p := range ends {
+		if p.Incomplete != "" {
+			return fmt.Sprintf("cycle %d never settled once the station read again (%s)", p.Cycle, p.Incomplete)
 		}
 	}
 	var lost int64
