@@ -114,3 +114,35 @@ func compare(t *testing.T, when string, r *Result, truth *fixture.Memory, pages 
 		t.Fatalf("%s: the books are empty", when)
 	}
 }
+
+// TestLinpoolHeader: nothing is read of a linpool's header. Its chunks are known,
+// and the address behind the last is where another's page may begin.
+func TestLinpoolHeader(t *testing.T) {
+	for _, generation := range []int{2, 3} {
+		f := fixture.Start(t, fixture.BuildBIRD(t, generation, "gcc", "-O2"))
+		f.Do(t, "init")
+		f.Do(t, "keep linpool 20")
+		p, b := open(t, f.PID)
+		resources, err := tree.Read(p, b, tree.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, linpools := newTable(), 0
+		addTree(resources, headersOf(b.Generation), func(address uint64, s shape, owner uint64) {
+			if err := table.add(address, s, owner); err != nil {
+				t.Fatal(err)
+			}
+		})
+		table.finish()
+		for i := range table.keys {
+			if s := table.shape(uint32(i)); s.kind == linpoolUnit {
+				if linpools++; s.from != s.to || s.bytes < 72 {
+					t.Errorf("BIRD %d: of a linpool's header of %d bytes %d are read", generation, s.bytes, s.to-s.from)
+				}
+			}
+		}
+		if linpools == 0 {
+			t.Errorf("BIRD %d: no linpool is found", generation)
+		}
+	}
+}

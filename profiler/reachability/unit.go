@@ -217,6 +217,10 @@ func addTree(t *tree.Tree, h headers, add func(uint64, shape, uint64)) (large []
 		switch {
 		case b.Class == bird.MemoryClass:
 			sh.from = l.MblockHeader
+		case k == linpoolUnit:
+			// It has its chunks, and an address behind the last, where another's page
+			// may begin.
+			sh.to = sh.from
 		case k == poolUnit:
 			sh.from, owner = h.inside, 0
 			if b.Pool.Parent != nil {
