@@ -196,6 +196,8 @@ func TestSize(t *testing.T) {
 			}
 		} else if err != nil || int64(s) != c.want {
 			t.Errorf("%q: %d, %v, want %d", c.text, s, err, c.want)
+		} else if again := s; s.Set(again.String()) != nil || s != again {
+			t.Errorf("%q prints as %q, which is %d", c.text, again.String(), s)
 		}
 	}
 }
