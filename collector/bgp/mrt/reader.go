@@ -11,6 +11,7 @@ package mrt
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ const (
 	pathIdentifierLen = 4
 	// maxRecord is the longest record taken: 65,535 routes of 200 bytes are 13 MB.
 	maxRecord  = 16 << 20
-	readBuffer = 1 << 20
+	readBuffer = 64 << 10
 )
 
 // Bits of a peer's type (RFC 6396 §4.3.1).
@@ -75,7 +76,7 @@ type Stats struct {
 // Reader reads a dump. It keeps one record in memory.
 type Reader struct {
 	in      *bufio.Reader
-	record  []byte
+	record  bytes.Buffer
 	entries []Entry
 	stats   Stats
 	indexed bool // a peer index table was read
@@ -128,24 +129,23 @@ func (r *Reader) next() (rib RIB, found bool, err error) {
 	if length > maxRecord {
 		return RIB{}, false, fmt.Errorf("%d bytes, more than %d: is it an MRT file?", length, maxRecord)
 	}
-	if cap(r.record) < int(length) {
-		r.record = make([]byte, length)
+	// The buffer grows with what is there, not with what the header promises.
+	r.record.Reset()
+	if n, err := io.CopyN(&r.record, r.in, int64(length)); err != nil {
+		return RIB{}, false, cut("record", int(n), int(length), err)
 	}
-	r.record = r.record[:length]
-	if n, err := io.ReadFull(r.in, r.record); err != nil {
-		return RIB{}, false, cut("record", n, int(length), err)
-	}
+	record := r.record.Bytes()
 	r.stats.Bytes += headerLen + int64(length)
 	if typ != typeTableDumpV2 {
 		return RIB{}, false, nil
 	}
 	switch subtype {
 	case subPeerIndexTable:
-		return RIB{}, false, r.peerIndexTable(r.record)
+		return RIB{}, false, r.peerIndexTable(record)
 	case subRIBIPv4Unicast, subRIBIPv4UnicastAddPath:
-		rib, err = r.rib(r.record, 32, subtype == subRIBIPv4UnicastAddPath)
+		rib, err = r.rib(record, 32, subtype == subRIBIPv4UnicastAddPath)
 	case subRIBIPv6Unicast, subRIBIPv6UnicastAddPath:
-		rib, err = r.rib(r.record, 128, subtype == subRIBIPv6UnicastAddPath)
+		rib, err = r.rib(record, 128, subtype == subRIBIPv6UnicastAddPath)
 	default:
 		return RIB{}, false, nil
 	}
