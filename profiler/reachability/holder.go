@@ -190,6 +190,11 @@ func (n *names) of(r root, address uint64) string {
 		}
 	}
 	for _, s := range v.sections {
+		// That of thread-local storage without contents has addresses, and no place
+		// there: others lie at them.
+		if s.Flags&elf.SHF_TLS != 0 && s.Type == elf.SHT_NOBITS {
+			continue
+		}
 		if s.Flags&elf.SHF_ALLOC != 0 && s.Addr != 0 && at >= s.Addr && at-s.Addr < s.Size {
 			return offset(s.Name, s.Addr)
 		}
