@@ -133,6 +133,11 @@ func TestReportOfRun(t *testing.T) {
 	if !strings.HasPrefix(got.stdout, run.stdout) || !strings.Contains(got.stdout[len(run.stdout):], "Books, settled") {
 		t.Errorf("printed again it is\n%s\nand was\n%s", got.stdout, run.stdout)
 	}
+	for _, want := range []string{"\nSessions 2 up and 2 down by the experiment, none dropped otherwise\n", "\nOverhead about "} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("printed again it does not say %q:\n%s", want, got.stdout)
+		}
+	}
 	if page, err := os.Stat(filepath.Join(out, report.HTMLFile)); err != nil || page.Size() == 0 {
 		t.Errorf("no page: %v", err)
 	}

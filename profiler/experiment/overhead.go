@@ -24,9 +24,14 @@ type overhead struct {
 	sample io.Closer // while the kernel measures
 }
 
-// Measuring costs a program some 50 ns a run, and others on the machine too: it
-// is done in one observation of so many.
-const sampledTicks = 10
+// Measuring costs a program some 50 ns a run, and others on the machine too:
+// once there are many runs, it is done in one observation of so many. Few runs
+// say nothing.
+const (
+	sampledTicks = 10
+	manyRuns     = 10_000
+	fewRuns      = 500
+)
 
 // observe takes the process's CPU time as it is now. What comes first is what
 // the run begins with.
@@ -40,11 +45,15 @@ func (o *overhead) observe(r *run, cpu time.Duration) {
 		}
 	}
 	o.stop()
-	if r.Profiler != nil && o.ticks%sampledTicks == 0 {
-		// A kernel that cannot measure leaves the programs out of the estimate.
-		o.sample, _ = bpf.MeasureRuntime()
-	}
 	o.ticks++
+	if r.Profiler == nil {
+		return
+	}
+	if ran, err := r.Profiler.Runtime(); err != nil || ran.Runs-o.ran.Runs > manyRuns && o.ticks%sampledTicks != 0 {
+		return
+	}
+	// A kernel that cannot measure leaves the programs out of the estimate.
+	o.sample, _ = bpf.MeasureRuntime()
 }
 
 // stop ends a sample that is being taken.
@@ -75,7 +84,7 @@ func (o *overhead) result(r *run) *report.Overhead {
 	}
 	res.Hits, res.Probes = hitCost(r.Profiler.Plan.Sites, hits)
 	ran, err := r.Profiler.Runtime()
-	if err != nil || ran.Runs == o.ran.Runs {
+	if err != nil || ran.Runs-o.ran.Runs < fewRuns {
 		return res
 	}
 	res.Sampled = ran.Runs - o.ran.Runs

@@ -277,6 +277,8 @@ func leak() *Result {
 		NotCovered: []string{"pages that BIRD takes by mmap (slabs, linpools)"},
 		Stacks:     StackQuality{Allocations: 8_090_800, Complete: 8_090_300, Ends: map[string]uint64{"no unwind row": 420, "deeper than the frame limit": 80}},
 		CPU:        &FloodCPU{Wall: 12100 * time.Millisecond, BIRD: 11900 * time.Millisecond, Lab: 2300 * time.Millisecond, Limit: "bird"},
+		Overhead:   &madeOverhead,
+		Sessions:   &Sessions{ToldBy: "bmp", Driven: true, Ups: 8, Downs: 8},
 		Health: []Health{
 			{Name: "stacks not complete", Count: 500, Meaning: "their outer frames are missing", Harmless: true},
 			{Name: "frees missed", Count: 12, Bytes: 3480, Meaning: "blocks that are gone may be counted as live"},
@@ -368,6 +370,7 @@ func incomplete() *Result {
 		r.Phases[i].Books = nil
 	}
 	r.Series = course(r.Phases)
+	r.Sessions = &madeSessions
 	r.Before = &Before{Bytes: 41_000_000, Blocks: 301_000, Pages: 12}
 	r.Phases[3].Incomplete, r.Phases[3].End = "not settled after 10m0s: graceful restart holds 400,000 routes", time.Time{}
 	r.Target.Version = ""

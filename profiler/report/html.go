@@ -58,16 +58,11 @@ func (d *Document) writeHTML(w io.Writer) error {
 		Text       string
 	}{
 		Data: template.JS(data), Allocators: slices.Sorted(maps.Keys(allocators)), Verdict: d.Verdict, Reason: printable(d.reason()),
-		About: d.about(), Facts: d.facts(), Text: text.String(),
+		About: d.about(), Facts: sayOnce(d.facts(false)), Text: text.String(),
 	}
 	for i := range d.Phases {
 		if phase := &d.Phases[i]; phase.Incomplete != "" {
 			p.Incomplete = append(p.Incomplete, printable(phase.title()+": "+phase.Incomplete))
-		}
-	}
-	for i := len(p.Facts) - 1; i > 0; i-- {
-		if p.Facts[i].Label == p.Facts[i-1].Label {
-			p.Facts[i].Label = "" // said once
 		}
 	}
 	p.Looks, p.Memory = d.memoryRows()
@@ -114,7 +109,7 @@ func (d *Document) about() []string {
 // htmlRow is a line of the memory table.
 type htmlRow struct {
 	Name  string
-	Kind  string // "live" where it is not a line of BIRD's
+	Kind  string // "live" where it is not a line of BIRD's, "live part" of the row before
 	Cells []htmlCell
 }
 
@@ -157,32 +152,22 @@ func (d *Document) memoryRows() (titles []string, rows []htmlRow) {
 			return c
 		})
 	}
-	row("live memory", "live", func(p *DocumentPhase) (c htmlCell) {
-		if p.LiveBytes != nil {
-			c.Value = p.live()
+	for _, r := range liveRows(columns) {
+		kind := "live"
+		if r.isPart {
+			kind = "live part"
 		}
-		return c
-	})
-	row("its number", "live", func(p *DocumentPhase) (c htmlCell) {
-		if p.LiveObjects != nil {
-			c.Value = number(*p.LiveObjects)
-		}
-		return c
-	})
-	row("routes", "live", func(p *DocumentPhase) (c htmlCell) {
-		if p.Routes != nil {
-			c.Value = number(*p.Routes)
-		}
-		return c
-	})
+		row(r.name, kind, func(p *DocumentPhase) htmlCell { return htmlCell{Value: r.cell(p)} })
+	}
 	return titles, rows
 }
 
 // looks are the columns of the memory table; between the first and the last
 // cycles, if there are more, one without a phase.
 func (d *Document) looks() []column {
-	var columns, settled []column
+	var columns, left []column
 	isFlooded := false
+	cycles := 0
 	for i := range d.Phases {
 		switch p := &d.Phases[i]; p.Name {
 		case phaseBaseline:
@@ -193,16 +178,23 @@ func (d *Document) looks() []column {
 			}
 			isFlooded = true
 		case phaseSettled:
-			settled = append(settled, column{fmt.Sprintf("dropped %d", p.Cycle), p})
+			cycles++
+			left = append(left, column{fmt.Sprintf("dropped %d", p.Cycle), p})
+		case phaseResumed:
+			left = append(left, column{"read again", p})
+		case phaseInterval:
+			left = append(left, column{fmt.Sprintf("interval %d", p.Cycle), p})
 		}
 	}
-	if len(settled) == 1 {
-		settled[0].title = "dropped"
+	if cycles == 1 {
+		for i := range left {
+			left[i].title = strings.TrimSuffix(left[i].title, " 1")
+		}
 	}
-	if len(settled) > 2*shownCycles {
-		columns = append(columns, settled[:shownCycles]...)
+	if len(left) > 2*shownCycles {
+		columns = append(columns, left[:shownCycles]...)
 		columns = append(columns, column{title: "…"})
-		settled = settled[len(settled)-shownCycles:]
+		left = left[len(left)-shownCycles:]
 	}
-	return append(columns, settled...)
+	return append(columns, left...)
 }

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,8 +36,14 @@ func (t *text) memory() {
 		{"flooded", t.phase(phaseFlooded, cycle)},
 		{"dropped", t.phase(phaseSettled, cycle)},
 	}
+	if p := t.phase(phaseResumed, cycle); p != nil {
+		columns = append(columns, column{"read again", p})
+	}
 	if first := t.phase(phaseInterval, 1); first != nil {
 		columns = []column{columns[0], {"interval 1", first}}
+		if last := t.last(phaseInterval); last != first {
+			columns = append(columns, column{fmt.Sprintf("interval %d", last.Cycle), last})
+		}
 	}
 	names := lineNames(columns)
 	label := "memory"
@@ -49,47 +56,111 @@ func (t *text) memory() {
 	for _, name := range names {
 		m.row(name, columns, func(p *DocumentPhase) string { return m.cell(p.memoryLine(name)) })
 	}
-	m.row("live memory", columns, func(p *DocumentPhase) string { return m.single(p.live()) })
-	m.row("  number", columns, func(p *DocumentPhase) string {
-		if p.LiveObjects == nil {
-			return m.single("-")
+	for _, r := range liveRows(columns) {
+		name := r.name
+		if r.isPart {
+			name = "  " + name
 		}
-		return m.single(number(*p.LiveObjects))
-	})
-	if !slices.ContainsFunc(columns, func(c column) bool { return c.phase != nil && c.phase.Routes != nil }) {
-		return
+		m.row(name, columns, func(p *DocumentPhase) string { return m.single(cmp.Or(r.cell(p), "-")) })
 	}
-	m.row("routes", columns, func(p *DocumentPhase) string {
-		if p.Routes == nil {
-			return m.single("-")
+}
+
+// liveRow is what was followed at each look; cell is "" where it is not known.
+type liveRow struct {
+	name   string
+	isPart bool // of the row before
+	cell   func(*DocumentPhase) string
+}
+
+// liveRows are those of which any look knows something.
+func liveRows(columns []column) []liveRow {
+	size := func(field func(*DocumentPhase) *uint64) func(*DocumentPhase) string {
+		return func(p *DocumentPhase) string {
+			if n := field(p); n != nil {
+				return amount(float64(*n))
+			}
+			return ""
 		}
-		return m.single(number(*p.Routes))
+	}
+	rows := []liveRow{
+		{"live memory", false, size(func(p *DocumentPhase) *uint64 { return p.LiveBytes })},
+		{"number", true, func(p *DocumentPhase) string {
+			if p.LiveObjects == nil {
+				return ""
+			}
+			return number(*p.LiveObjects)
+		}},
+		{classLost, true, size(func(p *DocumentPhase) *uint64 { return p.LostBytes })},
+		{classHeld, true, size(func(p *DocumentPhase) *uint64 { return p.HeldBytes })},
+		{classUnknown, true, size(func(p *DocumentPhase) *uint64 { return p.UnknownBytes })},
+		{"routes", false, (*DocumentPhase).routes},
+	}
+	return slices.DeleteFunc(rows, func(r liveRow) bool {
+		return !slices.ContainsFunc(columns, func(c column) bool { return c.phase != nil && r.cell(c.phase) != "" })
 	})
 }
 
+// routes is BIRD's own count, "" if it is not known.
+func (p *DocumentPhase) routes() string {
+	if p.Routes == nil {
+		return ""
+	}
+	return number(*p.Routes)
+}
+
+// What is left after each of many cycles is printed for the first few and the
+// last ones.
+const firstCycles, lastCycles = 3, 8
+
 // afterDrop prints what is left after each cycle, if there was more than one.
 func (t *text) afterDrop() {
-	var settled []*DocumentPhase
+	var left []*DocumentPhase
+	cycles := 0
 	for i := range t.d.Phases {
-		if p := &t.d.Phases[i]; p.Name == phaseSettled || p.Name == phaseInterval {
-			settled = append(settled, p)
+		switch p := &t.d.Phases[i]; p.Name {
+		case phaseSettled, phaseInterval:
+			cycles++
+			left = append(left, p)
+		case phaseResumed:
+			left = append(left, p)
 		}
 	}
-	if len(settled) < 2 {
+	if cycles < 2 {
 		return
 	}
-	const protocols, total, live = "Protocols", "Total", "live memory"
+	const protocols, total, live, routes = "Protocols", "Total", "live memory", "routes"
 	label, word := "after drop", "cycle"
-	if settled[0].Name == phaseInterval {
+	if left[0].Name == phaseInterval {
 		label, word = "at the end", "interval"
 	}
 	m := newTable(t, []string{label}, 3)
 	t.line("")
-	m.titles(label, []string{protocols, total, live})
-	for _, p := range settled {
-		row := []string{m.cell(p.memoryLine(protocols)), m.cell(p.memoryLine(total)), m.single(p.live())}
-		t.line("%-*s%s", m.name, fmt.Sprintf("%s %d", word, p.Cycle), strings.Join(row, ""))
+	m.titles(label, []string{protocols, total, live + fmt.Sprintf("%*s", cellWidth+2, routes)})
+	for i, p := range left {
+		if rest := len(left) - firstCycles - lastCycles; rest > 1 && i >= firstCycles && i < firstCycles+rest {
+			if i == firstCycles {
+				t.line("  … %d more in %s", rest, JSONFile)
+			}
+			continue
+		}
+		name := fmt.Sprintf("%s %d", word, p.Cycle)
+		if p.Name == phaseResumed {
+			name = "  read again"
+		}
+		row := []string{m.cell(p.memoryLine(protocols)), m.cell(p.memoryLine(total)),
+			fmt.Sprintf("%*s%*s", cellWidth+2, p.live(), cellWidth+2, cmp.Or(p.routes(), "-"))}
+		t.line("%-*s%s", m.name, name, strings.Join(row, ""))
 	}
+}
+
+// last is the last phase of a name, nil if there is none.
+func (t *text) last(name string) *DocumentPhase {
+	for _, p := range slices.Backward(t.d.Phases) {
+		if p.Name == name {
+			return t.phase(name, p.Cycle)
+		}
+	}
+	return nil
 }
 
 func (t *text) phase(name string, cycle int) *DocumentPhase {

@@ -35,8 +35,11 @@ func newOverhead(o *Overhead) *DocumentOverhead {
 	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds(), o.Sampled}
 }
 
-// sentence says what the probes cost, and that this is an estimate.
+// sentence says what the probes cost, and that this is an estimate; "" of nil.
 func (o *DocumentOverhead) sentence() string {
+	if o == nil {
+		return ""
+	}
 	if o.Hits == 0 {
 		return fmt.Sprintf("none: no probe was hit; BIRD used %.1f s of CPU time", o.BIRDSeconds)
 	}

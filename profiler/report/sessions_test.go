@@ -86,7 +86,7 @@ func TestFirstScreenAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, got := d.facts(), again.facts()
+	want, got := d.facts(true), again.facts(true)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("read again the facts are\n%v, want\n%v", got, want)
 	}

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 )
 
 // TextOptions say how a report is printed.
@@ -48,6 +46,7 @@ func (d *Document) WriteText(w io.Writer, o TextOptions) error {
 	t.next()
 	if t.o.Books {
 		t.bookTables()
+		t.health()
 	}
 	if _, err := w.Write(t.Bytes()); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -200,179 +199,12 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	}
 }
 
-// fact is what a reader has to know to trust the numbers; facts without a label
-// go with the one before.
-type fact struct{ Label, Text string }
-
+// quality prints what a reader has to know to trust the numbers.
 func (t *text) quality() {
 	t.line("")
-	for _, f := range t.d.facts() {
+	for _, f := range sayOnce(t.d.facts(true)) {
 		t.paragraph(f.Label, f.Text)
 	}
-}
-
-func (d *Document) facts() (all []fact) {
-	add := func(label, s string) { all = append(all, fact{label, printable(s)}) }
-	if c := d.FloodCPU; c != nil {
-		s := fmt.Sprintf("%.1f s", c.WallSeconds)
-		if c.WallSeconds > 0 {
-			s += fmt.Sprintf("; cpu time: bird %.1f s (%.0f%%), speakers and station %.1f s (%.0f%%)",
-				c.BIRDSeconds, 100*c.BIRDSeconds/c.WallSeconds, c.LabSeconds, 100*c.LabSeconds/c.WallSeconds)
-		}
-		if c.Limit != "" {
-			s += "; limited by " + c.Limit
-		}
-		add("Flood", s)
-	}
-	if d.Before != nil {
-		add("Before", d.Before.sentence())
-	}
-	if len(d.LostBefore) > 0 {
-		add("Lost", d.lostBefore())
-	}
-	if s := d.search(); s != "" {
-		add("Pointers", s)
-	}
-	all = append(all, d.books()...)
-	add("Sessions", d.Sessions.sentence())
-	if d.Overhead != nil {
-		add("Overhead", d.Overhead.sentence())
-	}
-	for _, s := range noteLines(d.Notes) {
-		add("Noted", s)
-	}
-	add("Stacks", d.StackQuality.sentence())
-	if len(d.Health) == 0 {
-		add("Health", "nothing lost, truncated or unknown")
-	}
-	health := slices.Clone(d.Health)
-	slices.SortStableFunc(health, func(a, b DocumentHealth) int { return cmp.Compare(rank(a), rank(b)) })
-	for _, h := range health {
-		add("Health", h.sentence())
-	}
-	if len(d.Covered) > 0 {
-		add("Covered", strings.Join(d.Covered, "; "))
-	}
-	if len(d.NotCovered) > 0 {
-		add("Unseen", strings.Join(d.NotCovered, "; "))
-	}
-	if d.NamesHint != "" {
-		add("Names", d.NamesHint)
-	}
-	if f := d.rss(); f != nil {
-		add("RSS", resident(f))
-	}
-	return all
-}
-
-func (b *DocumentBefore) sentence() string {
-	if b.Unknown != "" && b.Blocks+b.Pages == 0 {
-		return "what was there when leakprof attached is not known: " + printable(b.Unknown)
-	}
-	s := fmt.Sprintf("%s in %s and %s were there when leakprof attached, without stacks", amount(float64(b.Bytes)), plural(b.Blocks, "block"), plural(b.Pages, "page"))
-	if b.Unknown != "" {
-		s += "; there may be more: " + printable(b.Unknown)
-	}
-	return s
-}
-
-// lostBefore says what was lost before the first cycle.
-func (d *Document) lostBefore() string {
-	var bytes, objects int64
-	var where []string
-	for i := range d.LostBefore {
-		s := &d.LostBefore[i]
-		bytes, objects = bytes+s.Bytes, objects+s.Objects
-		place := s.Allocator
-		if s.Pool != nil {
-			place += " in " + *s.Pool
-		}
-		if by := callerOf(s.Frames); by != "" {
-			place += " of " + by
-		}
-		if !slices.Contains(where, place) {
-			where = append(where, place)
-		}
-	}
-	const most = 3
-	if n := len(where) - most; n > 0 {
-		where = append(where[:most], fmt.Sprintf("%d more", n))
-	}
-	return fmt.Sprintf("%s in %s, lost before the first cycle: %s", Size(bytes), plural(objects, "block"), strings.Join(where, ", "))
-}
-
-// search says how the last search for pointers went, "" if there was none.
-func (d *Document) search() string {
-	for _, p := range slices.Backward(d.Phases) {
-		if p.Search == nil {
-			continue
-		}
-		s := fmt.Sprintf("%s lost, %s held, %s neither for certain at the end of %s; followed through %s in %.1f s",
-			amount(float64(*p.LostBytes)), amount(float64(*p.HeldBytes)), amount(float64(*p.UnknownBytes)), p.title(), amount(float64(p.Search.ReadBytes)), p.Search.Seconds)
-		if p.Search.Doubt != "" {
-			s += "; nothing can be said to be lost: " + printable(p.Search.Doubt)
-		}
-		return s
-	}
-	return ""
-}
-
-// noteLines are the last few notes.
-func noteLines(notes []Note) (lines []string) {
-	const shown = 5
-	if n := len(notes) - shown; n > 0 {
-		lines, notes = append(lines, plural(n, "earlier note")+" in report.json"), notes[n:]
-	}
-	for _, n := range notes {
-		lines = append(lines, n.Time.Format(time.TimeOnly)+" "+n.Text)
-	}
-	return lines
-}
-
-// rank puts what can change the verdict first.
-func rank(h DocumentHealth) int {
-	if h.Harmless {
-		return 1
-	}
-	return 0
-}
-
-func (h *DocumentHealth) sentence() string {
-	s := fmt.Sprintf("%s: %s", printable(h.Name), number(h.Count))
-	switch {
-	case h.BoundBytes == nil:
-		s += ", no bound known"
-	case *h.BoundBytes > 0:
-		s += ", at most " + amount(float64(*h.BoundBytes))
-	}
-	if h.Meaning != "" {
-		s += ": " + printable(h.Meaning)
-	}
-	if h.Harmless {
-		s += " (cannot change the verdict)"
-	}
-	return s
-}
-
-func (q *DocumentStackQuality) sentence() string {
-	if q.Allocations == 0 {
-		return "no allocation was seen"
-	}
-	s := fmt.Sprintf("%s of %s complete", percent(float64(q.Complete), float64(q.Allocations)), plural(q.Allocations, "allocation"))
-	ends := make([]string, 0, len(q.Ends))
-	for end := range q.Ends {
-		ends = append(ends, end)
-	}
-	slices.SortFunc(ends, func(a, b string) int {
-		return cmp.Or(cmp.Compare(q.Ends[b], q.Ends[a]), cmp.Compare(a, b))
-	})
-	for i, end := range ends {
-		ends[i] = fmt.Sprintf("%s %s", number(q.Ends[end]), printable(end))
-	}
-	if len(ends) > 0 {
-		s += "; the others end early: " + strings.Join(ends, ", ")
-	}
-	return s
 }
 
 func (t *text) next() {
