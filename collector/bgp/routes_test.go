@@ -18,7 +18,10 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testRoutes(count, sets int) Routes {
-	return Routes{Count: count, AttributeSets: sets, NextHop: netip.MustParseAddr("127.0.0.2"), ASN: 65001}
+	return Routes{
+		Count: count, AttributeSets: sets, ASN: 65001,
+		NextHop: netip.MustParseAddr("127.0.0.2"), NextHop6: netip.MustParseAddr("2001:db8::2"),
+	}
 }
 
 func encode(t testing.TB, r Routes) *Table {
@@ -52,16 +55,34 @@ func decode(t *testing.T, table *Table) decoded {
 			t.Fatalf("message %d: %v", d.messages, err)
 		}
 		u := m.Body.(*bgp.BGPUpdate)
-		families := map[bgp.RouteFamily]bgp.BGPAddPathMode{bgp.RF_IPv4_UC: bgp.BGP_ADD_PATH_NONE}
+		families := map[bgp.RouteFamily]bgp.BGPAddPathMode{bgp.RF_IPv4_UC: bgp.BGP_ADD_PATH_NONE, bgp.RF_IPv6_UC: bgp.BGP_ADD_PATH_NONE}
 		if _, err := bgp.ValidateUpdateMsg(u, families, true, false, true); err != nil {
 			t.Fatalf("message %d: %v", d.messages, err)
 		}
-		attrs := string(b[updateLen:][:u.TotalPathAttributeLen])
+		var attrs string
+		var prefixes []string
 		for _, p := range u.NLRI {
-			d.prefixes[p.String()]++
+			prefixes = append(prefixes, p.String())
+		}
+		for _, a := range u.PathAttributes {
+			switch a := a.(type) {
+			case *bgp.PathAttributeMpReachNLRI:
+				if a.Nexthop.String() != "2001:db8::2" {
+					t.Errorf("message %d: next hop %v", d.messages, a.Nexthop)
+				}
+				for _, p := range a.Value {
+					prefixes = append(prefixes, p.String())
+				}
+			case *bgp.PathAttributeNextHop:
+			default:
+				attrs += a.String()
+			}
+		}
+		for _, p := range prefixes {
+			d.prefixes[p]++
 			d.attributes[attrs]++
 		}
-		d.perMessage = append(d.perMessage, len(u.NLRI))
+		d.perMessage = append(d.perMessage, len(prefixes))
 		d.messages++
 		b = b[length:]
 	}
@@ -72,6 +93,8 @@ func TestEncode(t *testing.T) {
 	one := testRoutes(2500, 0)
 	fifty := testRoutes(2500, 0)
 	fifty.PerUpdate = 50
+	half, ipv6, mixed := testRoutes(2500, 0), testRoutes(2500, 0), testRoutes(1000, 10)
+	half.IPv6, ipv6.IPv6, mixed.IPv6 = 1250, 2500, 950
 	for _, tt := range []struct {
 		name           string
 		routes         Routes
@@ -84,12 +107,18 @@ func TestEncode(t *testing.T) {
 		{"fifty each", fifty, 50, 1, [2]int{50, 50}},
 		{"a set each", testRoutes(1000, 1000), 1000, 1000, [2]int{1, 1}},
 		{"uneven sets", testRoutes(10870, 286), 286, 286, [2]int{38, 39}},
+		{"half IPv6", half, 5, 1, [2]int{104, 1007}},
+		{"IPv6", ipv6, 5, 1, [2]int{208, 573}},
+		{"sets of both families", mixed, 11, 10, [2]int{50, 100}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			table := encode(t, tt.routes)
 			d := decode(t, table)
 			if len(d.prefixes) != tt.routes.Count || table.Prefixes() != tt.routes.Count {
 				t.Errorf("%d distinct prefixes, table says %d, want %d", len(d.prefixes), table.Prefixes(), tt.routes.Count)
+			}
+			if n := countIPv6(d.prefixes); n != tt.routes.IPv6 || table.IPv6() != n {
+				t.Errorf("%d IPv6 prefixes, table says %d, want %d", n, table.IPv6(), tt.routes.IPv6)
 			}
 			if d.messages != tt.messages || table.Messages() != tt.messages {
 				t.Errorf("%d messages, table says %d, want %d", d.messages, table.Messages(), tt.messages)
@@ -104,6 +133,15 @@ func TestEncode(t *testing.T) {
 			}
 		})
 	}
+}
+
+func countIPv6(prefixes map[string]int) (n int) {
+	for p := range prefixes {
+		if strings.Contains(p, ":") {
+			n++
+		}
+	}
+	return n
 }
 
 // TestEncodeReport is the size of the report that leakprof is built for.
@@ -147,7 +185,7 @@ func TestEncodeIsDeterministic(t *testing.T) {
 func TestPeersOverlapOrNot(t *testing.T) {
 	prefixes := func(peer int, overlap bool) map[string]int {
 		r := testRoutes(1000, 10)
-		r.Peer, r.Overlap = peer, overlap
+		r.Peer, r.Overlap, r.IPv6 = peer, overlap, 400
 		return decode(t, encode(t, r)).prefixes
 	}
 	shared := func(a, b map[string]int) (n int) {
@@ -185,6 +223,11 @@ func TestPrefixIsRoutable(t *testing.T) {
 	if p := Prefix(MaxPrefixes - 1); p.String() != "223.255.255.0/24" {
 		t.Errorf("last prefix is %v", p)
 	}
+	for i, want := range map[int]string{0: "2a00::/48", 1: "2a00:0:1::/48", MaxPrefixes - 1: "2a00:d9:ffff::/48"} {
+		if p := Prefix6(i); p.String() != want || !Acceptable(p) {
+			t.Errorf("IPv6 prefix %d is %v, want %s", i, p, want)
+		}
+	}
 }
 
 func TestEncodeRejects(t *testing.T) {
@@ -200,6 +243,9 @@ func TestEncodeRejects(t *testing.T) {
 		{"negative peer", func(r *Routes) { r.Peer = -1 }, "peer number"},
 		{"more sets than prefixes", func(r *Routes) { r.AttributeSets = 11 }, "11 attribute sets for 10 prefixes"},
 		{"IPv6 next hop", func(r *Routes) { r.NextHop = netip.IPv6Loopback() }, "next hop ::1"},
+		{"no IPv6 next hop", func(r *Routes) { r.IPv6, r.NextHop6 = 1, netip.Addr{} }, "next hop invalid IP is not an IPv6"},
+		{"IPv4 for IPv6", func(r *Routes) { r.IPv6, r.NextHop6 = 1, r.NextHop }, "next hop 127.0.0.2 is not an IPv6"},
+		{"more IPv6 than routes", func(r *Routes) { r.IPv6 = 11 }, "11 of 10 prefixes are IPv6"},
 		{"no AS number", func(r *Routes) { r.ASN = 0 }, "RFC 7607"},
 		{"negative per UPDATE", func(r *Routes) { r.PerUpdate = -1 }, "-1 prefixes per UPDATE"},
 	} {

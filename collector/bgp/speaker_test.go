@@ -330,6 +330,46 @@ func TestKeepalives(t *testing.T) {
 	}
 }
 
+// TestPatience: a daemon that is too busy for its KEEPALIVEs is waited for.
+func TestPatience(t *testing.T) {
+	t.Parallel() // with the other tests that wait for a hold timer
+	p := newTestPeer(t)
+	ready := make(chan *peerConn, 1)
+	go func() {
+		c := p.accept()
+		c.establish(minHoldTime)
+		ready <- c
+	}()
+	config := p.config()
+	config.Patience = time.Second
+	start := time.Now()
+	s, err := Dial(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, (<-ready).in)
+	<-s.Done()
+	if d := time.Since(start); d < minHoldTime+config.Patience-100*time.Millisecond {
+		t.Errorf("expired after %v", d)
+	}
+}
+
+func TestDropText(t *testing.T) {
+	for _, want := range []Drop{DropNotification, DropReset, DropSilence} {
+		text, err := want.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Drop(-1)
+		if err := got.UnmarshalText(text); err != nil || got != want {
+			t.Errorf("%s becomes %v, error %v", text, got, err)
+		}
+	}
+	if err := new(Drop).UnmarshalText([]byte("bang")); err == nil || !strings.Contains(err.Error(), "notification, reset or silence") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestDropSilence(t *testing.T) {
 	t.Parallel() // with the other test that waits for a hold timer
 	s, c := session(t, minHoldTime)
