@@ -77,11 +77,42 @@ func (r *run) noteOthers(ctx context.Context, e session.Event) {
 		if !strings.HasPrefix(l.Text, "Last reconfiguration") {
 			continue
 		}
-		if r.noted.configured != "" && l.Text != r.noted.configured {
+		if r.noted.configured != "" && !sameMoment(l.Text, r.noted.configured) {
 			r.note(e.Time, "BIRD was reconfigured: "+l.Text)
 		}
 		r.noted.configured = l.Text
 	}
+}
+
+// sameMoment says whether two lines end with the same time. BIRD prints how
+// long ago something was, taken from the clock (tm_format_time in lib/timer.c):
+// from one answer to the next, the same moment is off by what the rounding and
+// the clock's adjustment make.
+func sameMoment(a, b string) bool {
+	const off = time.Second
+	s, okay := lastTime(a)
+	t, okay2 := lastTime(b)
+	if okay && okay2 {
+		return s.Sub(t).Abs() <= off
+	}
+	return a == b
+}
+
+// lastTime reads the time at the end of a line in one of BIRD's own formats
+// (`timeformat base iso long` and `iso short`); others are the user's.
+func lastTime(line string) (time.Time, bool) {
+	f := strings.Fields(line)
+	for i, layout := range []string{time.DateTime, time.TimeOnly} {
+		n := 2 - i // words
+		if len(f) < n {
+			continue
+		}
+		// A fraction of a second is read without being in the layout.
+		if t, err := time.Parse(layout, strings.Join(f[len(f)-n:], " ")); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // maxNotes bounds what a run of weeks notes down.
