@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,23 @@ type Driver interface {
 	Down(ctx context.Context) error
 	// Routes is how many routes BIRD has to have after Up, 0 if unknown.
 	Routes() int64
+	// A method Doing() string, if there is one, says what Up or Down is at, in
+	// words. It is called while they run.
 }
 
 // work is what a driver, or a cycle's command, does at the moment.
 type work struct {
 	what string     // in words; "" if it does nothing
 	done chan error // nil if it does nothing
+}
+
+// doing says what the driver does at the moment, as well as it knows; "" if it
+// does nothing.
+func (r *run) doing() string {
+	if d, ok := r.Driver.(interface{ Doing() string }); ok && r.work.done != nil {
+		return cmp.Or(d.Doing(), r.work.what)
+	}
+	return r.work.what
 }
 
 // errLimit is why work is given up that has taken for longer than a phase may.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type waiting struct{ up, down func(context.Context) error }
 func (w waiting) Up(ctx context.Context) error   { return w.up(ctx) }
 func (w waiting) Down(ctx context.Context) error { return w.down(ctx) }
 func (waiting) Routes() int64                    { return 0 }
+func (waiting) Doing() string                    { return "waiting for peer 1" }
 
 // TestDriverIsBounded: what does not come to an end within the limit ends the
 // experiment, with a result that says what it was.
@@ -52,12 +54,21 @@ func TestDriverIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
+			var shown atomic.Bool
 			res, err := Run(t.Context(), Config{
 				Process: p, Driver: c.driver, Command: c.command, Cycles: 2,
+				Status: func(s Status) {
+					if s.Waiting == "waiting for peer 1" || s.Waiting == "the command of the cycle" {
+						shown.Store(true)
+					}
+				},
 				Session: session.Options{Settle: 20 * time.Millisecond, Limit: limit},
 			})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !shown.Load() {
+				t.Error("the status never said what the driver was at")
 			}
 			if res.Verdict.Kind != report.Incomplete || !strings.HasPrefix(res.Verdict.Sentence, c.want) {
 				t.Errorf("verdict %s: %q, want %q", res.Verdict.Kind, res.Verdict.Sentence, c.want)

@@ -16,7 +16,7 @@ import (
 
 // observe gathers what is known of BIRD now.
 func (r *run) observe(ctx context.Context) (session.Observation, error) {
-	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Kept: r.last.Kept, Keeping: r.last.Keeping, KeptUntil: r.last.KeptUntil, Busy: r.work.what}
+	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Kept: r.last.Kept, Keeping: r.last.Keeping, KeptUntil: r.last.KeptUntil, Busy: r.doing()}
 	var err error
 	if o.CPU, err = r.Process.CPUTime(); err != nil {
 		return o, err
