@@ -13,6 +13,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Conn struct {
 	path    string
 	version string
 	turn    chan struct{} // holds a token while a command runs
+	sent    atomic.Uint64 // commands
 
 	mu     sync.Mutex
 	broken error // why no more commands can be sent; nil if they can
@@ -85,6 +87,9 @@ func (c *Conn) Version() string { return c.version }
 // Path is the socket's path, as it was dialled.
 func (c *Conn) Path() string { return c.path }
 
+// Commands is how many commands were sent so far: BIRD may keep something of each.
+func (c *Conn) Commands() uint64 { return c.sent.Load() }
+
 // Close ends the connection.
 func (c *Conn) Close() error {
 	c.mu.Lock()
@@ -131,6 +136,7 @@ func (c *Conn) exchange(ctx context.Context, line string) (*Reply, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	var r *Reply
 	if line != "" {
+		c.sent.Add(1)
 		_, err = io.WriteString(c.conn, line+"\n")
 	}
 	if err == nil {

@@ -167,4 +167,7 @@ func TestCommandsTakeTurns(t *testing.T) {
 		}()
 	}
 	wg.Wait()
+	if n := c.Commands(); n != 8*50 {
+		t.Errorf("%d commands sent, want %d", n, 8*50)
+	}
 }

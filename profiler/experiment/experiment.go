@@ -117,6 +117,7 @@ type run struct {
 	controlLost   error    // why the control socket was given up
 	searchFailed  error    // why pointers were not followed at the last look that asked for it
 	version       string   // of BIRD
+	commands      uint64   // sent to the control socket until the last look
 
 	warned int    // how many dropped functions were warned of
 	hits   uint64 // of all probes, at hitsAt

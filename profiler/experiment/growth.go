@@ -21,22 +21,29 @@ type place struct {
 	allocator string
 }
 
+func placeOf(s *attribution.Retained) place { return place{s.Stack.Key, s.Allocator} }
+
 // steadyGrowth returns the least that was retained in any cycle after the
-// first, in bytes: 0 of a single cycle. Noise that moves memory from one stack
-// to another cancels out in the net growth; a leak among such noise shows in
-// the stacks that grew every time.
-func steadyGrowth(cycles []report.Cycle) int64 {
+// first, in bytes, without some places: 0 of a single cycle. Noise that moves
+// memory from one stack to another cancels out in the net growth; a leak among
+// such noise shows in the stacks that grew every time.
+func steadyGrowth(cycles []report.Cycle, without map[place]bool) int64 {
 	if len(cycles) < 2 {
 		return 0
 	}
 	net := int64(math.MaxInt64)
 	var every map[place]int64
 	for _, c := range cycles[1:] {
-		net = min(net, c.Bytes)
+		all := c.Bytes
 		now := make(map[place]int64)
 		for _, s := range c.Retained {
-			now[place{s.Stack.Key, s.Allocator}] += s.Bytes
+			if k := placeOf(&s); without[k] {
+				all -= s.Bytes
+			} else {
+				now[k] += s.Bytes
+			}
 		}
+		net = min(net, all)
 		every = least(every, now)
 	}
 	var stacks int64

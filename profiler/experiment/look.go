@@ -21,9 +21,16 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	p.End, p.Incomplete = e.Time, e.Incomplete
 	r.noteOthers(ctx, e)
 	first := r.showMemory(ctx)
+	if e.Cycle%2 == 1 {
+		first = r.showMemory(ctx) // so that cycles differ in their commands (ownGrowth)
+	}
 	if e.Phase == session.Interval {
 		r.countRoutes(ctx)
 	}
+	if r.Control != nil {
+		r.commands = r.Control.Commands()
+	}
+	p.Commands = r.commands
 	if r.Profiler != nil {
 		s, reach, err := r.snapshot(ctx, e.Phase)
 		if err != nil {

@@ -4,6 +4,8 @@ package experiment
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"leakprof/collector/session"
@@ -52,14 +54,18 @@ func (r *run) judge(res *report.Result) {
 	v.SlackBytes = sumEmpty(res.Retained)
 	content := v.RetainedBytes - v.SlackBytes
 
+	// What we leave in BIRD ourselves is no leak of its sessions.
+	own := ownGrowth(looks, commandsAt(ends))
+	content -= noteOwn(res, own)
 	steady := steadyStacks(looks, r.ThresholdObjects)
+	maps.DeleteFunc(steady, func(k place, _ int64) bool { return own[k] })
 	noteSteady(res, steady)
 	// What was lost before the first cycle counts as well.
 	end := ends[len(ends)-1]
-	lost := attribution.LostIn(end.Heap)
+	lost := slices.DeleteFunc(attribution.LostIn(end.Heap), func(s attribution.Retained) bool { return own[placeOf(&s)] })
 	v.LostBytes, v.LostObjects = sumRetained(lost)
 	res.LostBefore = lostBefore(lost, base.Heap)
-	growth := steadyGrowth(res.Cycles)
+	growth := steadyGrowth(res.Cycles, own)
 	grows := len(res.Cycles) > 1 && growth >= r.Threshold
 	isLost := v.LostBytes >= r.Threshold
 	small := len(steady) > 0 && len(looks) > steadyCycles
@@ -179,13 +185,13 @@ func noteSteady(res *report.Result, steady map[place]int64) {
 	for _, c := range res.Cycles[1:] {
 		now := make(map[place]int64)
 		for _, s := range c.Retained {
-			now[place{s.Stack.Key, s.Allocator}] += s.Bytes
+			now[placeOf(&s)] += s.Bytes
 		}
 		every = least(every, now)
 	}
 	for i := range res.Retained {
 		s := &res.Retained[i]
-		at := place{s.Stack.Key, s.Allocator}
+		at := placeOf(s)
 		s.EveryBytes, s.EveryObjects = every[at], steady[at]
 	}
 }

@@ -195,7 +195,7 @@ func objectsOf(stacks stacksOf, objects map[uint64]uint64) *attribution.Heap {
 	}
 	h := stacks.heap(bytes, 0)
 	for i := range h.Samples {
-		h.Samples[i].Objects = objects[h.Samples[i].Stack.Key]
+		h.Samples[i].Objects = h.Samples[i].Bytes / 56
 	}
 	return h
 }

@@ -92,6 +92,8 @@ type Phase struct {
 	ShowMemory []MemoryLine
 	// Routes is BIRD's own count of routes in all tables, -1 if unknown.
 	Routes int64
+	// Commands is how many commands leakprof had sent to the control socket.
+	Commands uint64
 	// Heap is the snapshot at the phase's end; nil if none was taken.
 	Heap *attribution.Heap
 	// Books compare the snapshot with BIRD's own; nil where BIRD has none.
