@@ -4,18 +4,13 @@ package footprint
 
 import (
 	"cmp"
-	"context"
-	"io"
-	"net"
-	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
@@ -48,12 +43,12 @@ func TestBird(t *testing.T) {
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			waitRoutes(t, control, peers*routes)
+			labtest.WaitRoutes(t, control, peers*routes)
 			check("flooded")
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			waitRoutes(t, control, 0)
+			labtest.WaitRoutes(t, control, 0)
 			check("dropped")
 		})
 	}
@@ -134,65 +129,7 @@ func birdInput(t *testing.T, p *target.Process) (in Input, consistent bool) {
 // startBird starts a BIRD of scripts/bird-root with a BMP station that reads.
 func startBird(t *testing.T, root string, peers int) (*lab.Bird, *birdc.Conn) {
 	t.Helper()
-	ctx := t.Context()
-	path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("BIRD %s is missing: scripts/bird-root %s", root, root)
-	}
-	binary, err := lab.Find(ctx, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	station, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { station.Close() })
-	go func() {
-		for {
-			c, err := station.Accept()
-			if err != nil {
-				return
-			}
-			go io.Copy(io.Discard, c)
-		}
-	}()
-	b, err := lab.Start(ctx, lab.Config{Binary: binary, Peers: peers, Station: netip.MustParseAddrPort(station.Addr().String())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Stop(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	control, err := birdc.Dial(ctx, b.Control())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { control.Close() })
-	return b, control
-}
-
-// waitRoutes waits until BIRD has so many routes in all tables.
-func waitRoutes(t *testing.T, control *birdc.Conn, want uint64) {
-	t.Helper()
-	var sum uint64
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		counts, err := control.ShowRouteCount(t.Context(), "table all")
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum = 0
-		for _, c := range counts {
-			sum += c.Total
-		}
-		if sum == want {
-			return
-		}
-	}
-	t.Fatalf("BIRD has %d routes, want %d", sum, want)
+	binary := labtest.Binaries(t)[root]
+	b := labtest.Start(t, lab.Config{Binary: binary, Peers: peers, Station: labtest.Discard(t)})
+	return b, labtest.Dial(t, b)
 }

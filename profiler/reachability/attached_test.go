@@ -3,16 +3,12 @@
 package reachability_test
 
 import (
-	"context"
-	"io"
-	"net"
-	"net/netip"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"leakprof/bpf"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler"
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/snapshot"
@@ -21,27 +17,11 @@ import (
 // TestAttached looks at BIRDs that are followed: of what is live, that which
 // was lost after the probes were in place has a stack, and the rest is held.
 func TestAttached(t *testing.T) {
-	for _, root := range []string{"bird2-sid", "bird3-sid", "bird3-trixie"} {
-		t.Run(root, func(t *testing.T) {
+	for name, binary := range labtest.Binaries(t) {
+		t.Run(name, func(t *testing.T) {
 			const peers = 3
 			ctx := t.Context()
-			path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			binary, err := lab.Find(ctx, path)
-			if err != nil {
-				t.Fatalf("%v (scripts/bird-root %s)", err, root)
-			}
-			b, err := lab.Start(ctx, lab.Config{Binary: binary, Peers: peers, Station: discard(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := b.Stop(context.WithoutCancel(ctx)); err != nil {
-					t.Error(err)
-				}
-			})
+			b := labtest.Start(t, lab.Config{Binary: binary, Peers: peers, Station: labtest.Discard(t)})
 			prof, err := profiler.Attach(ctx, profiler.Options{PID: b.PID()})
 			if err != nil {
 				t.Fatal(err)
@@ -120,27 +100,4 @@ func look(t *testing.T, prof *profiler.Profiler) (*snapshot.Snapshot, *reachabil
 	}
 	t.Fatalf("BIRD did not rest for a minute: %s", why)
 	return nil, nil
-}
-
-// discard accepts BMP connections and reads whatever comes.
-func discard(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
-	return netip.MustParseAddrPort(l.Addr().String())
 }

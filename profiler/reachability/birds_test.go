@@ -3,11 +3,7 @@
 package reachability
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -62,29 +58,6 @@ func quiet(t testing.TB, p *target.Process, b *bird.Bird) *Result {
 	return nil
 }
 
-// station accepts BMP connections and reads whatever comes.
-func station(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
-	return netip.MustParseAddrPort(l.Addr().String())
-}
-
 // known are what these BIRDs really lose in each cycle of peers that come up and
 // go down, at most once for each peer.
 //
@@ -107,15 +80,7 @@ func TestBirds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const peers = 4
 			ctx := t.Context()
-			l, err := lab.Start(ctx, lab.Config{Binary: binary, Peers: peers, Station: station(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
-					t.Error(err)
-				}
-			})
+			l := labtest.Start(t, lab.Config{Binary: binary, Peers: peers, Station: labtest.Discard(t)})
 			p, b := open(t, l.PID())
 			lost := 0 // of what is known
 			look := func(when string) {

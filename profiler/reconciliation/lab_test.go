@@ -45,7 +45,7 @@ func TestLab(t *testing.T) {
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, peers*routes)
+			labtest.WaitRoutes(t, b.control, peers*routes)
 			a := b.check(t, "station stalls")
 			// BMP sends from pages since 2.16. BIRD 3.0 sends its station no routes.
 			want := uint64(0)
@@ -65,7 +65,7 @@ func TestLab(t *testing.T) {
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, 0)
+			labtest.WaitRoutes(t, b.control, 0)
 			b.check(t, "dropped")
 			for _, c := range []string{"disable all", "enable all", "configure"} {
 				if _, err := b.control.Command(t.Context(), c); err != nil {
@@ -96,7 +96,7 @@ func TestLate(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.control = control
-			b.waitRoutes(t, peers*routes)
+			labtest.WaitRoutes(t, b.control, peers*routes)
 			control.Close()
 			b.attach(t, false)
 			if err := b.prof.Before.Unknown; err != nil || b.prof.Before.Blocks == 0 || b.prof.Before.Pages == 0 {
@@ -107,7 +107,7 @@ func TestLate(t *testing.T) {
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, 0)
+			labtest.WaitRoutes(t, b.control, 0)
 			b.check(t, "dropped")
 		})
 	}

@@ -3,7 +3,6 @@
 package reconciliation
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 	"leakprof/profiler"
 	"leakprof/profiler/bird/pagecache"
 	"leakprof/profiler/bird/tree"
@@ -45,17 +45,7 @@ func start(t *testing.T, c lab.Config) *running {
 // launch starts a BIRD.
 func launch(t *testing.T, c lab.Config) *running {
 	t.Helper()
-	ctx := t.Context()
-	l, err := lab.Start(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	return &running{Bird: l}
+	return &running{Bird: labtest.Start(t, c)}
 }
 
 func (r *running) attach(t *testing.T, fromStart bool) {
@@ -71,10 +61,7 @@ func (r *running) attach(t *testing.T, fromStart bool) {
 func (r *running) connect(t *testing.T) {
 	t.Helper()
 	var err error
-	if r.control, err = birdc.Dial(t.Context(), r.Control()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.control.Close() })
+	r.control = labtest.Dial(t, r.Bird)
 	reader, err := tree.NewReader(r.prof.Process, r.prof.BIRD, tree.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -175,26 +162,6 @@ func threadsOf(t *testing.T, pid int) []string {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// waitRoutes waits until BIRD has so many routes in all tables.
-func (r *running) waitRoutes(t *testing.T, want uint64) {
-	t.Helper()
-	var sum uint64
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		sum = 0
-		for _, c := range counts {
-			sum += c.Total
-		}
-		if sum == want {
-			return
-		}
-	}
-	t.Fatalf("BIRD has %d routes, want %d", sum, want)
 }
 
 func (a *Account) of(reason string) (s Sum) {

@@ -5,8 +5,17 @@ package labtest
 import (
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 )
+
+// Discard accepts BMP connections until the test ends, and reads whatever comes.
+func Discard(t testing.TB) netip.AddrPort {
+	t.Helper()
+	s := NewStation(t)
+	close(s.Read)
+	return netip.MustParseAddrPort(s.Addr().String())
+}
 
 // Station accepts BMP connections, and reads nothing until it is told to: BIRD
 // has to keep what it sends.
@@ -33,7 +42,10 @@ func NewStation(t testing.TB) *Station {
 			}
 			// Accepted with a small buffer, so that BIRD has to keep the rest.
 			c.(*net.TCPConn).SetReadBuffer(4096)
-			s.Up <- struct{}{}
+			select {
+			case s.Up <- struct{}{}:
+			default: // nobody waits for it
+			}
 			go func() {
 				defer c.Close()
 				<-s.Read

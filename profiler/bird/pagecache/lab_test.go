@@ -4,7 +4,6 @@ package pagecache
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,22 +31,10 @@ type running struct {
 
 func start(t *testing.T, c lab.Config) *running {
 	t.Helper()
-	ctx := t.Context()
-	l, err := lab.Start(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &running{Bird: l}
-	if r.control, err = birdc.Dial(ctx, l.Control()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.control.Close() })
-	if r.process, err = target.Open(l.PID()); err != nil {
+	r := &running{Bird: labtest.Start(t, c)}
+	r.control = labtest.Dial(t, r.Bird)
+	var err error
+	if r.process, err = target.Open(r.PID()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.process.Close() })
@@ -93,25 +80,6 @@ func (r *running) settled(t *testing.T) (*Pages, *birdc.Memory) {
 	}
 	t.Fatalf("BIRD does not come to rest: %s", last)
 	return nil, nil
-}
-
-func (r *running) waitRoutes(t *testing.T, want uint64) {
-	t.Helper()
-	var sum uint64
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		sum = 0
-		for _, c := range counts {
-			sum += c.Total
-		}
-		if sum == want {
-			return
-		}
-	}
-	t.Fatalf("BIRD has %d routes, want %d", sum, want)
 }
 
 // readAlong reads the lists over and over while BIRD works, until done is called.
@@ -234,7 +202,7 @@ func TestShowMemory(t *testing.T) {
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, peers*routes)
+			labtest.WaitRoutes(t, b.control, peers*routes)
 			done("flood")
 			flooded := check("flooded")
 			done = b.readAlong(t)

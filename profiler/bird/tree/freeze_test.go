@@ -180,7 +180,7 @@ func TestFreeze(t *testing.T) {
 			if all, traced := threads(t, b.PID()); all == 0 || traced > 0 {
 				t.Errorf("%d of %d threads are still stopped", traced, all)
 			}
-			b.waitRoutes(t, peers*routes)
+			labtest.WaitRoutes(t, b.control, peers*routes)
 			if n, err := speakers.Dropped(); n > 0 {
 				t.Errorf("%d sessions dropped: %v", n, err)
 			}

@@ -3,7 +3,6 @@
 package tree
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -27,22 +26,9 @@ type running struct {
 
 func start(t *testing.T, c lab.Config) *running {
 	t.Helper()
-	ctx := t.Context()
-	l, err := lab.Start(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Stop(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &running{Bird: l}
-	if r.control, err = birdc.Dial(ctx, l.Control()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.control.Close() })
-	r.process, r.bird = open(t, l.PID())
+	r := &running{Bird: labtest.Start(t, c)}
+	r.control = labtest.Dial(t, r.Bird)
+	r.process, r.bird = open(t, r.PID())
 	return r
 }
 
@@ -98,26 +84,6 @@ func (r *running) settled(t *testing.T) (*Tree, *birdc.Memory) {
 	}
 	t.Fatalf("BIRD does not come to rest: %s", last)
 	return nil, nil
-}
-
-// waitRoutes waits until BIRD has so many routes in all tables.
-func (r *running) waitRoutes(t *testing.T, want uint64) {
-	t.Helper()
-	var sum uint64
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		counts, err := r.control.ShowRouteCount(t.Context(), "table all")
-		if err != nil {
-			t.Fatal(err, r.Err())
-		}
-		sum = 0
-		for _, c := range counts {
-			sum += c.Total
-		}
-		if sum == want {
-			return
-		}
-	}
-	t.Fatalf("BIRD has %d routes, want %d", sum, want)
 }
 
 // commandMemory is what a command costs BIRD while it runs, and no longer:
@@ -198,7 +164,7 @@ func TestShowMemory(t *testing.T) {
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, peers*routes)
+			labtest.WaitRoutes(t, b.control, peers*routes)
 			tree = check("stalled")
 			t.Logf("%d pages wait to be sent", pending(tree))
 			// BIRD 3.0 sends the station no routes.
@@ -217,7 +183,7 @@ func TestShowMemory(t *testing.T) {
 			if err := speakers.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, 0)
+			labtest.WaitRoutes(t, b.control, 0)
 			check("dropped")
 		})
 	}

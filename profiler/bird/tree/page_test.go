@@ -228,7 +228,7 @@ func TestDump(t *testing.T) {
 			if err := speakers.Up(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b.waitRoutes(t, routes)
+			labtest.WaitRoutes(t, b.control, routes)
 			path := filepath.Join(b.Dir(), "resources")
 			var dump, found map[uint64]dumped
 			for deadline := time.Now().Add(30 * time.Second); ; {
