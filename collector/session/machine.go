@@ -233,8 +233,9 @@ func (m *Machine) confirm(o Observation) bool {
 		}
 	case m.phase == Dropping && o.Keeping != "":
 		m.why, m.until = o.Keeping, o.KeptUntil
-	// Peers that stay up keep their routes; then quiet has to do.
-	case m.phase == Dropping && o.PeersUp == 0 && o.Routes > max(m.base, 0):
+	// Peers that stay up, or that the experiment is not about, keep their routes;
+	// then quiet has to do.
+	case m.phase == Dropping && o.PeersUp == 0 && !m.o.Others && o.Routes > max(m.base, 0):
 		m.why = fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
 	default:
 		// Counting leaves traces in BIRD's memory for a while: what is to be

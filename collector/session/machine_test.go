@@ -316,6 +316,14 @@ func TestOthers(t *testing.T) {
 	w.expect(t, "began flooding 1")
 	w.run(3*settle, noise, nil)
 	w.expect(t, "began flooded 1", "look flooded 1")
+	// Meanwhile another peer has brought a full table.
+	count := func() int64 { return 900_000 }
+	w.o.PeerDowns, w.o.PeersUp, w.o.Kept = 1, 0, 3
+	w.run(10*settle, noise, count)
+	w.expect(t, "began dropping 1")
+	w.o.Kept = 0
+	w.run(10*settle, noise, count)
+	w.expect(t, "began settled 1", "look settled 1")
 }
 
 // Intervals go by the clock, whatever goes on.
