@@ -15,66 +15,9 @@ import (
 	"testing"
 
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
-	"github.com/osrg/gobgp/v3/pkg/packet/mrt"
+
+	"leakprof/collector/bgp/mrt/mrttest"
 )
-
-// dumpRIB is one RIB of a dump that a test makes: a prefix, and for each route its path
-// and perhaps more attributes.
-type dumpRIB struct {
-	prefix string
-	paths  [][]uint32
-	more   []bgp.PathAttributeInterface
-}
-
-// writeDump writes a dump, encoded by gobgp, of a collector with as many peers as needed.
-func writeDump(t testing.TB, ribs []dumpRIB) string {
-	t.Helper()
-	var out bytes.Buffer
-	write := func(subtype mrt.MRTSubTypeTableDumpv2, body mrt.Body) {
-		m, err := mrt.NewMRTMessage(1_700_000_000, mrt.TABLE_DUMPv2, subtype, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := m.Serialize()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out.Write(b)
-	}
-	var peers []*mrt.Peer
-	for i := range 8 {
-		address := fmt.Sprintf("192.0.2.%d", i+1)
-		peers = append(peers, mrt.NewPeer(address, address, 64500, true))
-	}
-	write(mrt.PEER_INDEX_TABLE, mrt.NewPeerIndexTable("192.0.2.1", "", peers))
-	for i, rib := range ribs {
-		p := netip.MustParsePrefix(rib.prefix)
-		var nlri bgp.AddrPrefixInterface = bgp.NewIPAddrPrefix(uint8(p.Bits()), p.Addr().String())
-		subtype := mrt.RIB_IPV4_UNICAST
-		if p.Addr().Is6() {
-			nlri, subtype = bgp.NewIPv6AddrPrefix(uint8(p.Bits()), p.Addr().String()), mrt.RIB_IPV6_UNICAST
-		}
-		var entries []*mrt.RibEntry
-		for peer, path := range rib.paths {
-			attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0)}
-			if path != nil {
-				attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}))
-			}
-			if p.Addr().Is4() {
-				attrs = append(attrs, bgp.NewPathAttributeNextHop("192.0.2.9"))
-			} else {
-				attrs = append(attrs, bgp.NewPathAttributeMpReachNLRI("2001:db8::9", []bgp.AddrPrefixInterface{nlri}))
-			}
-			entries = append(entries, mrt.NewRibEntry(uint16(peer), 0, 0, append(attrs, rib.more...), false))
-		}
-		write(subtype, mrt.NewRib(uint32(i), nlri, entries))
-	}
-	path := filepath.Join(t.TempDir(), "dump.mrt")
-	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 func testDump(peers int) Dump {
 	d := Dump{Avoid: 65000}
@@ -131,20 +74,20 @@ func announced(t testing.TB, table *Table) []string {
 }
 
 func TestReadDump(t *testing.T) {
-	ribs := []dumpRIB{
-		{prefix: "0.0.0.0/0", paths: [][]uint32{{3356}, {174}, {2914}}},
-		{prefix: "203.0.113.0/25", paths: [][]uint32{{3356, 64999}, {65000, 174}, {174, 65000}, {2914, 1}}},
-		{prefix: "2a00:1::/32", paths: [][]uint32{{3356, 7}, {174, 7}}},
-		{prefix: "8.8.8.8/32", paths: [][]uint32{{3356}}, more: []bgp.PathAttributeInterface{
+	ribs := []mrttest.RIB{
+		{Prefix: "0.0.0.0/0", Paths: [][]uint32{{3356}, {174}, {2914}}},
+		{Prefix: "203.0.113.0/25", Paths: [][]uint32{{3356, 64999}, {65000, 174}, {174, 65000}, {2914, 1}}},
+		{Prefix: "2a00:1::/32", Paths: [][]uint32{{3356, 7}, {174, 7}}},
+		{Prefix: "8.8.8.8/32", Paths: [][]uint32{{3356}}, More: []bgp.PathAttributeInterface{
 			bgp.NewPathAttributeLocalPref(100), bgp.NewPathAttributeCommunities([]uint32{1<<16 | 2}), bgp.NewPathAttributeMultiExitDisc(5),
 		}},
-		{prefix: "9.0.0.0/8", paths: [][]uint32{{3356}}},
-		{prefix: "203.0.113.0/25", paths: [][]uint32{{3356}}},
-		{prefix: "127.0.0.0/8", paths: [][]uint32{{3356}}},
-		{prefix: "7.0.0.0/8", paths: [][]uint32{nil}},
-		{prefix: "fe80::/10", paths: [][]uint32{{3356}}},
+		{Prefix: "9.0.0.0/8", Paths: [][]uint32{{3356}}},
+		{Prefix: "203.0.113.0/25", Paths: [][]uint32{{3356}}},
+		{Prefix: "127.0.0.0/8", Paths: [][]uint32{{3356}}},
+		{Prefix: "7.0.0.0/8", Paths: [][]uint32{nil}},
+		{Prefix: "fe80::/10", Paths: [][]uint32{{3356}}},
 	}
-	path := writeDump(t, ribs)
+	path := mrttest.Write(t, ribs)
 	tables, stats, err := testDump(2).Read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -179,11 +122,11 @@ func TestReadDump(t *testing.T) {
 // TestReadDumpSpreads: a dump of a single router is spread evenly, in the same way each
 // time, and no peer announces more than it may.
 func TestReadDumpSpreads(t *testing.T) {
-	var ribs []dumpRIB
+	var ribs []mrttest.RIB
 	for i := range 4000 {
-		ribs = append(ribs, dumpRIB{prefix: Prefix(i).String(), paths: [][]uint32{{3356, uint32(1 + i%7)}}})
+		ribs = append(ribs, mrttest.RIB{Prefix: Prefix(i).String(), Paths: [][]uint32{{3356, uint32(1 + i%7)}}})
 	}
-	path := writeDump(t, ribs)
+	path := mrttest.Write(t, ribs)
 	var first []*Table
 	for range 2 {
 		tables, stats, err := testDump(4).Read(t.Context(), path)
@@ -215,11 +158,11 @@ func TestReadDumpSpreads(t *testing.T) {
 }
 
 func TestReadDumpProgress(t *testing.T) {
-	var ribs []dumpRIB
+	var ribs []mrttest.RIB
 	for i := range 2 * progressEvery {
-		ribs = append(ribs, dumpRIB{prefix: Prefix(i).String(), paths: [][]uint32{{3356}}})
+		ribs = append(ribs, mrttest.RIB{Prefix: Prefix(i).String(), Paths: [][]uint32{{3356}}})
 	}
-	path := writeDump(t, ribs)
+	path := mrttest.Write(t, ribs)
 	d := testDump(1)
 	var calls []int64
 	d.Progress = func(read, size int64, routes int) {
@@ -243,7 +186,7 @@ func TestReadDumpErrors(t *testing.T) {
 	if err := os.WriteFile(bgp4mp, []byte{0, 0, 0, 0, 0, 16, 0, 4, 0, 0, 0, 1, 0}, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cut := writeDump(t, []dumpRIB{{prefix: "9.0.0.0/8", paths: [][]uint32{{3356}}}})
+	cut := mrttest.Write(t, []mrttest.RIB{{Prefix: "9.0.0.0/8", Paths: [][]uint32{{3356}}}})
 	if err := os.Truncate(cut, 150); err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +194,8 @@ func TestReadDumpErrors(t *testing.T) {
 		{"missing", "/nonexistent", "read MRT dump: open /nonexistent: no such file"},
 		{"updates", bgp4mp, ": no unicast RIB of a TABLE_DUMP_V2 in 1 records: a table dump is needed"},
 		{"cut", cut, "read " + cut + ": record 2 at offset "},
-		{"malformed", writeDump(t, []dumpRIB{{prefix: "9.0.0.0/8", paths: [][]uint32{nil}}}), "no usable route in 1 RIBs: 9.0.0.0/8: malformed attributes: no AS_PATH"},
-		{"loops", writeDump(t, []dumpRIB{{prefix: "9.0.0.0/8", paths: [][]uint32{{65000}}}}), "0 prefixes are martians, 1 routes would be a loop"},
+		{"malformed", mrttest.Write(t, []mrttest.RIB{{Prefix: "9.0.0.0/8", Paths: [][]uint32{nil}}}), "no usable route in 1 RIBs: 9.0.0.0/8: malformed attributes: no AS_PATH"},
+		{"loops", mrttest.Write(t, []mrttest.RIB{{Prefix: "9.0.0.0/8", Paths: [][]uint32{{65000}}}}), "0 prefixes are martians, 1 routes would be a loop"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, _, err := testDump(1).Read(t.Context(), tt.path); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -266,15 +209,15 @@ func TestReadDumpErrors(t *testing.T) {
 // peers.
 func BenchmarkReadDump(b *testing.B) {
 	const prefixes = 100_000
-	var ribs []dumpRIB
+	var ribs []mrttest.RIB
 	for i := range prefixes {
-		rib := dumpRIB{prefix: Prefix(i).String()}
+		rib := mrttest.RIB{Prefix: Prefix(i).String()}
 		for peer := range 8 {
-			rib.paths = append(rib.paths, []uint32{uint32(3356 + peer), uint32(1 + i/3), uint32(100_000 + i/3)})
+			rib.Paths = append(rib.Paths, []uint32{uint32(3356 + peer), uint32(1 + i/3), uint32(100_000 + i/3)})
 		}
 		ribs = append(ribs, rib)
 	}
-	path := writeDump(b, ribs)
+	path := mrttest.Write(b, ribs)
 	for b.Loop() {
 		if _, _, err := testDump(4).Read(b.Context(), path); err != nil {
 			b.Fatal(err)

@@ -65,38 +65,41 @@ func (b *Binary) placeInclude(dir, file string) (string, error) {
 	return b.inside(place), nil
 }
 
-// compose returns the configuration that BIRD takes: with a protocol device of ours, or
-// where the user's configuration has one, without. BIRD's own parser decides.
+// compose returns the configuration that BIRD takes.
 func (b *Binary) compose(ctx context.Context, dir string, l layout) (string, error) {
-	l.device = true
-	text := l.text()
-	err := b.check(ctx, dir, text)
-	if err == nil {
+	text, err := b.accepted(ctx, dir, l)
+	switch {
+	case err == nil:
 		return text, nil
-	}
-	if l.include == "" {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case l.include == "":
 		return "", fmt.Errorf("%s (%s) refuses its configuration: %w", b.Path, b.Version, err)
 	}
-	l.device = false
-	text = l.text()
-	if err = b.check(ctx, dir, text); err == nil {
-		return text, nil
-	}
-	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
-	}
-	alone := layout{include: l.include}
-	if aloneErr := b.check(ctx, dir, alone.text()); aloneErr != nil {
-		return "", fmt.Errorf("%s (%s) refuses the configuration: %w", b.Path, b.Version, aloneErr)
+	if _, err := b.accepted(ctx, dir, layout{include: l.include}); err != nil {
+		return "", fmt.Errorf("%s (%s) refuses the configuration: %w", b.Path, b.Version, err)
 	}
 	hint := "the lab adds names that begin with " + OwnPrefix
 	if l.kernel {
 		l.kernel = false
-		if b.check(ctx, dir, l.text()) == nil {
+		if _, err := b.accepted(ctx, dir, l); err == nil {
 			hint = "it has a protocol kernel of its own: leave out --kernel"
 		}
 	}
 	return "", fmt.Errorf("%s (%s) refuses the configuration together with the lab's peers: %w: %s", b.Path, b.Version, err, hint)
+}
+
+// accepted returns the text of l that BIRD's own parser takes: with a protocol device of
+// ours, or, where the user's configuration has one, without.
+func (b *Binary) accepted(ctx context.Context, dir string, l layout) (text string, err error) {
+	l.device = true
+	text = l.text()
+	if err = b.check(ctx, dir, text); err == nil || l.include == "" {
+		return text, err
+	}
+	l.device = false
+	text = l.text()
+	return text, b.check(ctx, dir, text)
 }
 
 // errNamespace is what a lab is refused for that would change this machine's routes.
