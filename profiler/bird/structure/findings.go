@@ -85,6 +85,27 @@ func Find(r io.ReaderAt) (*Findings, error) {
 }
 
 func find(r io.ReaderAt) (*Findings, error) {
+	f, err := begin(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.findBlockHeader(); err != nil {
+		return nil, err
+	}
+	f.findHooks()
+	f.findBlocks()
+	f.findPages()
+	f.findSlabs()
+	f.findLinpools()
+	f.findRootPool()
+	f.findMultislabs()
+	f.findInlined()
+	return f.findings(), nil
+}
+
+// begin reads a file and finds what everything else is found by: the resource
+// classes, and the functions of the C library's heap.
+func begin(r io.ReaderAt) (*finder, error) {
 	file, err := elf.NewFile(r)
 	if err != nil {
 		return nil, err
@@ -109,18 +130,7 @@ func find(r io.ReaderAt) (*Findings, error) {
 		return nil, err
 	}
 	f.findHeap()
-	if err := f.findBlockHeader(); err != nil {
-		return nil, err
-	}
-	f.findHooks()
-	f.findBlocks()
-	f.findPages()
-	f.findSlabs()
-	f.findLinpools()
-	f.findRootPool()
-	f.findMultislabs()
-	f.findInlined()
-	return f.findings(), nil
+	return f, nil
 }
 
 // finder is the state of one search.

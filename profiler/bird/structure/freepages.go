@@ -3,7 +3,6 @@
 package structure
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -49,30 +48,10 @@ func FindFreePages(r io.ReaderAt) (*FreePages, error) {
 }
 
 func findFreePages(r io.ReaderAt) (*FreePages, error) {
-	file, err := elf.NewFile(r)
+	f, err := begin(r)
 	if err != nil {
 		return nil, err
 	}
-	im, err := newImage(file)
-	if err != nil {
-		return nil, err
-	}
-	if !im.mayBeBIRD() {
-		return nil, fmt.Errorf("no names of resource classes: %w", ErrNotBIRD)
-	}
-	p, err := newProgram(im)
-	if err != nil {
-		return nil, err
-	}
-	classes, err := p.findClasses()
-	if err != nil {
-		return nil, err
-	}
-	f := newFinder(p, classes)
-	if err := f.findClassOffset(); err != nil {
-		return nil, err
-	}
-	f.findHeap()
 	f.findPages()
 	if f.third() {
 		return f.pageStacks()
