@@ -42,9 +42,12 @@ type Machine struct {
 	expect      int64
 	wantsRoutes bool
 	confirmed   bool // by BIRD's count, in this phase
-	looked      bool
-	why         string
-	until       time.Time // when what is waited for ends, zero if unknown
+	// left is how many routes there were when last counted in this phase, -1 if
+	// they were not.
+	left   int64
+	looked bool
+	why    string
+	until  time.Time // when what is waited for ends, zero if unknown
 }
 
 // NewMachine begins with the baseline at the given time.
@@ -61,11 +64,12 @@ func (m *Machine) Looked() bool { return m.looked }
 // Waiting says what the machine waits for, in words, and until when at most:
 // the zero time if nobody knows.
 func (m *Machine) Waiting() (string, time.Time) {
-	until := m.until
-	if m.o.Limit > 0 && !m.looked && until.IsZero() {
-		until = m.since.Add(m.o.Limit)
+	if m.o.Limit > 0 && !m.looked && m.o.Interval == 0 {
+		if end := m.since.Add(m.o.Limit); m.until.IsZero() || end.Before(m.until) {
+			return m.why, end
+		}
 	}
-	return m.why, until
+	return m.why, m.until
 }
 
 // Mark takes the word of a person for what neither BMP nor the control socket
@@ -115,7 +119,7 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 func (m *Machine) enter(p Phase, now time.Time) {
 	m.phase, m.since, m.looked = p, now, false
 	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle, m.o.Others), false, false
-	m.why, m.until = "watching", time.Time{}
+	m.left, m.why, m.until = -1, "watching", time.Time{}
 }
 
 // look ends a moving phase: the resting one after it begins with a look.
@@ -127,8 +131,23 @@ func (m *Machine) look(now time.Time, incomplete string) []Event {
 		m.enter(rest, now)
 	}
 	m.looked = true
-	m.why, m.until = "nothing: at rest", time.Time{}
+	m.why, m.until = m.next(), time.Time{}
 	return append(events, Event{Kind: Look, Phase: rest, Cycle: m.cycle, Time: now, Incomplete: incomplete})
+}
+
+// next says what a phase that has been looked at waits for.
+func (m *Machine) next() string {
+	switch {
+	case m.o.Interval > 0 || m.o.Driven:
+		return "the next phase"
+	case m.last.ByHand && m.phase == Flooded:
+		return "leakprof mark dropping: neither BMP nor a control socket tells of sessions"
+	case m.last.ByHand:
+		return "leakprof mark flooding: neither BMP nor a control socket tells of sessions"
+	case m.phase == Flooded:
+		return "a session to go down"
+	}
+	return "a session to come up"
 }
 
 // Observe tells the machine what is known now, and returns what follows.
@@ -149,6 +168,10 @@ func (m *Machine) Observe(o Observation) []Event {
 	}
 	m.last = o
 	if m.looked {
+		m.why = m.next()
+		if o.Behind != "" {
+			m.why = o.Behind
+		}
 		return events
 	}
 	if m.phase == Baseline && o.RoutesCounted {
@@ -165,6 +188,8 @@ func (m *Machine) Observe(o Observation) []Event {
 	switch {
 	case o.Busy != "":
 		isQuiet, m.why, m.until = false, o.Busy, time.Time{}
+	case o.Behind != "" && !m.o.Driven:
+		isQuiet, m.why, m.until = false, o.Behind, time.Time{}
 	case m.phase == Dropping && o.PeersUp > 0 && m.o.Driven:
 		isQuiet, m.why, m.until = false, fmt.Sprintf("%d peers to go down", o.PeersUp), time.Time{}
 	}
@@ -211,6 +236,10 @@ func (m *Machine) observeInterval(o Observation) []Event {
 // WantsRoutes says that the next observation should have counted routes.
 func (m *Machine) WantsRoutes() bool { return m.wantsRoutes }
 
+// Undisturbed says that BIRD is best not asked anything now: the routes are
+// counted, and the look is near.
+func (m *Machine) Undisturbed() bool { return m.confirmed && !m.looked }
+
 // confirm makes sure by BIRD's own count that the routes are where the phase
 // wants them. Where they are not, things have to become quiet anew.
 func (m *Machine) confirm(o Observation) bool {
@@ -234,8 +263,11 @@ func (m *Machine) confirm(o Observation) bool {
 	case m.phase == Dropping && o.Keeping != "":
 		m.why, m.until = o.Keeping, o.KeptUntil
 	// Peers that stay up, or that the experiment is not about, keep their routes;
-	// then quiet has to do.
-	case m.phase == Dropping && o.PeersUp == 0 && !m.o.Others && o.Routes > max(m.base, 0):
+	// then quiet has to do. And where no session that is down has any, and their
+	// number stays, they are of something else: a reconfiguration may have brought
+	// them.
+	case m.phase == Dropping && o.PeersUp == 0 && !m.o.Others && o.Routes > max(m.base, 0) && (o.Kept != 0 || o.Routes != m.left):
+		m.left = o.Routes
 		m.why = fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
 	default:
 		// Counting leaves traces in BIRD's memory for a while: what is to be

@@ -24,7 +24,7 @@ const (
 func newWorld(o Options) *world {
 	start := time.Unix(1000, 0)
 	o.Settle = settle
-	return &world{o: Observation{Time: start, Routes: -1}, m: NewMachine(o, start)}
+	return &world{o: Observation{Time: start, Routes: -1, Kept: -1}, m: NewMachine(o, start)}
 }
 
 func (w *world) note(events []Event) {
@@ -263,8 +263,12 @@ func TestGracefulRestart(t *testing.T) {
 		w.o.Kept, w.o.Keeping, w.o.KeptUntil = 1000, "graceful restart of peer1", w.o.Time.Add(120*time.Second)
 		w.run(20*settle, nil, count)
 		w.expect(t, "began dropping 1")
-		if why, until := w.m.Waiting(); why != "graceful restart of peer1" || !until.Equal(w.o.KeptUntil) {
-			t.Errorf("it waits for %q until %v", why, until)
+		most := w.o.KeptUntil
+		if limit > 0 && w.m.since.Add(limit).Before(most) {
+			most = w.m.since.Add(limit)
+		}
+		if why, until := w.m.Waiting(); why != "graceful restart of peer1" || !until.Equal(most) {
+			t.Errorf("it waits for %q until %v, want %v", why, until, most)
 		}
 		if limit > 0 {
 			w.run(limit, nil, count)
@@ -371,5 +375,98 @@ func TestMarks(t *testing.T) {
 	w.expect(t, "began running 2", "began settled 2", "look settled 2")
 	if _, ok := NewMachine(Options{Interval: time.Hour}, w.o.Time).Mark(Flooding, w.o.Time); ok {
 		t.Error("a mark began a flood among intervals")
+	}
+}
+
+// Routes that no session has and that stay are not those of the flood: a
+// reconfiguration in the middle may have brought them. They are not waited for,
+// but as long as some go, or BIRD does not say whose they are.
+func TestRoutesOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		others bool
+		kept   int64
+		gone   int64 // routes that go at each count
+		want   bool  // it settles
+	}{
+		{"stay, of no session", false, 0, 0, true},
+		{"stay, nobody says whose", false, -1, 0, false},
+		{"go", false, 0, 1, false},
+		{"of other peers", true, 0, -1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			routes := int64(0)
+			count := func() int64 { routes -= c.gone; return routes }
+			w := newWorld(Options{Others: c.others})
+			w.o.Kept = c.kept
+			w.run(3*settle, nil, func() int64 { return 0 })
+			w.o.PeerUps, w.o.PeersUp, routes = 1, 1, 1000
+			w.run(6*settle, nil, count)
+			w.history = nil
+			w.o.PeerDowns, w.o.PeersUp = 1, 0
+			w.run(12*settle, nil, count)
+			if p, _ := w.m.Phase(); (p == Settled) != c.want {
+				why, _ := w.m.Waiting()
+				t.Errorf("in phase %s, waiting for %s", p, why)
+			}
+		})
+	}
+}
+
+// What BMP has yet to tell of is waited for, unless whoever drives knows.
+func TestBehind(t *testing.T) {
+	for _, driven := range []bool{false, true} {
+		w := newWorld(Options{Driven: driven})
+		w.run(3*settle, nil, nil)
+		w.history = nil
+		w.o.PeerUps, w.o.PeersUp = 1, 1
+		w.o.Behind = "BMP to tell of 1 session"
+		if driven {
+			w.note(w.m.Begin(Flooding, 0, w.o.Time))
+		}
+		w.run(5*settle, nil, nil)
+		if driven {
+			w.expect(t, "began flooding 1", "began flooded 1", "look flooded 1")
+			continue
+		}
+		w.expect(t, "began flooding 1")
+		if why, _ := w.m.Waiting(); why != w.o.Behind {
+			t.Errorf("it waits for %q", why)
+		}
+		w.o.Behind = ""
+		w.run(3*settle, nil, nil)
+		w.expect(t, "began flooded 1", "look flooded 1")
+		w.o.Behind = "BMP to tell of 2 sessions"
+		w.run(tick, nil, nil)
+		if why, _ := w.m.Waiting(); why != w.o.Behind {
+			t.Errorf("at rest it waits for %q", why)
+		}
+	}
+}
+
+// At rest it waits for what begins the next phase.
+func TestWaitingAtRest(t *testing.T) {
+	for _, c := range []struct {
+		o                 Options
+		byHand            bool
+		baseline, flooded string
+	}{
+		{Options{}, false, "a session to come up", "a session to go down"},
+		{Options{}, true, "leakprof mark flooding: neither", "leakprof mark dropping: neither"},
+		{Options{Driven: true}, false, "the next phase", "the next phase"},
+	} {
+		w := newWorld(c.o)
+		w.o.ByHand = c.byHand
+		for _, p := range []Phase{Baseline, Flooded} {
+			want := c.baseline
+			if p == Flooded {
+				w.note(w.m.Begin(Flooding, 0, w.o.Time))
+				want = c.flooded
+			}
+			w.run(4*settle, nil, nil)
+			if why, until := w.m.Waiting(); !strings.HasPrefix(why, want) || !until.IsZero() {
+				t.Errorf("at the %s it waits for %q until %v, want %q", p, why, until, want)
+			}
+		}
 	}
 }

@@ -75,6 +75,13 @@ type Observation struct {
 	Kept      int64
 	Keeping   string
 	KeptUntil time.Time
+	// ByHand: nobody tells of sessions at the moment, so that phases begin by Mark
+	// alone.
+	ByHand bool
+	// Behind says what BMP has yet to tell of that BIRD's control socket does; ""
+	// for nothing, or if nobody knows. Things cannot be quiet meanwhile, unless
+	// whoever drives knows better.
+	Behind string
 	// Busy says what the driver is doing at the moment; "" for nothing. Things
 	// cannot be quiet meanwhile.
 	Busy string

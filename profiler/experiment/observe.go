@@ -14,6 +14,10 @@ import (
 	"leakprof/profiler/report"
 )
 
+// controlRest is how long the control socket is left alone at most where
+// somebody else tells of the sessions, and things are at rest.
+const controlRest = 30 * time.Second
+
 // observe gathers what is known of BIRD now.
 func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Kept: r.last.Kept, Keeping: r.last.Keeping, KeptUntil: r.last.KeptUntil, Busy: r.doing()}
@@ -42,6 +46,7 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	if r.Station != nil {
 		r.observeStation(&o)
 	}
+	o.ByHand = r.Control == nil && r.peers.connections == 0
 	r.last = o
 	return o, nil
 }
@@ -54,24 +59,35 @@ func (r *run) observeStation(o *session.Observation) {
 	for _, n := range counts.ByType {
 		o.Messages += n
 	}
-	var known map[string]bool
 	if !r.byBMP && counts.Accepted > 0 {
-		r.byBMP, known = true, make(map[string]bool)
-		for address, name := range r.peers.names {
-			known[address] = r.protocols[name]
-		}
+		r.byBMP = true
+		r.peers.assume(r.established())
 	}
 	if !r.byBMP {
 		return
 	}
 	before := r.peers.connections
-	r.peers.update(counts, known, o.Time)
-	if before > 0 && r.peers.connections == 0 {
+	r.peers.update(counts, o.Time)
+	switch now := r.peers.connections; {
+	case before > 0 && now == 0:
 		r.note(o.Time, "the BMP connection ended; a new one is no cycle")
+	case before == 0 && now > 0 && counts.Accepted > 1:
+		r.note(o.Time, "BIRD connected to the BMP station again")
+	}
+	if r.Control != nil {
+		if r.protocolsAt.Equal(o.Time) { // its answer is new
+			r.compare(o.Time, o.Messages)
+		}
+		o.Behind = r.peers.lag.words(o.Time)
 	}
 	// Those of the control socket were before.
-	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups+r.peers.ups, r.downs+r.peers.downs, r.peers.upNow()
-	if r.Session.Driven && (r.peers.connections == 0 || r.Station.Stalled()) {
+	o.PeerUps, o.PeerDowns = r.ups+r.peers.ups, r.downs+r.peers.downs
+	switch {
+	case !r.Session.Driven:
+		o.PeersUp = r.peers.upNow()
+	case r.Control == nil && r.peers.connections > 0 && !r.Station.Stalled():
+		o.PeersUp = r.peers.upNow()
+	case r.Control == nil:
 		o.PeersUp = 0 // nobody tells, or nobody listens
 	}
 	if r.Peer != "" {
@@ -79,8 +95,8 @@ func (r *run) observeStation(o *session.Observation) {
 	}
 }
 
-// askControl counts routes when the session's machine wants it, and where no
-// BMP tells of the sessions, reads the state of the BGP protocols.
+// askControl counts routes when the session's machine wants it, and reads the
+// state of the BGP protocols.
 func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
@@ -90,19 +106,13 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 			return err
 		}
 		o.Routes, o.RoutesCounted = total(tables), true
-		sessions, err := r.Control.ShowSessions(ctx)
+		sessions, err := r.showSessions(ctx)
 		if err != nil {
 			return err
 		}
-		for _, s := range sessions {
-			if s.Neighbor != "" {
-				r.peers.names[s.Neighbor] = s.Name
-			}
-		}
-		sessions = slices.DeleteFunc(sessions, func(s birdc.Session) bool { return !r.peers.selects(s.Neighbor, s.Name) })
 		o.Kept, o.Keeping, o.KeptUntil = kept(sessions, o.Time)
 	}
-	if r.byBMP || r.Driver != nil || o.Time.Sub(r.protocolsAt) < controlInterval {
+	if !r.asksProtocols(o.Time) {
 		return nil
 	}
 	isFirst := r.protocolsAt.IsZero()
@@ -111,23 +121,68 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(all, func(p birdc.Protocol) bool { return isUp(p) && r.address(p.Name) == "" }) {
+		if _, err := r.showSessions(ctx); err != nil {
+			return err
+		}
+	}
 	up := make(map[string]bool)
 	for _, p := range all {
-		if p.Proto == "BGP" && p.Info == "Established" && r.peers.selects(r.address(p.Name), p.Name) {
+		if isUp(p) && r.peers.selects(r.address(p.Name), p.Name) {
 			up[p.Name] = true
 			// Sessions that were up before we came are the baseline's.
-			if !r.protocols[p.Name] && !isFirst {
+			if !r.byBMP && !r.protocols[p.Name] && !isFirst {
 				r.ups++
 			}
 		}
 	}
 	for name := range r.protocols {
-		if !up[name] {
+		if !r.byBMP && !up[name] {
 			r.downs++
 		}
 	}
 	r.protocols = up
 	return nil
+}
+
+// asksProtocols says whether it is time to ask which sessions are up. BIRD 2
+// answers between two packets of its only thread, and BIRD 3.1.0 to 3.1.7 lose
+// 80 bytes with each command: so it is left alone for a while, for longer where
+// the answer does not matter at once, and just before a look.
+func (r *run) asksProtocols(now time.Time) bool {
+	// A driver without a station knows its sessions, and has nobody who lags.
+	if r.machine.Undisturbed() || r.Driver != nil && r.Station == nil {
+		return false
+	}
+	phase, _ := r.machine.Phase()
+	told := r.peers.connections > 0 && r.machine.Looked() || r.Session.Interval > 0
+	pause := controlInterval
+	switch {
+	case r.machine.WantsRoutes():
+		return true // they are counted as of now
+	case r.Driver != nil && phase == session.Dropping && len(r.protocols) > 0:
+		pause = 2 * pollInterval
+	case told && !r.peers.lag.behind():
+		pause = max(controlInterval, min(r.Session.Settle, controlRest))
+	}
+	return now.Sub(r.protocolsAt) >= pause
+}
+
+func isUp(p birdc.Protocol) bool { return p.Proto == "BGP" && p.Info == "Established" }
+
+// showSessions asks for the experiment's BGP sessions, and remembers their
+// neighbors.
+func (r *run) showSessions(ctx context.Context) ([]birdc.Session, error) {
+	sessions, err := r.Control.ShowSessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sessions {
+		if s.Neighbor != "" {
+			r.peers.names[neighbor(s.Neighbor)] = s.Name
+		}
+	}
+	return slices.DeleteFunc(sessions, func(s birdc.Session) bool { return !r.peers.selects(neighbor(s.Neighbor), s.Name) }), nil
 }
 
 // address is the neighbor of a BGP protocol, "" if it is not known.
@@ -138,6 +193,18 @@ func (r *run) address(protocol string) string {
 		}
 	}
 	return ""
+}
+
+// established has the addresses of the experiment's neighbors whose sessions
+// are up, by the control socket.
+func (r *run) established() map[string]bool {
+	all := make(map[string]bool)
+	for name := range r.protocols {
+		if address := r.address(name); address != "" {
+			all[address] = true
+		}
+	}
+	return all
 }
 
 // total is how many routes all tables have.

@@ -3,162 +3,25 @@
 package experiment
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
-	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/collector/lab"
 	"leakprof/collector/session"
 	"leakprof/profiler/report"
-	"leakprof/profiler/target"
 )
 
-// world is a real BIRD with an experiment that follows it, without probes.
-type world struct {
-	bird    *lab.Bird
-	station *bmp.Station
-	mu      sync.Mutex
-	seen    []Status
-	changed chan struct{} // a token when seen has grown
-}
-
-// startBird starts one of Debian's BIRDs (scripts/bird-root).
-func startBird(t *testing.T, root string, peers int, withStation bool) *world {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary, err := lab.Find(t.Context(), path)
-	if err != nil {
-		t.Fatalf("%v; scripts/bird-root %s", err, root)
-	}
-	w := &world{changed: make(chan struct{}, 1)}
-	config := lab.Config{Binary: binary, Peers: peers}
-	if withStation {
-		if w.station, err = bmp.Listen(t.Context(), bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0")}); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { w.station.Close() })
-		go func() {
-			for range w.station.Events() {
-			}
-		}()
-		config.Station = w.station.Addr()
-	}
-	if w.bird, err = lab.Start(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.bird.Stop(context.Background()) })
-	return w
-}
-
-// configure changes BIRD's configuration while it runs.
-func (w *world) configure(t *testing.T, old, new string) {
-	t.Helper()
-	text := w.bird.ConfigText()
-	if !strings.Contains(text, old) {
-		t.Fatalf("no %q in the lab's configuration", old)
-	}
-	if err := w.bird.WriteConfig(t.Context(), strings.Replace(text, "\t"+old, "\t"+new, 1)); err != nil {
-		t.Fatal(err)
-	}
-	c, err := birdc.Dial(t.Context(), w.bird.Control())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Command(t.Context(), "configure"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// follow runs an experiment for a number of cycles.
-func (w *world) follow(t *testing.T, cycles int, change func(*Config)) <-chan *report.Result {
-	t.Helper()
-	control, err := birdc.Dial(t.Context(), w.bird.Control())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { control.Close() })
-	p, err := target.Open(w.bird.PID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	c := Config{Process: p, Control: control, Station: w.station, Cycles: cycles, Threshold: 256 << 10, Session: session.Options{Settle: 300 * time.Millisecond}, Status: w.status}
-	if change != nil {
-		change(&c)
-	}
-	done := make(chan *report.Result, 1)
-	go func() {
-		defer close(done)
-		res, err := Run(t.Context(), c)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		done <- res
-	}()
-	return done
-}
-
-func (w *world) status(s Status) {
-	w.mu.Lock()
-	w.seen = append(w.seen, s)
-	w.mu.Unlock()
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
-}
-
-// wait waits for a status.
-func (w *world) wait(t *testing.T, what string, is func(Status) bool) Status {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	for i := 0; ; {
-		w.mu.Lock()
-		seen := w.seen[i:]
-		i = len(w.seen)
-		w.mu.Unlock()
-		for _, s := range seen {
-			if is(s) {
-				return s
-			}
-		}
-		select {
-		case <-w.changed:
-		case <-deadline:
-			t.Fatalf("no status with %s; the last is %+v", what, seen)
-		}
-	}
-}
-
-func phases(res *report.Result) string {
-	var all []string
-	for _, p := range res.Phases {
-		all = append(all, p.Name)
-		if p.Incomplete != "" {
-			all = append(all, "("+p.Incomplete+")")
-		}
-	}
-	return strings.Join(all, " ")
-}
-
-// restarting is a BGP speaker that says it can restart gracefully (RFC 4724)
-// and announces one route.
-func restarting(t *testing.T, remote netip.AddrPort, restart time.Duration) net.Conn {
+// restarting is a BGP speaker that announces one route and says that it can
+// restart gracefully (RFC 4724) and, if longLived is not 0, that its route is to
+// be kept as stale for so long after that (RFC 9494).
+func restarting(t *testing.T, remote netip.AddrPort, restart, longLived time.Duration) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(lab.PeerAddr(0), 0))}
 	conn, err := d.DialContext(t.Context(), "tcp", remote.String())
@@ -177,10 +40,16 @@ func restarting(t *testing.T, remote netip.AddrPort, restart time.Duration) net.
 		}
 	}
 	id := lab.PeerAddr(0).String()
-	send(bgp.NewBGPOpenMessage(uint16(lab.PeerASN(0)), 240, id, []bgp.OptionParameterInterface{bgp.NewOptionParameterCapability([]bgp.ParameterCapabilityInterface{
+	capabilities := []bgp.ParameterCapabilityInterface{
 		bgp.NewCapMultiProtocol(bgp.RF_IPv4_UC), bgp.NewCapFourOctetASNumber(lab.PeerASN(0)),
 		bgp.NewCapGracefulRestart(false, false, uint16(restart/time.Second), []*bgp.CapGracefulRestartTuple{bgp.NewCapGracefulRestartTuple(bgp.RF_IPv4_UC, true)}),
-	})}))
+	}
+	if longLived > 0 {
+		capabilities = append(capabilities, bgp.NewCapLongLivedGracefulRestart([]*bgp.CapLongLivedGracefulRestartTuple{
+			bgp.NewCapLongLivedGracefulRestartTuple(bgp.RF_IPv4_UC, true, uint32(longLived/time.Second)),
+		}))
+	}
+	send(bgp.NewBGPOpenMessage(uint16(lab.PeerASN(0)), 240, id, []bgp.OptionParameterInterface{bgp.NewOptionParameterCapability(capabilities)}))
 	// The session is up when BIRD's OPEN and KEEPALIVE are here.
 	header := make([]byte, bgp.BGP_HEADER_LENGTH)
 	for range 2 {
@@ -203,40 +72,66 @@ func restarting(t *testing.T, remote netip.AddrPort, restart time.Duration) net.
 }
 
 // TestGracefulRestart: BIRD keeps the routes of a neighbor that is to come
-// back; nothing has settled before they are gone.
+// back; nothing has settled before they are gone, or until the limit, and then
+// it says so.
 func TestGracefulRestart(t *testing.T) {
+	const long = 3600 * time.Second
 	for _, c := range []struct {
-		root    string
-		station bool
-	}{{"bird2-sid", false}, {"bird3-trixie", true}} {
-		t.Run(c.root, func(t *testing.T) {
+		name, root         string
+		station            *bmp.Options
+		restart, longLived time.Duration
+		limit              time.Duration
+		want               string // what it waits for
+	}{
+		{"bird2-sid", "bird2-sid", nil, 6 * time.Second, 0, 0, "graceful restart of peer1 holds 1 route"},
+		{"bird3-trixie", "bird3-trixie", new(bmp.Options), 6 * time.Second, 0, 0, "graceful restart of peer1 holds 1 route"},
+		{"limit", "bird2-sid", new(bmp.Options), long, 0, 3 * time.Second, "graceful restart of peer1 holds 1 route"},
+		{"long-lived", "bird2-sid", new(bmp.Options), 0, 6 * time.Second, 0, "long-lived graceful restart of peer1 holds 1 route"},
+		{"long-lived, limit", "bird3-sid", new(bmp.Options), 0, long, 3 * time.Second, "long-lived graceful restart of peer1 holds 1 route"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			const restart = 6 * time.Second
 			w := startBird(t, c.root, 1, c.station)
-			w.configure(t, "graceful restart off;", "graceful restart aware;")
-			done := w.follow(t, 1, nil)
-			w.wait(t, "a quiet baseline", func(s Status) bool { return s.AtRest })
-			conn := restarting(t, w.bird.BGPAddr(), restart)
-			w.wait(t, "a quiet flood", func(s Status) bool { return s.Phase == session.Flooded && s.AtRest })
+			w.configure(t, "graceful restart off;\n\tlong lived graceful restart off;", "graceful restart aware;\n\tlong lived graceful restart aware;")
+			done := w.follow(t, 1, func(f *Config) {
+				if f.Session.Limit = c.limit; c.limit > 0 {
+					f.Profiler = w.attach(t) // for the verdict
+					f.Process = f.Profiler.Process
+				}
+			})
+			w.phase(t, session.Baseline, 0)
+			conn := restarting(t, w.bird.BGPAddr(), c.restart, c.longLived)
+			w.phase(t, session.Flooded, 1)
 			down := time.Now()
 			conn.Close()
 			s := w.wait(t, "a graceful restart", func(s Status) bool { return s.Keeping })
-			if want := "graceful restart of peer1 holds 1 route"; s.Waiting != want {
-				t.Errorf("it waits for %q, want %q", s.Waiting, want)
+			if s.Waiting != c.want {
+				t.Errorf("it waits for %q, want %q", s.Waiting, c.want)
 			}
-			if left := s.Until.Sub(down); left < restart-time.Second || left > restart+3*time.Second {
-				t.Errorf("it waits for %v more, want about %v", left, restart)
+			lasts := max(c.restart, c.longLived)
+			if c.limit > 0 {
+				lasts = c.limit
+			}
+			if left := s.Until.Sub(down); left < lasts-time.Second || left > lasts+3*time.Second {
+				t.Errorf("it waits for %v more, want about %v", left, lasts)
 			}
 			res := <-done
-			if got, want := phases(res), "baseline flooding flooded dropping settled"; got != want {
+			want, routes := "baseline flooding flooded dropping settled", int64(0)
+			if c.limit > 0 {
+				want, routes = want+" (not at rest after 3s: "+c.want+")", 1
+				if v := res.Verdict; v.Kind != report.Incomplete || !strings.Contains(v.Sentence, "cycle 1 never settled (not at rest after 3s: "+c.want+")") {
+					t.Errorf("verdict: %s", v.Sentence)
+				}
+			}
+			if got := phases(res); got != want {
 				t.Fatalf("phases %s, want %s", got, want)
 			}
 			last := res.Phases[len(res.Phases)-1]
-			if took := last.Start.Sub(down); took < restart-time.Second {
-				t.Errorf("settled after %v, while BIRD kept the route for %v", took, restart)
+			if took := last.Start.Sub(down); took < lasts-time.Second {
+				t.Errorf("settled after %v, want at least %v", took, lasts)
 			}
-			if last.Routes != 0 {
-				t.Errorf("%d routes at the end", last.Routes)
+			if last.Routes != routes {
+				t.Errorf("%d routes at the end, want %d", last.Routes, routes)
 			}
 		})
 	}

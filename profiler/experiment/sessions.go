@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"leakprof/collector/bmp"
 	"leakprof/collector/session"
 	"leakprof/profiler/report"
 )
@@ -19,14 +18,6 @@ type change struct {
 	ups, downs uint64
 	isUp       bool
 	reason     string // of the last Peer Down
-}
-
-// changed notes down what the station tells of a peer, for sessions.
-func (p *peers) changed(peer bmp.Peer, at time.Time, ups, downs uint64, isUp bool, reason string) {
-	if ups+downs > 0 {
-		address := peer.Addr.String()
-		p.changes = append(p.changes, change{address, p.names[address], at, ups, downs, isUp, reason})
-	}
 }
 
 // sessions keeps an account of the BGP sessions that came and went, and of
