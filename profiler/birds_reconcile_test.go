@@ -220,7 +220,9 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 		v.wrong("%d bytes by stack and %d of our control connection, %d are live", got, heap.Control.Bytes, s.Live.Bytes())
 	}
 	var objects uint64
+	listens := false
 	for _, sample := range heap.Samples {
+		listens = listens || sample.Pool == "Root/CLI" && sample.Class == "Socket"
 		isBefore := sample.Stack.Key == uint64(bpf.StackBefore)
 		if !sample.Stack.Complete && !(isBefore && b.late) {
 			v.wrong("stack of %d bytes of %s in %s ends %q: %v", sample.Bytes, sample.Class, sample.Pool, sample.Stack.End, sample.Stack.Frames())
@@ -231,6 +233,9 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 		if sample.Allocator == attribution.AllocatorSlab {
 			objects += sample.Objects
 		}
+	}
+	if !listens {
+		v.wrong("the socket that listens for control connections is not in the heap")
 	}
 	var want uint64
 	for p := range s.Tree.Pages() {
@@ -250,7 +255,7 @@ var slabClasses = map[string]bool{"Slab": true, "mslab": true, "Islab": true}
 
 // isControl says whether a pool is of our connection to BIRD's control socket,
 // which is in no heap.
-func isControl(pool *tree.Node) bool { return strings.HasPrefix(pool.Path()+"/", "Root/CLI/") }
+func isControl(pool *tree.Node) bool { return strings.HasPrefix(pool.Path(), "Root/CLI/") }
 
 // checkLinpools wants each object in a linpool to have been seen: from the begin
 // of each page, objects lie side by side, with nothing but alignment between

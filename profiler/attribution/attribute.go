@@ -92,12 +92,11 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, reach *reachabili
 	return h, nil
 }
 
-// isControl says whether a pool is of the connections to BIRD's control socket.
-// leakprof keeps one open: what it looks at must not be its own doing.
-func isControl(pool string) bool {
-	const all = "Root/CLI"
-	return pool == all || strings.HasPrefix(pool, all+"/")
-}
+// isControl says whether a pool is of a connection to BIRD's control socket.
+// leakprof keeps one open: what it looks at must not be its own doing. cli_new
+// (nest/cli.c) makes a pool for each; what is in Root/CLI itself is BIRD's, and
+// can leak: the socket that listens, and a copy of its configuration.
+func isControl(pool string) bool { return strings.HasPrefix(pool, "Root/CLI/") }
 
 func sizeBucket(size uint64) uint64 {
 	if size <= 1 {

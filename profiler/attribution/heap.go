@@ -104,7 +104,7 @@ type Heap struct {
 	// Stacks are all stacks seen so far, also those with nothing live.
 	Stacks []*Stack
 	// Control is what connections to BIRD's control socket hold, ours among them
-	// (pool Root/CLI); the samples are without it.
+	// (pools in Root/CLI); the samples are without it.
 	Control Amount
 	// Unseen is how many live objects of slabs are on pages that were taken since
 	// the probes came, and nobody saw them allocated.
