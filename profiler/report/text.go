@@ -23,6 +23,8 @@ type TextOptions struct {
 const (
 	// shownFrames is how many functions of a stack are printed.
 	shownFrames = 6
+	// shownOfClean is how many stacks are printed of a run that found nothing.
+	shownOfClean = 2
 	// negligible is the share of what is retained that is left to report.json.
 	negligible = 0.01
 )
@@ -125,9 +127,13 @@ func (t *text) stacks(what string) {
 		total += all[i].Bytes
 	}
 	t.line("\n%s by %s, innermost function first:", what, plural(len(t.d.Stacks), "call stack"))
+	top := t.o.Top
+	if t.d.Verdict == Clean {
+		top = min(top, shownOfClean)
+	}
 	rest := total
 	shown := 0
-	for shown < min(len(all), t.o.Top) && (shown == 0 || float64(rest) >= negligible*float64(total)) {
+	for shown < min(len(all), top) && (shown == 0 || float64(rest) >= negligible*float64(total)) {
 		t.stack(shown+1, &all[shown], total)
 		rest -= all[shown].Bytes
 		shown++
