@@ -85,10 +85,11 @@ func (h *DocumentHolder) sentence() string {
 
 // classWords says what a stack's memory is: "lost", or what of it.
 func (s *DocumentStack) classWords() string {
+	// What the others leave is unknown too: reports of an earlier version have none.
 	parts := []struct {
 		bytes int64
 		class string
-	}{{s.LostBytes, classLost}, {s.HeldBytes, classHeld}, {s.UnknownBytes, "not known whether lost or held"}}
+	}{{s.LostBytes, classLost}, {s.HeldBytes, classHeld}, {s.Bytes - s.LostBytes - s.HeldBytes, "not known whether lost or held"}}
 	var words []string
 	for _, p := range parts {
 		switch {
