@@ -20,6 +20,8 @@ const (
 	withoutBMPDirectory = "without-bmp"
 	comparisonText      = "compare.txt"
 	comparisonJSON      = "compare.json"
+	// comparisonWidth lets both tables stand beside each other, in columns.
+	comparisonWidth = 100
 )
 
 // compareLab runs the experiment with BMP and without, on a BIRD each, and
@@ -68,7 +70,7 @@ func compareLab(ctx context.Context, stdout io.Writer, f *labFlags) error {
 	}
 	c := report.Compare(compared[0], compared[1])
 	if err := errors.Join(
-		report.WriteFile(filepath.Join(f.out, comparisonText), func(w io.Writer) error { return c.WriteText(w, report.TextOptions{}) }),
+		report.WriteFile(filepath.Join(f.out, comparisonText), func(w io.Writer) error { return c.WriteText(w, report.TextOptions{Width: comparisonWidth}) }),
 		report.WriteFile(filepath.Join(f.out, comparisonJSON), c.WriteJSON),
 	); err != nil {
 		return err
