@@ -151,17 +151,8 @@ func tableOf(p *target.Process, s *snapshot.Snapshot, h headers) (t *table, doub
 		add(c.Address, shape{n, c.header, n, chunkUnit}, c.linpool)
 	}
 	if s.Live != nil {
-		for _, b := range s.Live.Blocks {
-			k := foreignUnit
-			if b.IsPage() {
-				k = pageUnit
-				if s.Tree != nil {
-					if _, known := s.Tree.Page(b.Address); known {
-						continue
-					}
-				}
-			}
-			add(b.Address, shape{b.Size, 0, b.Size, k}, 0)
+		if err := addLive(p, s, add); err != nil {
+			return nil, "", err
 		}
 	}
 	if heap != nil {
