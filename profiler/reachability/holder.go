@@ -168,6 +168,8 @@ func newNames(modules []*target.Module) *names {
 // of a program without symbols.
 func (n *names) of(r root, address uint64) string {
 	switch {
+	case r.ended:
+		return "the kept stack of a thread that has ended"
 	case r.local:
 		return fmt.Sprintf("thread-local storage of thread %d", r.thread)
 	case r.module == nil && address == 0:

@@ -18,6 +18,7 @@ type root struct {
 	library bool           // it is the C library's
 	thread  int            // whose stack or thread-local storage it is, or 0
 	local   bool           // it is thread-local storage
+	ended   bool           // it is what the C library keeps of a thread that has ended
 	// values are the arguments of a thread's system call: then there is no span.
 	values []uint64
 	// dead says that some of it may be dead: the stack of a thread that runs.

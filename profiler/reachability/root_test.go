@@ -55,6 +55,7 @@ func TestRoots(t *testing.T) {
 					"local":    {Held, "thread-local storage of thread "},
 					"running":  {Unknown, "what is alive of its stack is not known"},
 					"lost":     {Lost, ""},
+					"ended":    {Held, "a thread that has ended"},
 				}[what]
 				if c, by := doubted.Of(address); want.class == Lost && (c != Unknown || !strings.Contains(by.Why, "busy")) {
 					t.Errorf("%s: block at 0x%x of no quiet snapshot is %v: %v", what, address, c, by)

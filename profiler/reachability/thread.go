@@ -35,9 +35,14 @@ func (l *look) threads(r *reach) error {
 		}
 		return mappings[i], true
 	}
-	pointers, err := pagecache.ThreadPointers(l.process)
+	pointers, ended, err := pagecache.ThreadPointers(l.process)
 	if err != nil {
 		return err
+	}
+	// With the stack of a thread that has ended the C library keeps the vector of
+	// its thread-local storage: the second word of the descriptor (tcbhead_t).
+	for _, pointer := range ended {
+		r.roots = append(r.roots, root{span: span{pointer + 8, pointer + 16}, ended: true})
 	}
 	for id, pointer := range pointers {
 		at, ok := mapping(pointer)

@@ -32,6 +32,12 @@ type threads struct {
 	process *target.Process
 	data    []span // variables of the C library
 	known   map[int]descriptor
+	// ended are the thread pointers of threads that have ended, but whose stacks
+	// the library keeps for others (the stack cache of nptl/allocatestack.c, 40 MB
+	// at most). They are looked for only if endedToo is set, for many words look
+	// like their ids.
+	ended    []uint64
+	endedToo bool
 }
 
 // descriptor is where a thread's descriptor is, and where in it the thread's id;
@@ -40,6 +46,10 @@ type descriptor struct{ pointer, id uint64 }
 
 // span is a range of addresses, end exclusive.
 type span struct{ start, end uint64 }
+
+// maxEnded is how many stacks of ended threads are looked at: what 40 MB are with
+// stacks of 16 kB, the smallest there may be.
+const maxEnded = 2560
 
 // maxData bounds the variables that are searched, bytes: glibc has 30 kB.
 const maxData = 1 << 20
@@ -131,7 +141,7 @@ func (t *threads) ids() ([]int, error) {
 
 // search looks for the descriptors of the threads.
 func (t *threads) search(ids []int) error {
-	t.known = make(map[int]descriptor)
+	t.known, t.ended = make(map[int]descriptor), nil
 	for _, id := range ids {
 		t.known[id] = descriptor{}
 	}
@@ -149,7 +159,7 @@ func (t *threads) search(ids []int) error {
 	nodes = slices.Compact(nodes)
 	seen := make(map[uint64]bool)
 	// Each round goes one step on in the lists.
-	for round := 0; len(nodes) > 0 && round <= len(ids)+1; round++ {
+	for round := 0; len(nodes) > 0 && round <= len(ids)+maxEnded+1; round++ {
 		next, err := t.step(nodes, seen)
 		if err != nil {
 			return err
@@ -170,17 +180,25 @@ func (t *threads) step(nodes []uint64, seen map[uint64]bool) (next []uint64, err
 	for i, node := range nodes {
 		b := data[i*size:]
 		id := int(int32(binary.LittleEndian.Uint32(b[16:])))
-		if _, wanted := t.known[id]; !ok[i] || !wanted || seen[node] {
+		if _, wanted := t.known[id]; !ok[i] || !wanted && !(t.endedToo && hasEnded(id)) || seen[node] {
 			continue
 		}
 		seen[node] = true
 		if pointer, ok := t.descriptor(node); ok {
-			t.known[id] = descriptor{pointer, node + 16}
+			if hasEnded(id) {
+				t.ended = append(t.ended, pointer)
+			} else {
+				t.known[id] = descriptor{pointer, node + 16}
+			}
 			next = append(next, binary.LittleEndian.Uint64(b))
 		}
 	}
 	return next, nil
 }
+
+// hasEnded says whether a descriptor's id is of no thread any more: the kernel
+// clears it, and pthread_join makes it -1.
+func hasEnded(id int) bool { return id == 0 || id == -1 }
 
 // descriptor finds the descriptor that a node is in. glibc has the node at 704,
 // behind room for the header that its users may rely on.
@@ -203,19 +221,21 @@ func (t *threads) descriptor(node uint64) (uint64, bool) {
 }
 
 // ThreadPointers returns the thread pointers of a process's threads by their
-// ids, 0 where one was not found.
-func ThreadPointers(p *target.Process) (map[int]uint64, error) {
+// ids, 0 where one was not found, and those of ended threads whose stacks, with
+// what was allocated for them, the C library keeps for others.
+func ThreadPointers(p *target.Process) (pointers map[int]uint64, ended []uint64, err error) {
 	t, err := newThreads(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	t.endedToo = true
 	all, err := t.list()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pointers := make(map[int]uint64, len(all))
+	pointers = make(map[int]uint64, len(all))
 	for _, one := range all {
 		pointers[one.id] = one.pointer
 	}
-	return pointers, nil
+	return pointers, t.ended, nil
 }

@@ -24,8 +24,11 @@ func TestThreads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			before := 0
 			check := func(count int) {
 				t.Helper()
+				p.checkEnded(t, count < before)
+				before = count
 				all, err := found.list()
 				if err != nil {
 					t.Fatal(err)
@@ -59,6 +62,36 @@ func TestThreads(t *testing.T) {
 			found.known[pid] = descriptor{own.pointer + 8, own.id}
 			check(1)
 		})
+	}
+}
+
+// checkEnded wants the threads that have ended to be told from those that have
+// not. Their stacks are kept, if some have just ended.
+func (p *threadProgram) checkEnded(t *testing.T, some bool) {
+	t.Helper()
+	pointers, ended, err := ThreadPointers(p.process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[uint64]bool)
+	for id, pointer := range p.pointers {
+		told[pointer] = pointers[id] != pointer
+		if pointers[id] != pointer && pointers[id] != 0 {
+			t.Errorf("thread %d: pointer 0x%x, want 0x%x", id, pointers[id], pointer)
+		}
+	}
+	for id, pointer := range p.pointers {
+		if pointers[id] == pointer {
+			told[pointer] = false // another thread has taken the stack
+		}
+	}
+	for _, pointer := range ended {
+		if !told[pointer] {
+			t.Errorf("thread pointer 0x%x is not of a thread that has ended", pointer)
+		}
+	}
+	if some && len(ended) == 0 {
+		t.Error("threads have ended, and no stack is kept")
 	}
 }
 

@@ -61,6 +61,14 @@ static void *spins(void *arg)
 	return NULL;
 }
 
+/* The vector of its thread-local storage, which the C library allocates: the
+ * second word at the thread pointer. Its stack, and that, is kept for others. */
+static void *ends(void *arg)
+{
+	printf("ended %lx\n", (unsigned long)((void **)pthread_self())[1]);
+	return arg;
+}
+
 /* So that no frame that stays has the addresses in it. */
 static __attribute__((noinline)) void start(void **given)
 {
@@ -96,6 +104,8 @@ int main(void)
 	sem_wait(&ready);
 	pthread_create(&t, NULL, spins, given + 2);
 	sem_wait(&ready);
+	pthread_create(&t, NULL, ends, NULL);
+	pthread_join(t, NULL);
 	printf("ready\n");
 	fflush(stdout);
 	for (;;)
