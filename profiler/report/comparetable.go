@@ -13,7 +13,7 @@ import (
 // drop; and then what was left after each drop, if there were more.
 func (c *Comparison) tables(t *text, labels [2]string) {
 	a, b := c.a.comparedLooks(), c.b.comparedLooks()
-	rows := comparedRows(lineNames(append(slices.Clone(a), b...)))
+	rows := comparedRows(append(slices.Clone(a), b...))
 	printSides(t, labels, "show memory", rows, a, b)
 	after := comparedCycles(c.a.Document, c.b.Document)
 	if len(after) > 1 {
@@ -42,26 +42,20 @@ type comparedRow struct {
 	cell func(side, i int, c column) string
 }
 
-func comparedRows(names []string) (rows []comparedRow) {
+func comparedRows(columns []column) (rows []comparedRow) {
 	add := func(name string, value func(*DocumentPhase) string) {
 		rows = append(rows, comparedRow{name, func(_, _ int, c column) string { return value(c.phase) }})
 	}
-	for _, name := range names {
+	for _, name := range lineNames(columns) {
 		add(name, func(p *DocumentPhase) string { return p.effective(name) })
 	}
-	add("live memory", func(p *DocumentPhase) string { return strings.TrimPrefix(p.live(), "-") })
-	add("  number", func(p *DocumentPhase) string {
-		if p.LiveObjects == nil {
-			return ""
+	for _, r := range liveRows(columns) {
+		name := r.name
+		if r.isPart {
+			name = "  " + name
 		}
-		return number(*p.LiveObjects)
-	})
-	add("routes", func(p *DocumentPhase) string {
-		if p.Routes == nil {
-			return ""
-		}
-		return number(*p.Routes)
-	})
+		add(name, r.cell)
+	}
 	return rows
 }
 
