@@ -43,7 +43,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	flags.Int64Var(&f.objects, "threshold-objects", 1, "a call stack that holds `N` objects more after each of at least 8 cycles is a leak, however small; 0: it is not")
 	flags.StringVar(&f.cycleExec, "cycle-exec", "", "let the shell command `CMD` make each cycle, e.g. 'birdc configure' or 'kill -HUP $LEAKPROF_PID'; $LEAKPROF_SOCKET is BIRD's control socket")
 	f.failOn = -1
-	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or the answer is incomplete")
+	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or lost, or the answer is incomplete")
 	flags.Lookup("fail-on-retained").DefValue = "off"
 	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 4 GB)")
 	flags.Lookup("max-memory").DefValue = ""
@@ -143,6 +143,10 @@ func (f *experimentFlags) judge(r *report.Result) error {
 		if c.Number > 1 && c.Bytes > int64(f.failOn) {
 			return fmt.Errorf("%w: %s in cycle %d", errRetained, report.Size(c.Bytes), c.Number)
 		}
+	}
+	// What nothing points at is retained for good, whenever it came.
+	if r.Verdict.LostBytes > int64(f.failOn) {
+		return fmt.Errorf("%w: %s lost", errRetained, report.Size(r.Verdict.LostBytes))
 	}
 	return nil
 }
