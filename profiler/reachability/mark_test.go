@@ -4,6 +4,7 @@ package reachability
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"leakprof/profiler/bird"
 	"leakprof/profiler/target"
 )
 
@@ -136,6 +138,31 @@ func TestMark(t *testing.T) {
 	r.Distrust("tired")
 	if c, by := r.Of(a.base + 10<<10); c != Unknown || by.Why != "tired" {
 		t.Errorf("lost block of a result in doubt is %v by %v", c, by)
+	}
+}
+
+// TestSocket: a socket's buffers are held by it, and where it was in one that is
+// gone holds nothing.
+func TestSocket(t *testing.T) {
+	for _, g := range []bird.Generation{bird.BIRD2, bird.BIRD3} {
+		h := headersOf(g)
+		a := newArena(t, 1<<16)
+		a.table.headers = h
+		a.unit(0, shape{320, h.resource, 320, socketUnit}, 0)
+		want := make(map[uint64]Class)
+		for at := h.resource; at < 320; at += 8 {
+			unit := at << 5
+			a.unit(unit+1<<10, shape{64, 0, 64, blockUnit}, 0)
+			binary.LittleEndian.PutUint64(a.data[at:], a.base+unit+1<<10)
+			want[unit+1<<10] = Held
+		}
+		for _, at := range []uint64{h.positions, h.positions + 8} {
+			want[at<<5+1<<10] = Lost
+		}
+		r := a.result(0)
+		for offset, class := range want {
+			a.want(r, fmt.Sprintf("%v: what the word at %d points at", g, (offset-1<<10)>>5), offset, class)
+		}
 	}
 }
 

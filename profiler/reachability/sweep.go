@@ -76,6 +76,15 @@ func (l *look) sweep() ([]segment, error) {
 	return all, nil
 }
 
+// holding returns what of a unit is read; the second range may be empty.
+func (t *table) holding(i uint32) [2]span {
+	s, at := t.shape(i), t.address(i)
+	if gap := t.headers.positions; s.kind == socketUnit && s.from <= gap && gap+16 <= s.to {
+		return [2]span{{at + s.from, at + gap}, {at + gap + 16, at + s.to}}
+	}
+	return [2]span{{at + s.from, at + s.to}}
+}
+
 // sweeper reads memory for one goroutine.
 type sweeper struct {
 	*look
@@ -113,16 +122,16 @@ func (s *sweeper) segment(k uint32) (segment, error) {
 		return nil
 	}
 	for i := first; i < last; i++ {
-		sh := s.table.shape(i)
-		at, end := s.table.address(i)+sh.from, s.table.address(i)+sh.to
-		for at < end {
-			room := s.want(i, at, end)
-			if room == 0 {
-				if err := scan(); err != nil {
-					return segment{}, err
+		for _, r := range s.table.holding(i) {
+			for at := r.start; at < r.end; {
+				room := s.want(i, at, r.end)
+				if room == 0 {
+					if err := scan(); err != nil {
+						return segment{}, err
+					}
 				}
+				at += room
 			}
-			at += room
 		}
 	}
 	if err := scan(); err != nil {

@@ -23,6 +23,7 @@ type kind uint8
 
 const (
 	blockUnit    kind = iota // a block that begins with a resource's header
+	socketUnit               // a socket
 	poolUnit                 // a pool
 	linpoolUnit              // a linpool, without its chunks
 	guardUnit                // a resource that its pool holds
@@ -60,13 +61,17 @@ func (s shape) counts() bool { return s.kind != partUnit }
 type headers struct {
 	resource uint64 // struct resource
 	inside   uint64 // that and the list of a pool
+	// positions is where tpos and ttx of struct birdsock are (lib/socket.h, in 2.0
+	// to 3.3 alike). They are places in its buffer, and stay when BMP or the CLI
+	// has taken that away (tbuf).
+	positions uint64
 }
 
 func headersOf(g bird.Generation) headers {
 	if g == bird.BIRD3 {
-		return headers{32, 48}
+		return headers{32, 48, 176}
 	}
-	return headers{24, 48}
+	return headers{24, 48, 168}
 }
 
 // rootSkip returns the range of the program's variables that is root_pool's
@@ -86,7 +91,7 @@ func (h headers) rootSkip(b *bird.Bird, p *target.Process) span {
 var heldClasses = map[string]kind{
 	bird.MemoryClass: blockUnit, bird.PoolClass: poolUnit, "LinPool": linpoolUnit,
 	"Slab": blockUnit, "mslab": blockUnit, "Islab": blockUnit,
-	"Event": blockUnit, "Timer": blockUnit, "Socket": blockUnit, "FILE": blockUnit, "ObjLock": blockUnit,
+	"Event": blockUnit, "Timer": blockUnit, "Socket": socketUnit, "FILE": blockUnit, "ObjLock": blockUnit,
 	"Routing table": blockUnit,
 }
 
@@ -99,6 +104,7 @@ type table struct {
 	parts   map[uint32][]uint32 // what a unit holds by its construction
 	full    map[uint32]bool     // pools that something is in
 	index   index
+	headers headers
 
 	units    []unit // while they are listed
 	shapeOf  map[shape]uint32
@@ -132,6 +138,7 @@ func walkHeap(p *target.Process) (*glibc.Heap, string) {
 // not known for certain.
 func tableOf(p *target.Process, s *snapshot.Snapshot, h headers) (t *table, doubt string, err error) {
 	t = newTable()
+	t.headers = h
 	var heap *glibc.Heap
 	var beside sync.WaitGroup
 	beside.Go(func() { heap, doubt = walkHeap(p) })
