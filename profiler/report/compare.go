@@ -171,7 +171,9 @@ func (c *Comparison) WriteText(w io.Writer, o TextOptions) error {
 		t.line("%s", t.paint("1", wrap(printable(title), o.Width, 0)))
 		t.verdict()
 	}
-	t.line("\n%s", wrap(c.difference(labels), o.Width, 0))
+	if followed(c.a.Document) || followed(c.b.Document) {
+		t.line("\n%s", wrap(c.difference(labels), o.Width, 0))
+	}
 	c.tables(t, labels)
 	onlyA := func(s *ComparedStack) bool { return s.B == nil }
 	onlyB := func(s *ComparedStack) bool { return s.A == nil }
@@ -191,6 +193,11 @@ func (c *Comparison) WriteText(w io.Writer, o TextOptions) error {
 		return fmt.Errorf("write comparison: %w", err)
 	}
 	return nil
+}
+
+// followed says whether any memory was, by probes.
+func followed(d *Document) bool {
+	return slices.ContainsFunc(d.Phases, func(p DocumentPhase) bool { return p.LiveBytes != nil })
 }
 
 // labels are what the sides are called in the tables: their names, where these
@@ -232,6 +239,11 @@ func (c *Comparison) difference(labels [2]string) string {
 	return s
 }
 
+// negligible is below what stacks have no line of their own, in bytes.
+func (c *Comparison) negligible() float64 {
+	return negligible * float64(max(c.A.RetainedBytes, c.B.RetainedBytes))
+}
+
 // sum is how much the stacks that match retain, on their first side.
 func (c *Comparison) sum(match func(*ComparedStack) bool) (bytes int64) {
 	for i := range c.Stacks {
@@ -250,10 +262,14 @@ func (c *Comparison) onlyIn(t *text, label string, side Side, only func(*Compare
 			stacks = append(stacks, s.Stack)
 		}
 	}
-	if len(stacks) == 0 {
-		if len(c.Stacks) > 0 {
-			t.line("\nRetained only %s: nothing", in(label))
-		}
+	switch sum := c.sum(only); {
+	case len(stacks) == 0 && len(c.Stacks) > 0:
+		t.line("\nRetained only %s: nothing", in(label))
+		return
+	case len(stacks) == 0:
+		return
+	case float64(sum) < c.negligible():
+		t.line("\nRetained only %s by %s: %s", in(label), plural(len(stacks), "call stack"), Size(sum))
 		return
 	}
 	d := *side.Document
@@ -285,9 +301,8 @@ func (c *Comparison) inBoth(t *text, labels [2]string) {
 		return
 	}
 	t.line("\nRetained in both by %s: %s %s, %s %s", plural(len(both), "call stack"), labels[0], Size(a), labels[1], Size(b))
-	much := negligible * float64(max(c.A.RetainedBytes, c.B.RetainedBytes))
 	shown := 0
-	for shown < min(len(both), t.o.Top) && float64(both[shown].largest()) >= much {
+	for shown < min(len(both), t.o.Top) && float64(both[shown].largest()) >= c.negligible() {
 		shown++
 	}
 	if shown == 0 {

@@ -44,6 +44,22 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestCompareWithoutProbes: BIRD's own tables are all that there is to compare.
+func TestCompareWithoutProbes(t *testing.T) {
+	r := clean()
+	for i := range r.Phases {
+		r.Phases[i].Heap = nil
+	}
+	r.Retained = nil
+	var b bytes.Buffer
+	if err := Compare(Side{"a", NewDocument(r)}, Side{"b", NewDocument(r)}).WriteText(&b, TextOptions{Width: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); strings.Contains(s, "Retained") || strings.Contains(s, "retain ") || !strings.Contains(s, "Routing tables") {
+		t.Errorf("it speaks of what was not followed, or not of what BIRD says:\n%s", s)
+	}
+}
+
 // sides says which stacks are where, by their innermost function that is no
 // allocator and their bytes on each side.
 func sides(c *Comparison) map[string][2]int64 {

@@ -18,9 +18,10 @@ type shownStack struct {
 }
 
 // mergeShown puts stacks together that look alike in the text, and sorts the
-// result: first by what came in every cycle after the first, for that is what a
-// leak is, however small beside memory that came once and stays.
-func mergeShown(all []DocumentStack) []shownStack {
+// result by size; where there is a leak, first by what came in every cycle after
+// the first, for that is what a leak is, however small beside memory that came
+// once and stays.
+func mergeShown(all []DocumentStack, leak bool) []shownStack {
 	index := make(map[string]int)
 	var merged []shownStack
 	for _, s := range all {
@@ -36,7 +37,11 @@ func mergeShown(all []DocumentStack) []shownStack {
 		m.stacks++
 	}
 	slices.SortStableFunc(merged, func(a, b shownStack) int {
-		return cmp.Or(cmp.Compare(b.EveryCycleBytes, a.EveryCycleBytes), cmp.Compare(b.Bytes, a.Bytes))
+		bySize := cmp.Compare(b.Bytes, a.Bytes)
+		if leak {
+			return cmp.Or(cmp.Compare(b.EveryCycleBytes, a.EveryCycleBytes), bySize)
+		}
+		return bySize
 	})
 	return merged
 }

@@ -24,7 +24,7 @@ func TestMergeShown(t *testing.T) {
 		{Bytes: 40, Objects: 4, Allocator: "malloc", Complete: true, Frames: frames(append(long, "g")...)},
 	}
 	got := ""
-	for _, s := range mergeShown(stacks) {
+	for _, s := range mergeShown(stacks, false) {
 		got += fmt.Sprintf("%d bytes %d objects %d slack %d stacks %s; ", s.Bytes, s.Objects, s.SlackBytes, s.stacks, s.Allocator)
 	}
 	want := "110 bytes 5 objects 6 slack 2 stacks mb; 100 bytes 1 objects 0 slack 1 stacks mb; 40 bytes 4 objects 0 slack 1 stacks malloc; "
@@ -59,5 +59,20 @@ func TestSourceRoot(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestMergeShownOrder: what comes in every cycle is the answer where there is a
+// leak, and else what is most.
+func TestMergeShownOrder(t *testing.T) {
+	stacks := []DocumentStack{{Allocator: "a", Bytes: 100, EveryCycleBytes: 1}, {Allocator: "b", Bytes: 10, EveryCycleBytes: 3}, {Allocator: "c", Bytes: 1000}}
+	for leak, want := range map[bool]string{true: "bac", false: "cab"} {
+		got := ""
+		for _, s := range mergeShown(stacks, leak) {
+			got += s.Allocator
+		}
+		if got != want {
+			t.Errorf("leak %t: %s, want %s", leak, got, want)
+		}
 	}
 }

@@ -120,7 +120,7 @@ func (t *text) stacks(what string) {
 	if len(t.d.Stacks) == 0 {
 		return
 	}
-	all := mergeShown(t.d.Stacks)
+	all := mergeShown(t.d.Stacks, t.d.Verdict == Leak)
 	t.root = sourceRoot(t.d.Stacks, filepath.Base(t.d.Target.Exe))
 	var total int64
 	for i := range all {
