@@ -41,6 +41,7 @@ func TestMark(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	run := start(t, "attach", "--pid", pid, "--bmp", "", "--birdc", "none", "--settle", "300ms", "--cycles", "2", "--out", out)
 	run.says(t, "baseline, quiet")
+	run.says(t, "waiting for: leakprof mark flooding")
 	if info, err := os.Stat(controlPath(bird.PID())); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v, %v", info, err)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -16,22 +17,41 @@ import (
 )
 
 // statusLine shows what goes on: one line that is rewritten on a terminal,
-// and elsewhere a line whenever the phase changes.
+// and elsewhere a line whenever the phase changes, and now and then while it
+// lasts.
 type statusLine struct {
-	file     *os.File
-	terminal bool
-	start    time.Time
-	last     string // phase of the last plain line
-	keeping  string // what the last plain line waits for
-	shown    time.Time
+	file    io.Writer
+	width   func() int // of the terminal, nil if it is none
+	now     func() time.Time
+	start   time.Time
+	last    string        // phase of the last plain line
+	keeping string        // what the last plain line waits for
+	began   time.Time     // when the phase was first shown
+	due     time.Duration // how long after that it is worth another plain line
+	shown   time.Time
 }
 
 func newStatusLine(f *os.File) *statusLine {
-	return &statusLine{file: f, terminal: term.IsTerminal(int(f.Fd())), start: time.Now()}
+	l := &statusLine{file: f, now: time.Now, start: time.Now()}
+	if fd := int(f.Fd()); term.IsTerminal(fd) {
+		l.width = func() int {
+			width, _, err := term.GetSize(fd)
+			if err != nil {
+				return 0
+			}
+			return width
+		}
+	}
+	return l
 }
 
-// redraw is how often the line changes on a terminal.
-const redraw = 250 * time.Millisecond
+const (
+	// redraw is how often the line changes on a terminal.
+	redraw = 250 * time.Millisecond
+	// firstReminder is how long a phase lasts before a plain line says again what
+	// is waited for, and then after twice as long each time, up to lastReminder.
+	firstReminder, lastReminder = 15 * time.Second, 15 * time.Minute
+)
 
 func (l *statusLine) show(s experiment.Status) {
 	phase := string(s.Phase)
@@ -44,39 +64,62 @@ func (l *statusLine) show(s experiment.Status) {
 	if s.Phase == session.Baseline && s.AtRest {
 		phase += ", quiet" // the experiment can begin
 	}
+	now := l.now()
 	waiting := s.Waiting
 	if !s.Until.IsZero() {
-		waiting += fmt.Sprintf(", %.0f s left", max(time.Until(s.Until), 0).Seconds())
+		waiting += fmt.Sprintf(", %s left", left(s.Until.Sub(now)))
 	}
-	if !l.terminal {
-		// What lasts for minutes is worth a line of its own.
-		if s.Keeping && s.Waiting != l.keeping {
-			l.keeping = s.Waiting
-			fmt.Fprintf(l.file, "%7.1fs  %-18s  waiting for: %s\n", time.Since(l.start).Seconds(), phase, waiting)
-		}
-		if phase != l.last {
-			l.last, l.keeping = phase, ""
-			fmt.Fprintf(l.file, "%7.1fs  %-18s  live %s\n", time.Since(l.start).Seconds(), phase, report.Size(s.LiveBytes))
-		}
+	if l.width == nil {
+		l.plain(s, phase, waiting, now)
 		return
 	}
-	if time.Since(l.shown) < redraw {
+	if now.Sub(l.shown) < redraw {
 		return
 	}
-	l.shown = time.Now()
-	text := fmt.Sprintf("%6.1fs  %s  live %s  %s hits/s", time.Since(l.start).Seconds(), phase, report.Size(s.LiveBytes), thousands(s.Hits))
-	if s.Routes >= 0 {
-		text += fmt.Sprintf("  %d routes", s.Routes)
-	}
-	text += fmt.Sprintf("  %d peers up", s.PeersUp)
+	l.shown = now
+	text := fmt.Sprintf("%6.1fs  %s  waiting for: %s", now.Sub(l.start).Seconds(), phase, waiting)
 	if s.Lost > 0 {
 		text += fmt.Sprintf("  %d events LOST", s.Lost)
 	}
-	text += "  waiting for: " + waiting
-	if width, _, err := term.GetSize(int(l.file.Fd())); err == nil && len(text) >= width && width > 1 {
+	text += fmt.Sprintf("  live %s  %d peers up", report.Size(s.LiveBytes), s.PeersUp)
+	if s.Routes >= 0 {
+		text += fmt.Sprintf("  %d routes", s.Routes)
+	}
+	text += fmt.Sprintf("  %s hits/s", thousands(s.Hits))
+	if width := l.width(); len(text) >= width && width > 1 {
 		text = text[:width-1]
 	}
 	fmt.Fprintf(l.file, "\r%s\x1b[K", text)
+}
+
+// plain writes a line where something is new.
+func (l *statusLine) plain(s experiment.Status, phase, waiting string, now time.Time) {
+	line := func(what string) {
+		fmt.Fprintf(l.file, "%7.1fs  %-18s  %swaiting for: %s\n", now.Sub(l.start).Seconds(), phase, what, waiting)
+	}
+	switch {
+	case phase != l.last:
+		l.last, l.keeping, l.began, l.due = phase, "", now, firstReminder
+		if s.Keeping {
+			l.keeping = s.Waiting
+		}
+		line(fmt.Sprintf("live %s  ", report.Size(s.LiveBytes)))
+	// What lasts for minutes is worth a line of its own.
+	case s.Keeping && s.Waiting != l.keeping:
+		l.keeping = s.Waiting
+		line("")
+	case !s.AtRest && s.Phase != session.Interval && now.Sub(l.began) >= l.due:
+		l.due += min(l.due, lastReminder)
+		line("")
+	}
+}
+
+// left is how long something lasts, in words.
+func left(d time.Duration) string {
+	if d = max(d, 0); d < 2*time.Minute {
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
 }
 
 // warn prints a line of its own.
@@ -87,7 +130,7 @@ func (l *statusLine) warn(text string) {
 
 // end leaves the line empty for what follows.
 func (l *statusLine) end() {
-	if l.terminal {
+	if l.width != nil {
 		fmt.Fprint(l.file, "\r\x1b[K")
 	}
 }

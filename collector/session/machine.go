@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -44,10 +45,12 @@ type Machine struct {
 	confirmed   bool // by BIRD's count, in this phase
 	// left is how many routes there were when last counted in this phase, -1 if
 	// they were not.
-	left   int64
-	looked bool
-	why    string
-	until  time.Time // when what is waited for ends, zero if unknown
+	left int64
+	// missing is what was not in, or not gone, when they were.
+	missing string
+	looked  bool
+	why     string
+	until   time.Time // when what is waited for ends, zero if unknown
 }
 
 // NewMachine begins with the baseline at the given time.
@@ -119,7 +122,8 @@ func (m *Machine) begin(p Phase, now time.Time) []Event {
 func (m *Machine) enter(p Phase, now time.Time) {
 	m.phase, m.since, m.looked = p, now, false
 	m.quiet, m.wantsRoutes, m.confirmed = newQuiet(m.o.Settle, m.o.Others), false, false
-	m.left, m.why, m.until = -1, "watching", time.Time{}
+	m.left, m.missing = -1, ""
+	m.why, m.until = m.quiet.words(), time.Time{}
 }
 
 // look ends a moving phase: the resting one after it begins with a look.
@@ -200,19 +204,21 @@ func (m *Machine) Observe(o Observation) []Event {
 		return append(events, m.look(o.Time, "")...)
 	}
 	if m.o.Limit > 0 && o.Time.Sub(m.since) > m.o.Limit {
-		return append(events, m.look(o.Time, fmt.Sprintf("not at rest after %v: %s", m.o.Limit, m.why))...)
+		return append(events, m.look(o.Time, fmt.Sprintf("not at rest after %v: %s", m.o.Limit, strings.TrimPrefix(m.why, restless)))...)
 	}
 	return events
 }
 
-// showQuiet says what quiet waits for, unless BIRD's timers, which are known,
-// last longer.
+// showQuiet says what quiet waits for, unless it is known what is missing.
 func (m *Machine) showQuiet(o Observation) {
-	if m.phase == Dropping && o.Keeping != "" && !m.confirmed {
+	switch {
+	case m.phase == Dropping && o.Keeping != "" && !m.confirmed:
 		m.why, m.until = o.Keeping, o.KeptUntil
-		return
+	case m.missing != "":
+		m.why, m.until = m.missing, time.Time{}
+	default:
+		m.why, m.until = m.quiet.words(), m.quiet.until()
 	}
-	m.why, m.until = m.quiet.reason, m.quiet.until()
 }
 
 // observeInterval is Observe where the time ends phases.
@@ -223,7 +229,7 @@ func (m *Machine) observeInterval(o Observation) []Event {
 		return m.begin(Interval, o.Time)
 	}
 	done := m.quiet.observe(o)
-	m.why, m.until = m.quiet.reason, m.since.Add(patience*m.o.Settle)
+	m.why, m.until = m.quiet.words(), m.since.Add(patience*m.o.Settle)
 	if m.phase == Interval {
 		m.why, m.until, done = "the interval's end", m.since.Add(m.o.Interval), false
 	}
@@ -250,33 +256,41 @@ func (m *Machine) confirm(o Observation) bool {
 		m.wantsRoutes, m.why = true, "the route count"
 		return false
 	}
-	m.wantsRoutes = false
+	m.wantsRoutes, m.missing = false, m.notYet(o)
 	settle := m.o.Settle
+	if m.missing == "" {
+		// Counting leaves traces in BIRD's memory for a while: what is to be
+		// looked at is a BIRD that nobody asks.
+		m.confirmed = true
+		settle /= 2
+	}
+	m.quiet = newQuiet(settle, m.o.Others)
+	m.showQuiet(o)
+	return false
+}
+
+// notYet says by routes that were just counted what is missing for the phase to
+// be what its name says, "" for nothing.
+func (m *Machine) notYet(o Observation) string {
+	left := m.left
+	m.left = o.Routes
 	switch {
 	case m.phase == Flooding && o.Routes < m.expect:
-		m.why = fmt.Sprintf("%d of %d routes in", o.Routes, m.expect)
-	case m.phase == Dropping && o.Kept > 0:
-		m.why = fmt.Sprintf("%d routes of sessions that are down", o.Kept)
-		if o.Keeping != "" {
-			m.why, m.until = o.Keeping, o.KeptUntil
-		}
-	case m.phase == Dropping && o.Keeping != "":
-		m.why, m.until = o.Keeping, o.KeptUntil
+		return fmt.Sprintf("%d of %d routes in", o.Routes, m.expect)
+	case m.phase != Dropping:
+		return ""
+	case o.Keeping != "":
+		return o.Keeping
+	case o.Kept > 0:
+		return fmt.Sprintf("%d routes of sessions that are down", o.Kept)
 	// Peers that stay up, or that the experiment is not about, keep their routes;
 	// then quiet has to do. And where no session that is down has any, and their
 	// number stays, they are of something else: a reconfiguration may have brought
 	// them.
-	case m.phase == Dropping && o.PeersUp == 0 && !m.o.Others && o.Routes > max(m.base, 0) && (o.Kept != 0 || o.Routes != m.left):
-		m.left = o.Routes
-		m.why = fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
-	default:
-		// Counting leaves traces in BIRD's memory for a while: what is to be
-		// looked at is a BIRD that nobody asks.
-		m.confirmed, m.why = true, "quiet after the route count"
-		settle /= 2
+	case o.PeersUp == 0 && !m.o.Others && o.Routes > max(m.base, 0) && (o.Kept != 0 || o.Routes != left):
+		return fmt.Sprintf("%d routes to go", o.Routes-max(m.base, 0))
 	}
-	m.quiet = newQuiet(settle, m.o.Others)
-	return false
+	return ""
 }
 
 // End takes the last look where the current phase has had none.

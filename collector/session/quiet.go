@@ -35,6 +35,9 @@ type quiet struct {
 	reason  string
 }
 
+// Reasons that are none: there is nothing but the time to wait for.
+const watching, secondLook = "watching", "second look"
+
 func newQuiet(settle time.Duration, others bool) *quiet {
 	return &quiet{settle: settle, others: others}
 }
@@ -63,7 +66,7 @@ func (q *quiet) observe(o Observation) bool {
 	first := q.window[0]
 	span := o.Time.Sub(first.Time)
 	if span < q.settle {
-		q.reason = "watching"
+		q.reason = watching
 		return false
 	}
 	if why := q.moving(first, o, span); why != "" {
@@ -77,8 +80,22 @@ func (q *quiet) observe(o Observation) bool {
 		q.resting, q.reason = &o, "live memory still shrinks"
 		return false
 	}
-	q.reason = "second look"
+	q.reason = secondLook
 	return o.Time.Sub(q.resting.Time) >= q.settle
+}
+
+// restless begins what quiet waits for where something goes on: the rest is what.
+const restless = "quiet, but "
+
+// words say what is waited for.
+func (q *quiet) words() string {
+	switch q.reason {
+	case "", watching:
+		return "quiet"
+	case secondLook:
+		return "quiet at a second look"
+	}
+	return restless + q.reason
 }
 
 // until is when things will have been quiet for long enough if they are from
@@ -87,7 +104,7 @@ func (q *quiet) until() time.Time {
 	switch {
 	case q.resting != nil:
 		return q.resting.Time.Add(q.settle)
-	case len(q.window) > 0 && q.reason == "watching":
+	case len(q.window) > 0 && q.reason == watching:
 		return q.window[0].Time.Add(2 * q.settle)
 	}
 	return time.Time{}
