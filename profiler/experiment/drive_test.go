@@ -76,3 +76,20 @@ func TestDriverIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestJudgeStuck: a driver that did not come to its end makes the answer
+// incomplete, unless there was a leak already.
+func TestJudgeStuck(t *testing.T) {
+	r := &run{stuck: "speakers sending: not done after 1m"}
+	for kind, want := range map[report.VerdictKind]report.VerdictKind{report.Clean: report.Incomplete, report.Held: report.Incomplete, report.Leak: report.Leak} {
+		v := report.Verdict{Kind: kind, Sentence: string(kind) + ": x"}
+		r.judgeStuck(&v)
+		if v.Kind != want || !strings.HasPrefix(v.Sentence, string(want)+": ") || !strings.Contains(v.Sentence, r.stuck) {
+			t.Errorf("%s becomes %s: %q, want %s", kind, v.Kind, v.Sentence, want)
+		}
+	}
+	v := report.Verdict{Kind: report.Clean, Sentence: "x"}
+	if new(run).judgeStuck(&v); v.Kind != report.Clean || v.Sentence != "x" {
+		t.Errorf("nothing was stuck, and the verdict is %+v", v)
+	}
+}
