@@ -3,7 +3,7 @@
 package experiment
 
 import (
-	"io"
+	"sync"
 	"time"
 
 	"leakprof/bpf"
@@ -20,8 +20,8 @@ type overhead struct {
 	hits  map[string]bpf.Hits
 	ran   bpf.Runtime
 
-	ticks  int
-	sample io.Closer // while the kernel measures
+	ticks int
+	stop  func() // ends the measurement, nil if there was none
 }
 
 // Measuring costs a program some 50 ns a run, and others on the machine too:
@@ -44,7 +44,7 @@ func (o *overhead) observe(r *run, cpu time.Duration) {
 			o.ran, _ = r.Profiler.Runtime()
 		}
 	}
-	o.stop()
+	o.end()
 	o.ticks++
 	if r.Profiler == nil {
 		return
@@ -53,20 +53,25 @@ func (o *overhead) observe(r *run, cpu time.Duration) {
 		return
 	}
 	// A kernel that cannot measure leaves the programs out of the estimate.
-	o.sample, _ = bpf.MeasureRuntime()
+	c, err := bpf.MeasureRuntime()
+	if err != nil {
+		return
+	}
+	o.stop = sync.OnceFunc(func() { c.Close() })
+	// The next observation may be long in coming.
+	time.AfterFunc(pollInterval, o.stop)
 }
 
-// stop ends a sample that is being taken.
-func (o *overhead) stop() {
-	if o.sample != nil {
-		o.sample.Close()
-		o.sample = nil
+// end ends a sample that is being taken.
+func (o *overhead) end() {
+	if o.stop != nil {
+		o.stop()
 	}
 }
 
 // result is the CPU time of the run, nil if nothing was observed.
 func (o *overhead) result(r *run) *report.Overhead {
-	o.stop()
+	o.end()
 	if !o.begun || r.last.CPU < o.cpu {
 		return nil
 	}

@@ -60,7 +60,7 @@ func TestSessions(t *testing.T) {
 		{name: "one flaps", driver: &driver{}, toldBy: "bmp", ups: 3, downs: 3, dropped: 1,
 			steps: []sessionStep{up, {downs: []string{a}, ups: []string{a}}, down}, causes: causes(dropped, own, own)},
 		{name: "the driver's own ends tell", driver: &driver{}, toldBy: "speakers", downs: 2, dropped: 2,
-			steps: []sessionStep{{begin: session.Flooding}, {begin: session.Flooded, broken: 2}, {begin: session.Dropping}}, causes: causes(dropped, dropped)},
+			steps: []sessionStep{{begin: session.Flooding}, {begin: session.Flooded, broken: 2}, {begin: session.Dropping, broken: 3}}, causes: causes(dropped, dropped)},
 		{name: "a command", command: true, toldBy: "bmp", ups: 1, downs: 2, dropped: 1,
 			steps: []sessionStep{{begin: session.Running, downs: []string{a}, ups: []string{a}}, {begin: session.Settled, downs: []string{b}}}, causes: causes(own, dropped)},
 		{name: "followed", toldBy: "bmp", ups: 2, downs: 2,

@@ -145,7 +145,7 @@ func resident(f *footprint.Footprint) string {
 		// thread's pages.
 		pages += fmt.Sprintf(", %s that it counts as such but that are on no list that could be read", Size(int64(unlisted)))
 	}
-	return fmt.Sprintf("%s, no evidence of a leak: %s live, %s, about %s free inside the C library, %s leakprof's own probes, the rest (%s) code, data, libraries, stacks",
+	return fmt.Sprintf("%s, no evidence of a leak: %s of it is live memory, %s, about %s free inside the C library, %s leakprof's own probes, the rest (%s) code, data, libraries, stacks",
 		Size(int64(f.RSS)), Size(int64(live)), pages, Size(int64(libc)), Size(int64(own)), Size(int64(rest)))
 }
 

@@ -18,7 +18,7 @@ func TestResident(t *testing.T) {
 		unlisted uint64
 		want     string
 	}{
-		{"all listed", 0, "10.0 MB, no evidence of a leak: 3072.0 kB live, 2048.0 kB free pages kept by BIRD, about "},
+		{"all listed", 0, "10.0 MB, no evidence of a leak: 3072.0 kB of it is live memory, 2048.0 kB free pages kept by BIRD, about "},
 		{"some on no list", mega, "2048.0 kB free pages kept by BIRD, 1024.0 kB that it counts as such but that are on no list that could be read, about "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -76,7 +76,8 @@ func (d *Document) writeHTML(w io.Writer) error {
 	// d3-flame-graph adds its own style element: styles are allowed, and can load
 	// nothing.
 	policy := "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; script-src"
-	for _, name := range []string{"d3.min.js", "d3-flamegraph.umd.min.js", "uPlot.iife.min.js", "report.js"} {
+	for _, name := range []string{"d3.min.js", "d3-flamegraph.umd.min.js", "uPlot.iife.min.js",
+		"report.page.js", "report.stacks.js", "report.flame.js", "report.course.js", "report.js"} {
 		text, err := assets.ReadFile("assets/" + name)
 		if err != nil {
 			return err
@@ -133,11 +134,11 @@ func (d *Document) memoryRows() (titles []string, rows []htmlRow) {
 		r := htmlRow{Name: printable(name), Kind: kind}
 		known := false
 		for _, c := range columns {
-			var shown htmlCell
+			shown := htmlCell{Value: c.title} // "…"
 			if c.phase != nil {
 				shown = cell(c.phase)
+				known = known || shown.Value != ""
 			}
-			known = known || shown.Value != ""
 			r.Cells = append(r.Cells, shown)
 		}
 		if known {

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -58,6 +59,8 @@ func TestPage(t *testing.T) {
 		}
 	}
 	t.Run("flame", func(t *testing.T) { checkFlame(t, b) })
+	t.Run("classes", func(t *testing.T) { checkClasses(t, b) })
+	t.Run("widths", func(t *testing.T) { checkWidths(t, b) })
 	t.Run("list", func(t *testing.T) { checkList(t, b) })
 	t.Run("course", func(t *testing.T) { checkCourse(t, b) })
 	t.Run("hostile", func(t *testing.T) { checkHostile(t, b) })
@@ -102,22 +105,7 @@ func checkPage(t *testing.T, b *browser, d *Document) {
 	if got := b.texts("#stacks .bytes"); !slices.Equal(got, want) {
 		t.Errorf("the list has stacks with %q, want %q", got, want)
 	}
-	for _, name := range []string{"Protocols", "live memory"} {
-		var want []string
-		for _, c := range d.looks() {
-			cell := "–"
-			if l := c.phase.memoryLine(name); l != nil {
-				cell, _ = l.numbers()
-			} else if name == "live memory" && c.phase.LiveBytes != nil {
-				cell = c.phase.live()
-			}
-			want = append(want, cell)
-		}
-		got := b.eval(fmt.Sprintf(`[...document.querySelectorAll("#memory tr")].filter(r => r.cells[0].textContent === %q).flatMap(r => [...r.cells].slice(1).map(c => c.firstChild.textContent))`, name)).([]any)
-		if fmt.Sprint(got) != fmt.Sprint(want) && len(got) > 0 || len(got) == 0 && strings.Trim(strings.Join(want, ""), "–") != "" {
-			t.Errorf("%s are %q, want %q", name, got, want)
-		}
-	}
+	checkTable(t, b, d)
 	raw, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +119,53 @@ func checkPage(t *testing.T, b *browser, d *Document) {
 	}
 	if !reflect.DeepEqual(have, all) {
 		t.Error("the page's data are not report.json's")
+	}
+}
+
+// checkTable compares lines of the table with the phases.
+func checkTable(t *testing.T, b *browser, d *Document) {
+	t.Helper()
+	size := func(n *uint64) string {
+		if n == nil {
+			return ""
+		}
+		return Size(int64(*n))
+	}
+	for name, cell := range map[string]func(*DocumentPhase) string{
+		"Protocols": func(p *DocumentPhase) (cell string) {
+			if l := p.memoryLine("Protocols"); l != nil {
+				cell, _ = l.numbers()
+			}
+			return cell
+		},
+		"live memory": func(p *DocumentPhase) string { return size(p.LiveBytes) },
+		"lost":        func(p *DocumentPhase) string { return size(p.LostBytes) },
+		"held":        func(p *DocumentPhase) string { return size(p.HeldBytes) },
+		"unknown":     func(p *DocumentPhase) string { return size(p.UnknownBytes) },
+		"routes": func(p *DocumentPhase) string {
+			if p.Routes == nil {
+				return ""
+			}
+			return number(*p.Routes)
+		},
+	} {
+		var want []string
+		known := false
+		for _, c := range d.looks() {
+			shown := c.title // "…"
+			if c.phase != nil {
+				shown = cell(c.phase)
+				known = known || shown != ""
+			}
+			want = append(want, cmp.Or(shown, "–"))
+		}
+		if !known {
+			want = nil
+		}
+		got := b.eval(fmt.Sprintf(`[...document.querySelectorAll("#memory tr")].filter(r => r.cells[0].textContent === %q).flatMap(r => [...r.cells].slice(1).map(c => c.firstChild.textContent))`, name)).([]any)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s are %q, want %q", name, got, want)
+		}
 	}
 }
 
@@ -160,9 +195,7 @@ func amountOf(stacks int, objects, bytes, total int64) string {
 func checkFlame(t *testing.T, b *browser) {
 	dir, d := written(t, leak())
 	b.open(t, filepath.Join(dir, HTMLFile), 1280, "light")
-	frame := func(name string) string {
-		return fmt.Sprintf(`[...document.querySelectorAll("#flame g.frame")].find(g => g.getAttribute("name") === %q)?.querySelector("rect")`, name)
-	}
+	frame := frameOf
 	width := func(name string) float64 {
 		w, _ := b.eval(frame(name) + `?.width.baseVal.value ?? 0`).(float64)
 		return w
@@ -253,7 +286,7 @@ func checkList(t *testing.T, b *browser) {
 func checkCourse(t *testing.T, b *browser) {
 	dir, d := written(t, leak())
 	b.open(t, filepath.Join(dir, HTMLFile), 1280, "dark")
-	for _, by := range []string{"allocator", "pool"} {
+	for _, by := range []string{"allocator", "pool", "class"} {
 		b.click(fmt.Sprintf(`document.querySelector("input[value=%s]")`, by))
 		b.until(fmt.Sprintf(`document.querySelector("#looks th").textContent === %q`, by))
 		want := make(map[string][]string)
@@ -264,6 +297,16 @@ func checkCourse(t *testing.T, b *browser) {
 				continue
 			}
 			want["live memory"] = append(want["live memory"], Size(int64(*p.LiveBytes)))
+			if by == "class" {
+				for name, bytes := range map[string]*uint64{classLost: p.LostBytes, classHeld: p.HeldBytes, classUnknown: p.UnknownBytes} {
+					cell := "–"
+					if bytes != nil {
+						cell = Size(int64(*bytes))
+					}
+					want[name] = append(want[name], cell)
+				}
+				continue
+			}
 			for _, l := range p.Live {
 				name := l.Allocator
 				if by == "pool" {
