@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"leakprof/bpf"
@@ -24,7 +24,20 @@ import (
 // call that releases memory is cut at a time. Which calls there are to cut, the
 // untouched twin tells, for those of every session count.
 func TestCuts(t *testing.T) {
-	for _, binary := range birds(t)[:2] {
+	all := birds(t)[:2]
+	if torture() {
+		all = birds(t)
+	}
+	var every tally
+	t.Cleanup(func() {
+		// Blocks, objects of slabs, linpools, pages, and a function as a whole.
+		for _, kind := range append(cut.Releases, "entry") {
+			if kind != "rfree" && every.complete() && !every.has(kind) {
+				t.Errorf("no cut of %s made a BIRD leak", kind)
+			}
+		}
+	})
+	for _, binary := range all {
 		t.Run(binary.name, func(t *testing.T) {
 			t.Parallel()
 			sites := findSites(t, binary)
@@ -37,32 +50,67 @@ func TestCuts(t *testing.T) {
 				logRetained(t, twin)
 				t.Errorf("verdict %s of an untouched BIRD, want clean", twin.result.Verdict.Kind)
 			}
-			var picked int
-			var tried, leaks atomic.Int64
+			var here tally
 			t.Cleanup(func() {
-				want := int64(3)
+				want := 3
 				if torture() {
 					want = 6
 				}
-				// Of some alone, asked for by -run, nothing is said.
-				if n := leaks.Load(); n < want && int(tried.Load()) == picked {
+				if n := len(here.leaks); n < want && here.complete() {
 					t.Errorf("%d cuts made BIRD leak, want %d", n, want)
 				}
 			})
+			if torture() || binary.name == "bird2-sid" {
+				t.Run("small", func(t *testing.T) {
+					t.Parallel()
+					testSmallLeak(t, binary, sites, twin.perCycle)
+				})
+			}
 			for i, site := range sites {
 				if n := twin.perCycle[i]; n > 0 && (torture() || chosen(sites, twin.perCycle, i)) {
-					picked++
+					here.pick()
+					every.pick()
 					t.Run(site.String(), func(t *testing.T) {
 						t.Parallel()
-						tried.Add(1)
-						if testCut(t, binary, site, n) {
-							leaks.Add(1)
-						}
+						leaks := testCut(t, binary, site, n)
+						here.try(site, leaks)
+						every.try(site, leaks)
 					})
 				}
 			}
 		})
 	}
+}
+
+// tally counts cuts.
+type tally struct {
+	mu            sync.Mutex
+	picked, tried int
+	leaks         []cut.Site
+}
+
+func (y *tally) pick() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.picked++
+}
+
+func (y *tally) try(s cut.Site, leaks bool) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.tried++
+	if leaks {
+		y.leaks = append(y.leaks, s)
+	}
+}
+
+// complete says whether all that were picked were tried: not some alone, asked
+// for by -run.
+func (y *tally) complete() bool { return y.tried == y.picked }
+
+// has says whether a cut of a release, or of an "entry", made BIRD leak.
+func (y *tally) has(kind string) bool {
+	return slices.ContainsFunc(y.leaks, func(s cut.Site) bool { return s.Release == kind || kind == "entry" && s.Entry })
 }
 
 func torture() bool { return os.Getenv(tortureVariable) != "" }
@@ -82,11 +130,15 @@ func findSites(t *testing.T, binary labBinary) []cut.Site {
 }
 
 // chosen says whether site i is one for every day: of the calls of its function
-// the one that is made most often, and for many things.
+// the one that is made most often, and for many things; and one function as a
+// whole.
 func chosen(sites []cut.Site, perCycle []uint64, i int) bool {
 	const many = 100
+	if sites[i].Entry && sites[i].Release != "sl_free" {
+		return false
+	}
 	for k := range sites {
-		if sites[k].Release == sites[i].Release && (perCycle[k] > perCycle[i] || perCycle[k] == perCycle[i] && k < i) {
+		if sites[k].Release == sites[i].Release && sites[k].Entry == sites[i].Entry && (perCycle[k] > perCycle[i] || perCycle[k] == perCycle[i] && k < i) {
 			return false
 		}
 	}
@@ -131,7 +183,7 @@ func testCut(t *testing.T, binary labBinary, site cut.Site, perCycle uint64) (le
 	case grows < cutThreshold/2:
 		// What is withheld goes with its pool, or is little, or is released
 		// elsewhere, too, as a linpool that is flushed twice.
-		if v.Kind != report.Clean {
+		if v.Kind != report.Clean && v.LostBytes < cutThreshold {
 			t.Errorf("verdict %s, want clean", v.Kind)
 		}
 		return false
@@ -144,14 +196,25 @@ func testCut(t *testing.T, binary labBinary, site cut.Site, perCycle uint64) (le
 	if want := releasedAs[site.Release]; want != nil && !slices.Contains(want, top.Allocator) {
 		t.Errorf("the most is of allocator %q, want %q", top.Allocator, want)
 	}
-	if !slices.Contains(w.pools, top.Pool) {
+	if !site.Entry && !slices.Contains(w.pools, top.Pool) {
 		t.Errorf("the most is in pool %q, what was withheld in %q", top.Pool, w.pools)
 	}
 	if site.Release == "lp_flush" {
-		return true // what was withheld is the linpool; who filled it is another matter
+		// What was withheld is the linpool, which is in use; who filled it is another
+		// matter.
+		if top.Reach() != reachability.Held {
+			t.Errorf("the most is %v, want held: the linpool is", top.Reach())
+		}
+		return true
+	}
+	if top.Reach() != reachability.Lost {
+		t.Errorf("the most is %v, want lost", top.Reach())
+	}
+	if 10*w.classes[reachability.Lost] < 9*w.live {
+		t.Errorf("of what was withheld last, %d of %d are lost", w.classes[reachability.Lost], w.live)
 	}
 	// Of much that was withheld only the last is known.
-	if len(w.stacks) == 1 && w.stacks[top.Stack.Key] == 0 {
+	if !site.Entry && len(w.stacks) == 1 && w.stacks[top.Stack.Key] == 0 {
 		t.Errorf("the most is of a stack that allocated nothing of what was withheld")
 	}
 	named := 0
@@ -226,7 +289,7 @@ func logRetained(t *testing.T, run *cutRun) {
 		for _, f := range r.Stack.Frames() {
 			frames = append(frames, f.Function)
 		}
-		t.Logf("%d bytes, %d objects, %s, class %q, pool %q: %s", r.Bytes, r.Objects, r.Allocator, r.Class, r.Pool, strings.Join(frames[:min(8, len(frames))], " < "))
+		t.Logf("%d bytes, %d objects, %s, %s in %q, lost %d, held %d: %s", r.Bytes, r.Objects, r.Allocator, r.Class, r.Pool, r.Lost, r.Held, strings.Join(frames[:min(8, len(frames))], " < "))
 	}
 }
 

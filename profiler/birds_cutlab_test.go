@@ -3,6 +3,7 @@
 package profiler_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -14,7 +15,6 @@ import (
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/collector/lab"
-	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/internal/cut"
@@ -39,7 +39,7 @@ type cutRun struct {
 	result *report.Result
 	end    *quiet.Snapshot
 	// perCycle is how often each of sites was passed in each cycle after the first,
-	// at least.
+	// at least; 0 where a probe is in the way of a cut.
 	perCycle []uint64
 	reach    *reachability.Result
 	// Of the cut: how often it was passed since the baseline, and what it withheld
@@ -76,9 +76,18 @@ type cutLab struct {
 	speakers *lab.Speakers
 }
 
+// cutConfig is what comes to a BIRD.
+type cutConfig struct {
+	peers int // that BIRD knows
+	// driven are how many of them, the first ones, the experiment brings up and
+	// down; flood is what they announce.
+	driven int
+	flood  lab.Flood
+}
+
 // startCut starts a BIRD and makes the cut in it unless that is nil. An error
 // says that BIRD does not live; end is to be called in any case.
-func startCut(t *testing.T, binary labBinary, site *cut.Site, flood lab.Flood) (l *cutLab, end func(), err error) {
+func startCut(t *testing.T, binary labBinary, site *cut.Site, c cutConfig) (l *cutLab, end func(), err error) {
 	t.Helper()
 	ctx := t.Context()
 	l = &cutLab{}
@@ -97,7 +106,7 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, flood lab.Flood) (
 		for range l.station.Events() {
 		}
 	}()
-	if l.Bird, err = lab.Start(ctx, lab.Config{Binary: binary.Binary, Peers: cutPeers, PausedAtEntry: true, Station: l.station.Addr()}); err != nil {
+	if l.Bird, err = lab.Start(ctx, lab.Config{Binary: binary.Binary, Peers: c.peers, PausedAtEntry: true, Station: l.station.Addr()}); err != nil {
 		t.Fatal(err)
 	}
 	ends = append(ends, func() { l.Stop(context.WithoutCancel(ctx)) })
@@ -120,24 +129,27 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, flood lab.Flood) (
 		return l, end, err
 	}
 	ends = append(ends, func() { l.control.Close() })
-	if l.speakers, err = lab.NewSpeakers(l.BGPAddr(), cutPeers, flood); err != nil {
+	if l.speakers, err = lab.NewSpeakers(l.BGPAddr(), c.driven, c.flood); err != nil {
 		t.Fatal(err)
 	}
 	// What a BIRD keeps of its first sessions for the next ones is no growth of
 	// each: it is to be there when the experiment begins.
-	_, err = l.experiment(ctx, l.speakers, 1)
+	_, err = l.experiment(ctx, experiment.Config{Driver: l.speakers, Cycles: 1})
 	return l, end, err
 }
 
 // experiment runs one; an error says that BIRD has ended, or takes no sessions any
 // more, as one that keeps the sockets of the last ones may.
-func (l *cutLab) experiment(ctx context.Context, driver experiment.Driver, cycles int) (*report.Result, error) {
+func (l *cutLab) experiment(ctx context.Context, c experiment.Config) (*report.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, birdPatience)
 	defer cancel()
-	r, err := experiment.Run(ctx, experiment.Config{
-		Process: l.prof.Process, Profiler: l.prof, Station: l.station, Control: l.control, Driver: driver,
-		Session: session.Options{Settle: cutSettle, Limit: time.Minute}, Cycles: cycles, Threshold: cutThreshold,
-	})
+	c.Process, c.Profiler, c.Station, c.Control = l.prof.Process, l.prof, l.station, l.control
+	c.Session.Settle, c.Session.Limit = cmp.Or(c.Session.Settle, cutSettle), time.Minute
+	c.Threshold = cmp.Or(c.Threshold, cutThreshold)
+	r, err := experiment.Run(ctx, c)
+	if err == nil && r.Verdict.Kind == report.Incomplete {
+		err = errors.New(r.Verdict.Sentence)
+	}
 	return r, errors.Join(err, l.Err(), ctx.Err())
 }
 
@@ -146,7 +158,7 @@ func (l *cutLab) experiment(ctx context.Context, driver experiment.Driver, cycle
 func runCut(t *testing.T, binary labBinary, site *cut.Site, sites []cut.Site) (*cutRun, error) {
 	t.Helper()
 	ctx := t.Context()
-	l, end, err := startCut(t, binary, site, lab.Flood{Routes: cutRoutes, AttributeSets: cutSets})
+	l, end, err := startCut(t, binary, site, cutConfig{cutPeers, cutPeers, lab.Flood{Routes: cutRoutes, AttributeSets: cutSets}})
 	defer end()
 	if err != nil {
 		return nil, err
@@ -165,7 +177,7 @@ func runCut(t *testing.T, binary labBinary, site *cut.Site, sites []cut.Site) (*
 		}
 	}
 	run := &cutRun{}
-	if run.result, err = l.experiment(ctx, driver, cutCycles); err != nil {
+	if run.result, err = l.experiment(ctx, experiment.Config{Driver: driver, Cycles: cutCycles}); err != nil {
 		return nil, err
 	}
 	if run.end, err = l.prof.Look(ctx, quiet.Options{}); err != nil {
@@ -186,6 +198,11 @@ func runCut(t *testing.T, binary labBinary, site *cut.Site, sites []cut.Site) (*
 	if driver.counter != nil {
 		if run.perCycle, err = driver.perCycle(); err != nil {
 			t.Fatal(err)
+		}
+		for i, s := range sites {
+			if s.Probed(l.prof.Modules()[0], l.prof.Plan.Sites) != nil {
+				run.perCycle[i] = 0
+			}
 		}
 	}
 	return run, nil

@@ -4,15 +4,16 @@ package profiler_test
 
 import (
 	"context"
+	"slices"
 	"testing"
-	"time"
 
 	"leakprof/collector/bmp"
 	"leakprof/collector/lab"
+	"leakprof/collector/session"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/experiment"
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/report"
-	quiet "leakprof/profiler/snapshot"
 )
 
 // stalling drives speakers whose routes the station does not want to hear of.
@@ -30,12 +31,12 @@ func (s *stalling) Up(ctx context.Context) error {
 func TestStall(t *testing.T) {
 	t.Parallel()
 	binary := birds(t)[1] // its queue is of pages
-	l, end, err := startCut(t, binary, nil, lab.Flood{Routes: 20_000})
+	l, end, err := startCut(t, binary, nil, cutConfig{cutPeers, cutPeers, lab.Flood{Routes: 20_000}})
 	defer end()
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := l.experiment(t.Context(), &stalling{l.speakers, l.station}, 1)
+	result, err := l.experiment(t.Context(), experiment.Config{Driver: &stalling{l.speakers, l.station}, Cycles: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,49 +46,24 @@ func TestStall(t *testing.T) {
 	if result.Verdict.Kind != report.Held {
 		t.Errorf("verdict %s, want held", result.Verdict.Kind)
 	}
-	if top := result.Retained[0]; top.Allocator != attribution.AllocatorPage || top.Class != sendQueue {
+	top := result.Retained[0]
+	if top.Allocator != attribution.AllocatorPage || top.Class != sendQueue {
 		t.Errorf("the most is %s, class %q, want pages of %q", top.Allocator, top.Class, sendQueue)
 	}
-	snapshot, err := l.prof.Look(t.Context(), quiet.Options{})
-	if err != nil {
-		t.Fatal(err)
+	if top.Reach() != reachability.Held || len(top.Holders) == 0 {
+		t.Errorf("the queue is %v, held by %v", top.Reach(), top.Holders)
 	}
-	reach, err := reachability.Classify(l.prof.Process, l.prof.BIRD, snapshot, reachability.Options{})
-	if err != nil {
-		t.Fatal(err)
+	// The experiment has the station read again.
+	i := slices.IndexFunc(result.Phases, func(p report.Phase) bool { return p.Name == string(session.Resumed) })
+	if i < 0 || result.Phases[i].Heap == nil {
+		t.Fatal("nobody has looked once the station read again")
 	}
-	queued := 0
-	for p := range snapshot.Tree.Pages() {
-		if p.Class != sendQueue {
-			continue
-		}
-		queued++
-		if c, by := reach.Of(p.Address); c != reachability.Held {
-			t.Errorf("a page of the queue is %v: %s", c, by.Why)
-		} else if queued == 1 {
-			t.Logf("the queue is held by %s", by)
+	for _, s := range attribution.Grown(result.Phases[0].Heap, result.Phases[i].Heap) {
+		if s.Class == sendQueue {
+			t.Errorf("%d bytes are in the queue once the station reads again", s.Bytes)
 		}
 	}
-	if queued == 0 {
-		t.Error("nothing is in the queue")
-	}
-
-	l.station.Resume()
-	for deadline := time.Now().Add(birdPatience); queued > 0; {
-		if snapshot, err = l.prof.Look(t.Context(), quiet.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		queued = 0
-		for p := range snapshot.Tree.Pages() {
-			if p.Class == sendQueue {
-				queued++
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d pages are in the queue %v after the station reads again", queued, birdPatience)
-		}
-	}
-	if result, err = l.experiment(t.Context(), l.speakers, 1); err != nil {
+	if result, err = l.experiment(t.Context(), experiment.Config{Driver: l.speakers, Cycles: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if result.Verdict.Kind != report.Clean {

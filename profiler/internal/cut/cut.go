@@ -7,7 +7,7 @@
 // A call is cut by changing where it leads, in the process's memory: to a few
 // instructions that count it, note its argument, and return. They lie behind the
 // end of the program's code, in its last page, and what they write behind the
-// end of its data.
+// end of its data. A function is cut as a whole by a jump to them at its entry.
 //
 // A uprobe takes its instruction from the file, so one on a changed byte undoes
 // the cut; and a cut behind a probe has leakprof record a release that never
@@ -32,7 +32,7 @@ import (
 // Debian's BIRD 2.20.0 has 560 bytes behind its data, its 3.1.7 nearly 3 KB.
 const minRing, maxRing = 16, 256
 
-// Cut is a call that leads nowhere.
+// Cut is a call that leads nowhere, or a function that does nothing.
 type Cut struct {
 	Site     Site
 	process  *target.Process
@@ -44,10 +44,10 @@ type Cut struct {
 	ring     uint64 // how many arguments it holds
 }
 
-// Apply cuts a call of the program m in a process that does not run yet.
+// Apply makes a cut in the program m of a process that does not run yet.
 // Probes are those that are placed or will be.
 func Apply(p *target.Process, m *target.Module, s Site, probes []plan.Site) (*Cut, error) {
-	if err := shares(m, s, probes); err != nil {
+	if err := s.Probed(m, probes); err != nil {
 		return nil, fmt.Errorf("cut %s: %w", s, err)
 	}
 	c := &Cut{Site: s, process: p}
@@ -60,7 +60,9 @@ func Apply(p *target.Process, m *target.Module, s Site, probes []plan.Site) (*Cu
 // longest is how many bytes an instruction has at most (Intel SDM vol. 2, 2.3.11).
 const longest = 15
 
-func shares(m *target.Module, s Site, probes []plan.Site) error {
+// Probed says, by an error, that a site of m shares bytes with a probe: that it
+// cannot be cut.
+func (s Site) Probed(m *target.Module, probes []plan.Site) error {
 	for _, p := range probes {
 		at := p.Address + p.Offset
 		if p.Module.Path == m.Path && at < s.Address+callLength && s.Address < at+longest {
@@ -93,7 +95,7 @@ func (c *Cut) apply(m *target.Module) error {
 	}{
 		{c.recorder, make([]byte, len(c.code)), c.code},
 		{c.count, make([]byte, 8*(1+ring)), nil},
-		{c.at, c.Site.leadingTo(c.Site.target), c.want},
+		{c.at, c.Site.code[:], c.want},
 	} {
 		old := make([]byte, len(w.old))
 		if _, err := mem.ReadAt(old, int64(w.at)); err != nil {
@@ -126,7 +128,7 @@ func (c *Cut) Holds() error {
 	return nil
 }
 
-// Withheld says how often the call was cut so far, and the arguments of the
+// Withheld says how often the cut was passed so far, and the arguments of the
 // last few times, in no order: what was not released.
 func (c *Cut) Withheld() (count uint64, arguments []uint64, err error) {
 	words := make([]byte, 8*(1+c.ring))

@@ -26,26 +26,43 @@ func TestCalls(t *testing.T) {
 		code []byte
 		want []Site
 	}{
-		{"call", []byte{0xe8, 0xfb, 0xf, 0, 0}, []Site{{Release: "rfree", Address: 0x1000, target: 0x2000}}},
+		{"call", []byte{0xe8, 0xfb, 0xf, 0, 0}, []Site{{Release: "rfree", Address: 0x1000}}},
 		{"jump behind endbr64 and nop", []byte{0xf3, 0x0f, 0x1e, 0xfa, 0x90, 0xe9, 0xf6, 0xf, 0, 0}, []Site{
-			{Release: "rfree", Address: 0x1005, Tail: true, target: 0x2000},
+			{Release: "rfree", Address: 0x1005, Tail: true},
 		}},
 		{"backwards", []byte{0x90, 0xe8, 0xfa, 0xef, 0xff, 0xff}, []Site{
-			{Release: "sl_free", Address: 0x1001, target: 0},
+			{Release: "sl_free", Address: 0x1001},
 		}},
 		{"of another function", []byte{0xe8, 0, 0, 0, 0}, nil},
 		{"in a constant", []byte{0x48, 0xb8, 0xe8, 0xf9, 0xf, 0, 0, 0, 0, 0}, nil},
 		{"cut short", []byte{0xe8, 0xfb, 0xf}, nil},
 	} {
-		got := calls(test.code, start, map[uint64]string{0x2000: "rfree", 0: "sl_free"})
+		release := map[uint64]string{0x2000: "rfree", 0: "sl_free"}
+		target := map[string]uint64{"rfree": 0x2000, "sl_free": 0}
+		for i, s := range test.want {
+			test.want[i].code = [callLength]byte(test.code[s.Address-start:])
+		}
+		got := calls(test.code, start, release)
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 		for _, s := range got {
-			if at := s.Address - start; !bytes.Equal(s.leadingTo(s.target), test.code[at:at+callLength]) {
-				t.Errorf("%s: %x is where it leads", test.name, s.leadingTo(s.target))
+			if !bytes.Equal(s.leadingTo(target[s.Release]), s.code[:]) {
+				t.Errorf("%s: %x leads to %s, %x is there", test.name, s.leadingTo(target[s.Release]), s.Release, s.code)
 			}
 		}
+	}
+}
+
+func TestEntries(t *testing.T) {
+	code := []byte{0x90, 0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0xc3, 0x90}
+	got := entries(code, 0x1000, map[uint64]string{0x1001: "mb_free", 0x1004: "rfree", 0xfff: "sl_free", 0x2000: "lp_flush"})
+	want := []Site{{Release: "mb_free", Address: 0x1001, Entry: true, code: [callLength]byte(code[1:])}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v: the others are not all in the code", got, want)
+	}
+	if jump := got[0].leadingTo(0x2000); !bytes.Equal(jump, []byte{0xe9, 0xfa, 0xf, 0, 0}) {
+		t.Errorf("%x is no jump from there to 0x2000", jump)
 	}
 }
 
@@ -113,8 +130,10 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range Releases {
-		if !slices.ContainsFunc(sites, func(s Site) bool { return s.Release == name }) {
-			t.Errorf("no call of %s", name)
+		for _, entry := range []bool{false, true} {
+			if !slices.ContainsFunc(sites, func(s Site) bool { return s.Release == name && s.Entry == entry }) {
+				t.Errorf("%s is not found (entry: %v)", name, entry)
+			}
 		}
 	}
 

@@ -4,6 +4,7 @@ package cut
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -18,13 +19,15 @@ import (
 // to (lib/resource.c, lib/slab.c, lib/mempool.c, sysdep/unix/alloc.c).
 var Releases = []string{"mb_free", "rfree", "sl_free", "lp_flush", "free_page"}
 
-// Site is a call of a function that releases memory.
+// Site is where memory is released: a call of a function that does it, or the
+// function's entry, which stands for all calls.
 type Site struct {
 	Release string // BIRD's name of the function
-	Address uint64 // of the call, ELF virtual address
-	Tail    bool   // a jump: the function's last deed
+	Address uint64 // ELF virtual address of the call or entry
+	Tail    bool   // a jump: the caller's last deed
+	Entry   bool
 
-	target uint64 // where it leads, ELF virtual address
+	code [callLength]byte // what is there
 }
 
 // Of call and jmp with a 32-bit displacement (Intel SDM vol. 2, CALL, JMP).
@@ -33,20 +36,25 @@ const (
 	callLength             = 5
 )
 
-// leadingTo is the instruction as it would be if it led elsewhere.
+// leadingTo is the instruction that calls or jumps to target instead.
 func (s Site) leadingTo(target uint64) []byte {
 	opcode := byte(opcodeCall)
-	if s.Tail {
+	if s.Tail || s.Entry {
 		opcode = opcodeJump
 	}
 	return binary.LittleEndian.AppendUint32([]byte{opcode}, uint32(target-(s.Address+callLength)))
 }
 
 // String names a site.
-func (s Site) String() string { return fmt.Sprintf("%s at bird+%#x", s.Release, s.Address) }
+func (s Site) String() string {
+	if s.Entry {
+		return fmt.Sprintf("%s, all of it, at bird+%#x", s.Release, s.Address)
+	}
+	return fmt.Sprintf("%s at bird+%#x", s.Release, s.Address)
+}
 
-// Find lists the calls of Releases in a BIRD, which need not have symbols, by
-// address.
+// Find lists the calls of Releases in a BIRD, which need not have symbols, and
+// their entries, by address.
 func Find(m *target.Module) ([]Site, error) {
 	found, err := structure.Find(m.Reader)
 	if err != nil {
@@ -68,7 +76,9 @@ func Find(m *target.Module) ([]Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find calls in %s: %w", m.Name, err)
 	}
-	return calls(code, text.Addr, release), nil
+	sites := append(calls(code, text.Addr, release), entries(code, text.Addr, release)...)
+	slices.SortFunc(sites, func(a, b Site) int { return cmp.Compare(a.Address, b.Address) })
+	return sites, nil
 }
 
 // endbr64 begins functions built with -fcf-protection; x86asm does not know it.
@@ -91,10 +101,21 @@ func calls(code []byte, start uint64, release map[uint64]string) (sites []Site) 
 			address := start + uint64(at)
 			to := address + callLength + uint64(int64(int32(binary.LittleEndian.Uint32(code[at+1:]))))
 			if name, ok := release[to]; ok {
-				sites = append(sites, Site{Release: name, Address: address, Tail: b == opcodeJump, target: to})
+				sites = append(sites, Site{Release: name, Address: address, Tail: b == opcodeJump, code: [callLength]byte(code[at:])})
 			}
 		}
 		at += inst.Len
+	}
+	return sites
+}
+
+// entries lists the entries of functions, given by address, in code that is at
+// start.
+func entries(code []byte, start uint64, release map[uint64]string) (sites []Site) {
+	for address, name := range release {
+		if at := address - start; at < uint64(len(code)) && uint64(len(code))-at >= callLength {
+			sites = append(sites, Site{Release: name, Address: address, Entry: true, code: [callLength]byte(code[at:])})
+		}
 	}
 	return sites
 }
