@@ -88,6 +88,21 @@ func TestIncludeKernel(t *testing.T) {
 	}
 }
 
+// TestIncludeKernelShared: a route of the user's that is preferred to one of ours keeps
+// that from the kernel, and nobody waits for it for ever.
+func TestIncludeKernelShared(t *testing.T) {
+	text := "protocol static { ipv4; route 1.0.1.0/24 blackhole; }\n"
+	l := startLab(t, Config{Binary: findRoot(t, "bird2-sid"), Peers: 1, Kernel: true, Include: userConfig(t, text)}, Flood{Routes: 20})
+	l.up(t)
+	if have, err := l.speakers.kernel.counts(); err != nil || have != (routeCounts{20, 0}) {
+		t.Errorf("up: %+v routes in the kernel, error %v, want 20", have, err)
+	}
+	l.down(t)
+	if have, err := l.speakers.kernel.counts(); err != nil || have != (routeCounts{1, 0}) {
+		t.Errorf("down: %+v routes in the kernel, error %v, want 1", have, err)
+	}
+}
+
 func TestIncludeErrors(t *testing.T) {
 	namespace, err := NewNamespace()
 	if err != nil {

@@ -131,8 +131,11 @@ func (k *kernelTable) counts() (c routeCounts, err error) {
 }
 
 // await waits until enough says that BIRD has the right number of routes in the kernel's
-// tables, and tells status meanwhile.
-func (k *kernelTable) await(ctx context.Context, enough func(routeCounts) bool, status func(routeCounts)) error {
+// tables, or, if still is not 0, until the number has not changed for so long. Meanwhile it
+// tells status how many there are.
+func (k *kernelTable) await(ctx context.Context, enough func(routeCounts) bool, still time.Duration, status func(routeCounts)) error {
+	var last routeCounts
+	var since time.Time // last stands since then; the zero time before the first count
 	for {
 		start := time.Now()
 		have, err := k.counts()
@@ -141,6 +144,10 @@ func (k *kernelTable) await(ctx context.Context, enough func(routeCounts) bool, 
 			return nil
 		case err != nil && !errors.Is(err, errChanged):
 			return err
+		case err != nil || have != last || since.IsZero():
+			last, since = have, start
+		case still > 0 && start.Sub(since) >= still:
+			return nil
 		}
 		status(have)
 		select {

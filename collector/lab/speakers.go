@@ -93,6 +93,7 @@ type Speakers struct {
 	prefixes routeCounts  // distinct ones
 	kernel   *kernelTable // nil: nobody waits for it
 	before   *routeCounts // in the kernel, other than ours: a user's configuration may have some
+	shared   bool         // with routes of a user's configuration, which nobody can foretell
 	speakers []*bgp.Speaker
 
 	mu    sync.Mutex
@@ -114,7 +115,7 @@ func (b *Bird) Speakers(f Flood) (*Speakers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.net = b.config.Namespace
+	s.net, s.shared = b.config.Namespace, b.config.Include != ""
 	if b.config.Kernel {
 		if s.kernel, err = openKernelTable(s.net); err != nil {
 			return nil, err
@@ -242,6 +243,11 @@ func (s *Speakers) dial(ctx context.Context) error {
 	return nil
 }
 
+// stillFor is for how long a kernel's table that is shared has to stand still if the number
+// of its routes is not what was expected: a user's configuration may have routes that come
+// late, or that are preferred to ours.
+const stillFor = 3 * time.Second
+
 // awaitKernel waits until ours have been put into the kernel's table or taken out, beside
 // those that were there before.
 func (s *Speakers) awaitKernel(ctx context.Context, ours routeCounts) error {
@@ -249,12 +255,16 @@ func (s *Speakers) awaitKernel(ctx context.Context, ours routeCounts) error {
 		return nil
 	}
 	want := routeCounts{s.before.ipv4 + ours.ipv4, s.before.ipv6 + ours.ipv6}
+	still := time.Duration(0)
+	if s.shared {
+		still = stillFor
+	}
 	return s.kernel.await(ctx, func(have routeCounts) bool {
 		if ours.total() == 0 {
 			return have.ipv4 <= want.ipv4 && have.ipv6 <= want.ipv6
 		}
 		return have.ipv4 >= want.ipv4 && have.ipv6 >= want.ipv6
-	}, func(have routeCounts) {
+	}, still, func(have routeCounts) {
 		s.does("%d routes in the kernel, to be %d", have.total(), want.total())
 	})
 }
