@@ -105,7 +105,7 @@ func TestReportRefuses(t *testing.T) {
 func TestDiff(t *testing.T) {
 	leak, clean := saved(t, "leak"), saved(t, "clean")
 	got := start(t, "diff", leak, clean).wait()
-	for _, want := range []string{"A: " + leak, "LEAK: ", "B: " + clean, "CLEAN: ", "Retained only in A by 3 call stacks", "Retained only in B by 1 call stack", "bmp_buffer_alloc"} {
+	for _, want := range []string{leak + "\nLEAK: ", clean + "\nCLEAN: ", "Retained only in " + filepath.Base(leak) + " by 3 call stacks", "Retained only in " + filepath.Base(clean) + " by 1 call stack", "bmp_buffer_alloc"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("the comparison does not say %q:\n%s\n%s", want, got.stderr, got.stdout)
 		}

@@ -164,7 +164,7 @@ func (c *Comparison) WriteText(w io.Writer, o TextOptions) error {
 			t.line("")
 		}
 		title := s.Name
-		if labels[i] != s.Name {
+		if labels[i] != filepath.Base(s.Name) {
 			title = labels[i] + ": " + s.Name
 		}
 		t.d = s.Document
