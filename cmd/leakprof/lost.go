@@ -94,27 +94,52 @@ func lookForLost(p *target.Process, b *bird.Bird) (r *reachability.Result, quiet
 	if err != nil {
 		return nil, false, err
 	}
-	before, err := reader.Walk()
 	for attempt := 1; ; attempt++ {
-		if err == nil {
-			// Its being quiet is told by the walk that follows.
-			if r, err = reachability.Classify(p, b, &snapshot.Snapshot{Tree: before, Quiet: true}, reachability.Options{}); err != nil {
-				return nil, false, err
-			}
-		} else if !errors.Is(err, tree.ErrTorn) {
+		before, err := atRest(reader)
+		if err != nil {
 			return nil, false, err
 		}
-		after, walkErr := reader.Walk()
+		// Its being quiet is told by the walk that follows.
+		if r, err = reachability.Classify(p, b, &snapshot.Snapshot{Tree: before, Quiet: true}, reachability.Options{}); err != nil {
+			return nil, false, err
+		}
+		after, err := reader.Walk()
 		switch {
-		case err == nil && walkErr == nil && after.Fingerprint == before.Fingerprint:
+		case err == nil && after.Fingerprint == before.Fingerprint:
 			return r, true, nil
-		case attempt >= lostAttempts && r != nil:
+		case err != nil && !errors.Is(err, tree.ErrTorn):
+			return nil, false, err
+		case attempt == lostAttempts:
 			r.Distrust("BIRD changed its resources while they were read")
 			return r, false, nil
-		case attempt >= 4*lostAttempts:
-			return nil, false, cmp.Or(walkErr, err)
 		}
-		before, err = after, walkErr
+	}
+}
+
+// atRest reads the tree until it is the same twice, for some seconds: to follow
+// the pointers of a BIRD that works takes far longer and would be in vain. In the
+// end any tree will do.
+func atRest(reader *tree.Reader) (last *tree.Tree, err error) {
+	const patience, longest = 5 * time.Second, 200 * time.Millisecond
+	begin := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
+		now, err := reader.Walk()
+		switch {
+		case errors.Is(err, tree.ErrTorn):
+			if last == nil && time.Since(begin) > 2*patience {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		case last != nil && last.Fingerprint == now.Fingerprint:
+			return now, nil
+		default:
+			last = now
+		}
+		if last != nil && time.Since(begin) > patience {
+			return last, nil
+		}
+		time.Sleep(pause)
 	}
 }
 
