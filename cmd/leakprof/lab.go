@@ -43,6 +43,14 @@ func labCommand() *cobra.Command {
 on loopback, attaches to it before it allocates anything, floods it with routes
 from BGP speakers, drops them again, and reports what is retained.
 
+What the peers announce can come from a table dump instead (--mrt), churn (--churn), be
+IPv6 (--ipv6), and be taken away in several ways (--drop). --kernel has BIRD export it into
+the kernel's routing table, and --config runs your own bird.conf with the lab's peers and
+station added: both in a network namespace that is gone with the lab, so that no route of
+this machine changes. BIRD itself reads your file, where it is, with what it includes; a
+BIRD in a root of its own sees that one file only. Your protocols run as written, but reach
+nobody; the lab's names begin with leakprof_.
+
 --compare does all that twice, with BMP and without, and puts the two beside each
 other: both verdicts, both tables, and the call stacks that only one run has. --out
 then has the files of each run in with-bmp/ and without-bmp/, and compare.txt and
@@ -61,6 +69,8 @@ more, in the phase "resumed", shows whether BIRD lets go of what it kept for it.
   leakprof lab --compare --routes 50000
   leakprof lab --station stall@flooding
   leakprof lab --bird ~/bird/bird --routes 25000 --cycles 2
+  leakprof lab --mrt rib.20260101.0000.bz2 --kernel --drop reset
+  leakprof lab --bird /usr/sbin/bird --config /etc/bird/bird.conf
   leakprof lab --preset report`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
