@@ -7,7 +7,7 @@ import (
 	"leakprof/profiler/report"
 )
 
-// ownGrowth returns the places that held exactly one object more for each command
+// ownGrowth returns the sites that held exactly one object more for each command
 // that we had sent to the control socket, from look to look. commands is how many
 // that were until each. If all cycles took the same number nothing is said: a leak
 // of as many objects looks no different.
@@ -15,16 +15,16 @@ import (
 // BIRD 3.1.0 to 3.1.7 lose a lock of 80 bytes with each command: cli_command
 // (nest/cli.c) has one made by obstacle_target_init, and nobody freed it before
 // commit 66eb8e455 of 3.1.8.
-func ownGrowth(looks []*attribution.Heap, commands []uint64) map[place]bool {
-	var own map[place]bool
-	var before map[place]int64
+func ownGrowth(looks []*attribution.Heap, commands []uint64) map[site]bool {
+	var own map[site]bool
+	var before map[site]int64
 	varied := false
 	for i, h := range looks {
 		now := objects(h)
 		if i > 0 {
 			sent := commands[i] - commands[i-1]
 			varied = varied || sent != commands[1]-commands[0]
-			grown := make(map[place]bool)
+			grown := make(map[site]bool)
 			for k, n := range now {
 				if sent > 0 && n-before[k] == int64(sent) && (i == 1 || own[k]) {
 					grown[k] = true
@@ -51,10 +51,10 @@ func commandsAt(phases []*report.Phase) []uint64 {
 
 // noteOwn notes what our commands have left in BIRD, and returns how much that
 // is, in bytes.
-func noteOwn(res *report.Result, own map[place]bool) int64 {
+func noteOwn(res *report.Result, own map[site]bool) int64 {
 	var bytes, objects int64
 	for i := range res.Retained {
-		if s := &res.Retained[i]; own[placeOf(s)] {
+		if s := &res.Retained[i]; own[siteOf(s.Stack, s.Allocator)] {
 			bytes, objects = bytes+s.Bytes, objects+s.Objects
 		}
 	}

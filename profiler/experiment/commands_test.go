@@ -66,7 +66,7 @@ func TestOwnBytes(t *testing.T) {
 		looks = append(looks, objectsOf(stacks, map[uint64]uint64{1: sent, 2: uint64(n)}))
 	}
 	own := ownGrowth(looks, commands)
-	if len(own) != 1 || !own[place{firstStack + 1, attribution.AllocatorMB}] {
+	if len(own) != 1 || !own[site{firstStack + 1, attribution.AllocatorMB}] {
 		t.Fatalf("%v is our own, want stack 1", own)
 	}
 	var cycles []report.Cycle

@@ -3,6 +3,8 @@
 package experiment
 
 import (
+	"fmt"
+	"hash/fnv"
 	"math"
 
 	"leakprof/profiler/attribution"
@@ -23,11 +25,39 @@ type place struct {
 
 func placeOf(s *attribution.Retained) place { return place{s.Stack.Key, s.Allocator} }
 
+// site is where memory is asked for, and what for: call stacks that differ only
+// far out are one. What lies there is when and not who: BIRD's main loop runs
+// events from two of its lines (io_loop, sysdep/unix/io.c), and by which of the
+// two a restart comes is chance. Of an object lost in each cycle neither stack
+// would grow in all of them.
+type site struct {
+	frames    uint64
+	allocator string
+}
+
+// siteFrames is how many frames make a site, from the one that asked for memory.
+const siteFrames = 4
+
+func siteOf(s *attribution.Stack, allocator string) site {
+	n := 0
+	for n < len(s.Locations) && report.Caller(s.Locations[n].Lines) == "" {
+		n++
+	}
+	if n == len(s.Locations) {
+		return site{s.Key, allocator} // allocators alone
+	}
+	h := fnv.New64a()
+	for _, l := range s.Locations[:min(len(s.Locations), n+siteFrames)] {
+		fmt.Fprintln(h, l.Module, l.Address)
+	}
+	return site{h.Sum64(), allocator}
+}
+
 // steadyGrowth returns the least that was retained in any cycle after the
-// first, in bytes, without some places: 0 of a single cycle. Noise that moves
+// first, in bytes, without some sites: 0 of a single cycle. Noise that moves
 // memory from one stack to another cancels out in the net growth; a leak among
 // such noise shows in the stacks that grew every time.
-func steadyGrowth(cycles []report.Cycle, without map[place]bool) int64 {
+func steadyGrowth(cycles []report.Cycle, without map[site]bool) int64 {
 	if len(cycles) < 2 {
 		return 0
 	}
@@ -37,10 +67,10 @@ func steadyGrowth(cycles []report.Cycle, without map[place]bool) int64 {
 		all := c.Bytes
 		now := make(map[place]int64)
 		for _, s := range c.Retained {
-			if k := placeOf(&s); without[k] {
+			if without[siteOf(s.Stack, s.Allocator)] {
 				all -= s.Bytes
 			} else {
-				now[k] += s.Bytes
+				now[placeOf(&s)] += s.Bytes
 			}
 		}
 		net = min(net, all)
@@ -55,8 +85,8 @@ func steadyGrowth(cycles []report.Cycle, without map[place]bool) int64 {
 
 // least keeps what is positive in both, with the smaller number; a nil map
 // stands for anything.
-func least(every, now map[place]int64) map[place]int64 {
-	out := make(map[place]int64)
+func least[K comparable](every, now map[K]int64) map[K]int64 {
+	out := make(map[K]int64)
 	for k, n := range now {
 		if every != nil {
 			n = min(n, every[k])
@@ -68,20 +98,20 @@ func least(every, now map[place]int64) map[place]int64 {
 	return out
 }
 
-// steadyStacks returns the stacks that held more objects after each cycle than
+// steadySites returns the sites that held more objects after each cycle than
 // after the one before, from the second cycle on, with the least by how many:
 // at least threshold. Objects are counted and not bytes, for an object's share
 // of its page depends on its neighbours. looks are those at the end of the
 // cycles.
-func steadyStacks(looks []*attribution.Heap, threshold int64) map[place]int64 {
+func steadySites(looks []*attribution.Heap, threshold int64) map[site]int64 {
 	if len(looks) < 2 || threshold <= 0 {
 		return nil
 	}
-	var every map[place]int64
+	var every map[site]int64
 	before := objects(looks[0])
 	for _, h := range looks[1:] {
 		after := objects(h)
-		grown := make(map[place]int64, len(after))
+		grown := make(map[site]int64, len(after))
 		for k, n := range after {
 			if n -= before[k]; n >= threshold {
 				grown[k] = n
@@ -92,10 +122,10 @@ func steadyStacks(looks []*attribution.Heap, threshold int64) map[place]int64 {
 	return every
 }
 
-func objects(h *attribution.Heap) map[place]int64 {
-	all := make(map[place]int64)
+func objects(h *attribution.Heap) map[site]int64 {
+	all := make(map[site]int64)
 	for _, s := range h.Samples {
-		all[place{s.Stack.Key, s.Allocator}] += int64(s.Objects)
+		all[siteOf(s.Stack, s.Allocator)] += int64(s.Objects)
 	}
 	return all
 }

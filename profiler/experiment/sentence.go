@@ -19,7 +19,7 @@ type sentence struct {
 	retained               []attribution.Retained
 	total                  int64 // bytes in retained
 	cycles                 []report.Cycle
-	steady                 map[place]int64
+	steady                 map[site]int64
 	lost                   []attribution.Retained // at the last look
 	resumed                int64                  // bytes that are left once the station reads again, -1 if it never stalled
 }
@@ -51,6 +51,12 @@ func (s *sentence) lostLeak(why string) string {
 	return text
 }
 
+// lostPages is that of free pages which BIRD has lost.
+func (s *sentence) lostPages(growth, now int64) string {
+	return fmt.Sprintf("leak: %s of free pages that BIRD has on none of its lists in %s, %s now%s; no call stack has them, %s is live that was not before the first %s",
+		report.SignedSize(growth), s.laterCycles(), report.Size(now), s.routesLeft(), report.Size(s.total), s.r.firstWord())
+}
+
 // smallLeak is that of a leak that is told by its objects.
 func (s *sentence) smallLeak() string {
 	var each int64
@@ -60,12 +66,12 @@ func (s *sentence) smallLeak() string {
 	var stacks []attribution.Retained
 	var bytes, objects int64
 	for _, t := range s.retained {
-		if s.steady[place{t.Stack.Key, t.Allocator}] > 0 {
+		if s.steady[siteOf(t.Stack, t.Allocator)] > 0 {
 			stacks = append(stacks, t)
 			bytes, objects = bytes+t.Bytes, objects+t.Objects
 		}
 	}
-	text := fmt.Sprintf("leak: +%s in %s, %s in %s now%s; in %s", count(each, "object"), s.laterCycles(), report.Size(bytes), count(objects, "object"), s.routesLeft(), count(int64(len(s.steady)), "call stack"))
+	text := fmt.Sprintf("leak: +%s in %s, %s in %s now%s; in %s", count(each, "object"), s.laterCycles(), report.Size(bytes), count(objects, "object"), s.routesLeft(), count(int64(max(len(stacks), len(s.steady))), "call stack"))
 	if len(stacks) > 0 {
 		var callers []string
 		for _, t := range stacks {

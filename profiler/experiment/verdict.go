@@ -57,18 +57,19 @@ func (r *run) judge(res *report.Result) {
 	// What we leave in BIRD ourselves is no leak of its sessions.
 	own := ownGrowth(looks, commandsAt(ends))
 	content -= noteOwn(res, own)
-	steady := steadyStacks(looks, r.ThresholdObjects)
-	maps.DeleteFunc(steady, func(k place, _ int64) bool { return own[k] })
+	steady := steadySites(looks, r.ThresholdObjects)
+	maps.DeleteFunc(steady, func(k site, _ int64) bool { return own[k] })
 	noteSteady(res, steady)
 	// What was lost before the first cycle counts as well.
 	end := ends[len(ends)-1]
-	lost := slices.DeleteFunc(attribution.LostIn(end.Heap), func(s attribution.Retained) bool { return own[placeOf(&s)] })
+	lost := slices.DeleteFunc(attribution.LostIn(end.Heap), func(s attribution.Retained) bool { return own[siteOf(s.Stack, s.Allocator)] })
 	v.LostBytes, v.LostObjects = sumRetained(lost)
 	res.LostBefore = lostBefore(lost, base.Heap)
 	growth := steadyGrowth(res.Cycles, own)
 	grows := len(res.Cycles) > 1 && growth >= r.Threshold
 	isLost := v.LostBytes >= r.Threshold
 	small := len(steady) > 0 && len(looks) > steadyCycles
+	pages, allPages := lostPages(ends)
 	s := &sentence{
 		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
@@ -85,6 +86,8 @@ func (r *run) judge(res *report.Result) {
 		v.Kind, v.Sentence = report.Incomplete, s.incomplete(why)
 	case grows:
 		v.Kind, v.Sentence = report.Leak, s.leak()
+	case pages >= r.Threshold:
+		v.Kind, v.Sentence = report.Leak, s.lostPages(pages, allPages)
 	case small:
 		v.Kind, v.Sentence = report.Leak, s.smallLeak()
 	case content < r.Threshold:
@@ -176,8 +179,9 @@ func (r *run) whyUnknown(h *attribution.Heap, retained []attribution.Retained) s
 	return "it came or went while pointers were followed"
 }
 
-// noteSteady notes at each stack how much came in every cycle after the first.
-func noteSteady(res *report.Result, steady map[place]int64) {
+// noteSteady notes at each stack how many bytes came in every cycle after the
+// first, and at the greatest of each site how many objects.
+func noteSteady(res *report.Result, steady map[site]int64) {
 	if len(res.Cycles) < 2 {
 		return
 	}
@@ -189,10 +193,16 @@ func noteSteady(res *report.Result, steady map[place]int64) {
 		}
 		every = least(every, now)
 	}
+	noted := make(map[site]bool)
 	for i := range res.Retained {
 		s := &res.Retained[i]
-		at := placeOf(s)
-		s.EveryBytes, s.EveryObjects = every[at], steady[at]
+		s.EveryBytes = every[placeOf(s)]
+		if at := siteOf(s.Stack, s.Allocator); !noted[at] {
+			s.EveryObjects, noted[at] = steady[at], true
+			if s.EveryBytes == 0 && s.Objects > 0 {
+				s.EveryBytes = s.EveryObjects * s.Bytes / s.Objects // in turns with other stacks
+			}
+		}
 	}
 }
 

@@ -288,3 +288,39 @@ func TestIntervalVerdict(t *testing.T) {
 		})
 	}
 }
+
+// TestSmallLeakOfTwoPaths: a leak is one, by whichever line of its main loop BIRD
+// has come to it.
+func TestSmallLeakOfTwoPaths(t *testing.T) {
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	stack := func(key, caller uint64) *attribution.Stack {
+		s := &attribution.Stack{Key: key, Complete: true}
+		for i, name := range []string{"malloc", "mb_alloc", "leaky", "a", "b", "c"} {
+			s.Locations = append(s.Locations, attribution.Location{Address: 0x1000 + uint64(i), Lines: []symbol.Frame{{Function: name}}})
+		}
+		s.Locations = append(s.Locations, attribution.Location{Address: caller, Lines: []symbol.Frame{{Function: "io_loop"}}})
+		return s
+	}
+	stacks := stacksOf{1: stack(firstStack+1, 0x2604), 2: stack(firstStack+2, 0x2611)}
+	res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: objectsOf(stacks, nil)}}}
+	for n := uint64(1); n <= steadyCycles+1; n++ {
+		h := objectsOf(stacks, map[uint64]uint64{1: n - n/3, 2: n / 3})
+		res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: int(n), Heap: h})
+	}
+	r := &run{Config: Config{Process: self, Threshold: 256 << 10, ThresholdObjects: 1, Profiler: new(profiler.Profiler)}}
+	r.judge(res)
+	if want := "leak: +1 object in each of cycles 2 to 9, 504 B in 9 objects now, 0 routes left; in 2 call stacks, of leaky"; !strings.HasPrefix(res.Verdict.Sentence, want) {
+		t.Errorf("%q, want %q", res.Verdict.Sentence, want)
+	}
+	var objects, bytes int64
+	for _, s := range res.Retained {
+		objects, bytes = objects+s.EveryObjects, bytes+s.EveryBytes
+	}
+	if objects != 1 || bytes != 56 {
+		t.Errorf("%d objects of %d bytes more in each cycle by the stacks, want 1 of 56", objects, bytes)
+	}
+}
