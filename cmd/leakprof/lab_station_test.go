@@ -81,6 +81,7 @@ func TestStationStalls(t *testing.T) {
 // TestStationNeverReads: a queue that grows in every cycle fails the check, and
 // is no leak all the same.
 func TestStationNeverReads(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "out")
 	got := start(t, "lab", "--bird", birdPath(t, "bird2-sid"), "--station", "stall", "--routes", "10000", "--cycles", "3", "--settle", "300ms",
 		"--limit", "1m", "--fail-on-retained", "256k", "--out", out).wait()
@@ -96,6 +97,7 @@ func TestStationNeverReads(t *testing.T) {
 // TestStationCloses: BIRD drops what it wanted to say to a station that goes
 // away.
 func TestStationCloses(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "out")
 	got := start(t, "lab", "--bird", birdPath(t, "bird2-sid"), "--station", "close@flooded", "--routes", "2000", "--cycles", "1", "--settle", "300ms", "--limit", "1m", "--out", out).wait()
 	if got.status != exitDone {
@@ -114,6 +116,7 @@ func TestStationCloses(t *testing.T) {
 // TestBoundedStart: a BIRD that cannot be worked with in time is an error that
 // says what was waited for.
 func TestBoundedStart(t *testing.T) {
+	t.Parallel()
 	got := start(t, "lab", "--bird", birdPath(t, "bird2-sid"), "--attach=false", "--cycle-exec", "true", "--peers", "200", "--routes", "1", "--limit", "30ms", "--out", t.TempDir()).wait()
 	if got.status != exitError || !strings.Contains(got.stderr, "not done after 30ms (--limit)") {
 		t.Errorf("exit status %d\n%s", got.status, got.stderr)

@@ -84,8 +84,9 @@ func (r *run) treat(e session.Event) {
 	}
 }
 
-// readsAgain says whether the station has stalled and is to read again now: a
-// cycle, perhaps the last, has settled and been looked at.
+// readsAgain says whether the station has stalled, by its treatment or by whoever
+// else has it, and is to read again now: a cycle, perhaps the last, has settled
+// and been looked at.
 func (r *run) readsAgain(last bool) bool {
 	return r.Station != nil && r.Station.Stalled() && (r.Treatment.From != "" || last)
 }
