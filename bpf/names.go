@@ -77,7 +77,10 @@ const (
 // SlotStack and SlotMark take apart a slot: see SLOT_STACK_BITS in abi.h.
 func SlotStack(slot uint32) uint32 { return slot & (1<<slotStackBits - 1) }
 
-// SlotMark is the mark that was current, at most 4,095.
+// MaxMark is the largest mark: a slot has 12 bits for it (SLOT_MARK_MAX).
+const MaxMark = 1<<(32-slotStackBits) - 1
+
+// SlotMark is the mark that was current, at most MaxMark.
 func SlotMark(slot uint32) uint32 { return slot >> slotStackBits }
 
 const slotStackBits = 20

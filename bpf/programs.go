@@ -401,9 +401,10 @@ func (p *Programs) SetAreas(areas []Area) error { return p.tables.set(areas) }
 // of room; stacks through them are cut.
 func (p *Programs) LeftOut() int { return p.tables.AreasLeftOut + p.tables.TablesLeftOut }
 
-// SetMark makes n the mark of all blocks allocated from now on.
+// SetMark makes n, or MaxMark if that is less, the mark of all blocks allocated
+// from now on.
 func (p *Programs) SetMark(n uint32) error {
-	if err := p.objects.CurrentMark.Set(n); err != nil {
+	if err := p.objects.CurrentMark.Set(min(n, MaxMark)); err != nil {
 		return fmt.Errorf("set mark: %w", err)
 	}
 	return nil

@@ -246,7 +246,8 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 	return s, err
 }
 
-// Mark makes n the mark of everything allocated from now on.
+// Mark makes n the mark of everything allocated from now on, or bpf.MaxMark if
+// that is less.
 func (p *Profiler) Mark(n uint32) error { return p.programs.SetMark(n) }
 
 // Counters reads the programs' counters.

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"leakprof/bpf"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
 )
 
@@ -83,25 +85,36 @@ type age struct {
 }
 
 // ages sums up what is live at the last look by when it was allocated, the
-// youngest first.
+// youngest first: by intervals, and of those long ago by several.
 func ages(r *report.Result) []age {
-	h := r.Phases[len(r.Phases)-1].Heap
-	if h == nil {
+	now := &r.Phases[len(r.Phases)-1]
+	if now.Heap == nil {
 		return nil
 	}
-	bytes := make(map[int]uint64)
-	for _, s := range h.Samples {
-		bytes[s.Mark] += s.Bytes
+	bytes := make(map[int]uint64) // by the group's first interval; -1: unknown
+	for _, s := range now.Heap.Samples {
+		first := -1
+		if s.Mark < len(r.Phases) {
+			first, _ = experiment.AgeGroup(r.Phases[s.Mark].Cycle, now.Cycle)
+		}
+		bytes[first] += s.Bytes
 	}
 	var all []age
-	for _, mark := range slices.Backward(slices.Sorted(maps.Keys(bytes))) {
-		when := "an unknown phase"
-		if mark == 0 {
+	for _, first := range slices.Backward(slices.Sorted(maps.Keys(bytes))) {
+		var when string
+		switch _, last := experiment.AgeGroup(first, now.Cycle); {
+		case first < 0:
+			when = "an unknown phase"
+		case first == 0:
 			when = "the baseline, or before we attached"
-		} else if mark < len(r.Phases) {
-			when = fmt.Sprintf("%s %d", r.Phases[mark].Name, r.Phases[mark].Cycle)
+		case len(r.Phases) > bpf.MaxMark && first == r.Phases[bpf.MaxMark].Cycle:
+			when = fmt.Sprintf("interval %d or later", first)
+		case last > first:
+			when = fmt.Sprintf("intervals %d to %d", first, last)
+		default:
+			when = fmt.Sprintf("interval %d", first)
 		}
-		all = append(all, age{when, bytes[mark]})
+		all = append(all, age{when, bytes[first]})
 	}
 	return all
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Objects map[string]bool
 	// LinpoolObjects: allocations from linpools are followed.
 	LinpoolObjects bool
+	// Mark, if set, is the mark under which memory with another one is summed up.
+	Mark func(uint32) uint32
 }
 
 type module struct {

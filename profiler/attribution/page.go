@@ -56,6 +56,9 @@ func (s *sums) add(address uint64, stack, mark uint32, k kind, bucket uint64, n 
 }
 
 func (s *sums) addAs(class reachability.Class, address uint64, stack, mark uint32, k kind, bucket uint64, n amount) {
+	if f := s.a.options.Mark; f != nil {
+		mark = f(mark)
+	}
 	key := sampleKey{stack, mark, k.kindName, bucket, class}
 	t := s.byKey[key]
 	if t == nil {

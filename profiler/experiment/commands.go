@@ -2,51 +2,50 @@
 
 package experiment
 
-import (
-	"leakprof/profiler/attribution"
-	"leakprof/profiler/report"
-)
+import "leakprof/profiler/report"
 
-// ownGrowth returns the sites that held exactly one object more for each command
-// that we had sent to the control socket, from look to look. commands is how many
-// that were until each. If all cycles took the same number nothing is said: a leak
-// of as many objects looks no different.
+// own is the sites that held exactly one object more for each command that we had
+// sent to the control socket, from look to look.
 //
 // BIRD 3.1.0 to 3.1.7 lose a lock of 80 bytes with each command: cli_command
 // (nest/cli.c) has one made by obstacle_target_init, and nobody freed it before
 // commit 66eb8e455 of 3.1.8.
-func ownGrowth(looks []*attribution.Heap, commands []uint64) map[site]bool {
-	var own map[site]bool
-	var before map[site]int64
-	varied := false
-	for i, h := range looks {
-		now := objects(h)
-		if i > 0 {
-			sent := commands[i] - commands[i-1]
-			varied = varied || sent != commands[1]-commands[0]
-			grown := make(map[site]bool)
-			for k, n := range now {
-				if sent > 0 && n-before[k] == int64(sent) && (i == 1 || own[k]) {
-					grown[k] = true
-				}
-			}
-			own = grown
-		}
-		before = now
-	}
-	if !varied {
-		return nil
-	}
-	return own
+type own struct {
+	// bytes is what each site retained in each cycle after the first; nil before
+	// the second.
+	bytes  map[site][]int64
+	first  uint64 // commands in the second cycle
+	varied bool   // not all cycles took as many
 }
 
-// commandsAt returns how many commands had been sent at the end of some phases.
-func commandsAt(phases []*report.Phase) []uint64 {
-	n := make([]uint64, len(phases))
-	for i, p := range phases {
-		n[i] = p.Commands
+// take takes a cycle after the first: the objects before and after, the bytes
+// retained, and how many commands were sent.
+func (o *own) take(before, after, bytes map[site]int64, sent uint64) {
+	isFirst := o.bytes == nil
+	now := make(map[site][]int64)
+	for k, n := range after {
+		if sent > 0 && n-before[k] == int64(sent) && (isFirst || o.bytes[k] != nil) {
+			now[k] = append(o.bytes[k], bytes[k])
+		}
 	}
-	return n
+	if isFirst {
+		o.first = sent
+	}
+	o.varied = o.varied || sent != o.first
+	o.bytes = now
+}
+
+// sites are those that are our own. If all cycles took the same number of
+// commands nothing is said: a leak of as many objects looks no different.
+func (o *own) sites() map[site]bool {
+	if !o.varied {
+		return nil
+	}
+	all := make(map[site]bool)
+	for k := range o.bytes {
+		all[k] = true
+	}
+	return all
 }
 
 // noteOwn notes what our commands have left in BIRD, and returns how much that

@@ -58,24 +58,16 @@ func TestOwnGrowth(t *testing.T) {
 // TestOwnBytes: neither the growth in bytes nor what is lost has our own in it.
 func TestOwnBytes(t *testing.T) {
 	stacks := make(stacksOf)
-	var looks []*attribution.Heap
-	var commands []uint64
+	var c trend
+	base := objectsOf(stacks, map[uint64]uint64{1: 0, 2: 0})
 	for n := range 4 {
 		sent := uint64(100*n + n%2)
-		commands = append(commands, sent)
-		looks = append(looks, objectsOf(stacks, map[uint64]uint64{1: sent, 2: uint64(n)}))
+		c.take(base, &report.Phase{Cycle: n + 1, Commands: sent, Heap: objectsOf(stacks, map[uint64]uint64{1: sent, 2: uint64(n)})}, 1)
 	}
-	own := ownGrowth(looks, commands)
-	if len(own) != 1 || !own[site{firstStack + 1, attribution.AllocatorMB}] {
+	if own := c.own.sites(); len(own) != 1 || !own[site{firstStack + 1, attribution.AllocatorMB}] {
 		t.Fatalf("%v is our own, want stack 1", own)
 	}
-	var cycles []report.Cycle
-	for i, h := range looks[1:] {
-		c := report.Cycle{Retained: attribution.Grown(looks[i], h)}
-		c.Bytes, c.Objects = netGrowth(looks[i], h)
-		cycles = append(cycles, c)
-	}
-	if n := steadyGrowth(cycles, own); n != 56 {
+	if n := c.growth(); n != 56 {
 		t.Errorf("%d bytes per cycle, want the 56 of stack 2", n)
 	}
 }

@@ -87,6 +87,10 @@ type run struct {
 	machine    *session.Machine
 	attributor *attribution.Attributor
 	phases     []report.Phase
+	trend      trend
+	forgotten  int      // index of the last phase of which a summary is kept
+	omitted    int      // cycles of which nothing is
+	ages       []uint32 // marks under which those of phases are summed up, as of the current look
 	course     report.Recorder
 	started    time.Time
 
@@ -137,7 +141,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
-			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
+			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(), Mark: r.ageMark,
 		})
 	}
 	if c.Control != nil {

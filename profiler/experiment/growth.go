@@ -5,7 +5,6 @@ package experiment
 import (
 	"fmt"
 	"hash/fnv"
-	"math"
 
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/report"
@@ -53,36 +52,6 @@ func siteOf(s *attribution.Stack, allocator string) site {
 	return site{h.Sum64(), allocator}
 }
 
-// steadyGrowth returns the least that was retained in any cycle after the
-// first, in bytes, without some sites: 0 of a single cycle. Noise that moves
-// memory from one stack to another cancels out in the net growth; a leak among
-// such noise shows in the stacks that grew every time.
-func steadyGrowth(cycles []report.Cycle, without map[site]bool) int64 {
-	if len(cycles) < 2 {
-		return 0
-	}
-	net := int64(math.MaxInt64)
-	var every map[place]int64
-	for _, c := range cycles[1:] {
-		all := c.Bytes
-		now := make(map[place]int64)
-		for _, s := range c.Retained {
-			if without[siteOf(s.Stack, s.Allocator)] {
-				all -= s.Bytes
-			} else {
-				now[placeOf(&s)] += s.Bytes
-			}
-		}
-		net = min(net, all)
-		every = least(every, now)
-	}
-	var stacks int64
-	for _, bytes := range every {
-		stacks += bytes
-	}
-	return max(net, stacks)
-}
-
 // least keeps what is positive in both, with the smaller number; a nil map
 // stands for anything.
 func least[K comparable](every, now map[K]int64) map[K]int64 {
@@ -96,30 +65,6 @@ func least[K comparable](every, now map[K]int64) map[K]int64 {
 		}
 	}
 	return out
-}
-
-// steadySites returns the sites that held more objects after each cycle than
-// after the one before, from the second cycle on, with the least by how many:
-// at least threshold. Objects are counted and not bytes, for an object's share
-// of its page depends on its neighbours. looks are those at the end of the
-// cycles.
-func steadySites(looks []*attribution.Heap, threshold int64) map[site]int64 {
-	if len(looks) < 2 || threshold <= 0 {
-		return nil
-	}
-	var every map[site]int64
-	before := objects(looks[0])
-	for _, h := range looks[1:] {
-		after := objects(h)
-		grown := make(map[site]int64, len(after))
-		for k, n := range after {
-			if n -= before[k]; n >= threshold {
-				grown[k] = n
-			}
-		}
-		every, before = least(every, grown), after
-	}
-	return every
 }
 
 func objects(h *attribution.Heap) map[site]int64 {

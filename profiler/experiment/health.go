@@ -8,6 +8,7 @@ import (
 
 	"leakprof/bpf"
 	"leakprof/collector/session"
+	"leakprof/profiler/attribution"
 	"leakprof/profiler/report"
 )
 
@@ -130,10 +131,15 @@ func (r *run) health() ([]report.Health, error) {
 		add(report.Health{Name: "slab objects that nobody saw allocated", Count: h.Unseen, Harmless: true, Meaning: "on pages taken since we attached; they stand under [allocation not seen]"})
 		add(report.Health{Name: "bytes in linpools without an object", Count: h.Unrecorded, Harmless: true, Meaning: "in use, and of no allocation that was followed; they count as the chunk's"})
 	}
+	moved := make(map[string]attribution.Amount) // by the phase's name
 	for i := range r.phases {
-		if h := r.phases[i].Heap; h != nil && h.Moved > 0 {
-			add(report.Health{Name: "blocks that moved during the " + r.phases[i].Name + " snapshot", Count: h.Moved, Bytes: h.MovedBytes, Harmless: r.phases[i].Name != string(session.Settled), Meaning: "they may be in it or not"})
+		if h := r.phases[i].Heap; h != nil {
+			sum := moved[r.phases[i].Name]
+			moved[r.phases[i].Name] = attribution.Amount{Objects: sum.Objects + h.Moved, Bytes: sum.Bytes + h.MovedBytes}
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(moved)) {
+		add(report.Health{Name: "blocks that moved during the " + name + " snapshot", Count: moved[name].Objects, Bytes: moved[name].Bytes, Harmless: name != string(session.Settled), Meaning: "they may be in it or not"})
 	}
 	return all, nil
 }

@@ -15,6 +15,9 @@ import (
 	"leakprof/profiler/target"
 )
 
+// maxNotQuiet bounds how many looks at a BIRD that did not rest are listed.
+const maxNotQuiet = 32
+
 // look fills in the current phase with all that can be seen now.
 func (r *run) look(ctx context.Context, e session.Event) error {
 	p := &r.phases[len(r.phases)-1]
@@ -39,11 +42,12 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		if r.Profiler.BIRD != nil {
 			p.Books = r.books(s, first, r.showMemory(ctx))
 		}
-		if s.Why != "" {
+		if s.Why != "" && len(r.notQuiet) < maxNotQuiet {
 			r.notQuiet = append(r.notQuiet, fmt.Sprintf("%s: %s", e.Phase, s.Why))
 		}
 		// They stay in the programs' set: each look finds them again.
 		r.missedReturns = max(r.missedReturns, len(s.MissedReturns))
+		r.ages = r.ageMarks(e.Cycle)
 		if p.Heap, err = r.attributor.Attribute(s.Live, s.Tree, reach, r.Profiler.Modules()); err != nil {
 			return err
 		}
@@ -55,6 +59,7 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		p.ShowMemory = memoryLines(first)
 		p.Routes = r.last.Routes
 	}
+	r.forget(e.Cycle)
 	return nil
 }
 

@@ -4,7 +4,6 @@ package experiment
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -40,14 +39,10 @@ func (r *run) judge(res *report.Result) {
 		}
 		return
 	}
-	before := base.Heap
-	looks := make([]*attribution.Heap, len(ends))
-	for i, p := range ends {
-		c := report.Cycle{Number: p.Cycle, Retained: attribution.Grown(before, p.Heap)}
-		c.Bytes, c.Objects = netGrowth(before, p.Heap)
-		res.Cycles = append(res.Cycles, c)
-		looks[i], before = p.Heap, p.Heap
+	for _, p := range ends {
+		r.trend.take(base.Heap, p, r.ThresholdObjects)
 	}
+	res.Cycles = r.trend.cycles
 	last := settled[len(settled)-1]
 	res.Retained = attribution.Grown(base.Heap, last.Heap)
 	v.RetainedBytes, v.RetainedObjects = sumRetained(res.Retained)
@@ -55,21 +50,20 @@ func (r *run) judge(res *report.Result) {
 	content := v.RetainedBytes - v.SlackBytes
 
 	// What we leave in BIRD ourselves is no leak of its sessions.
-	own := ownGrowth(looks, commandsAt(ends))
+	own := r.trend.own.sites()
 	content -= noteOwn(res, own)
-	steady := steadySites(looks, r.ThresholdObjects)
-	maps.DeleteFunc(steady, func(k site, _ int64) bool { return own[k] })
-	noteSteady(res, steady)
+	steady := r.trend.steadySites(r.ThresholdObjects)
+	noteSteady(res, r.trend.every, steady)
 	// What was lost before the first cycle counts as well.
 	end := ends[len(ends)-1]
 	lost := slices.DeleteFunc(attribution.LostIn(end.Heap), func(s attribution.Retained) bool { return own[siteOf(s.Stack, s.Allocator)] })
 	v.LostBytes, v.LostObjects = sumRetained(lost)
 	res.LostBefore = lostBefore(lost, base.Heap)
-	growth := steadyGrowth(res.Cycles, own)
+	growth := r.trend.growth()
 	grows := len(res.Cycles) > 1 && growth >= r.Threshold
 	isLost := v.LostBytes >= r.Threshold
-	small := len(steady) > 0 && len(looks) > steadyCycles
-	pages, allPages := lostPages(ends)
+	small := len(steady) > 0 && len(res.Cycles) > steadyCycles
+	pages, allPages := r.trend.pages.sum()
 	s := &sentence{
 		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
@@ -104,7 +98,7 @@ func (r *run) judge(res *report.Result) {
 func cycleLooks(phases []report.Phase) (settled, ends []*report.Phase) {
 	for i := range phases {
 		p := &phases[i]
-		if p.Heap == nil {
+		if p.Heap == nil && !p.Omitted {
 			continue
 		}
 		switch n := len(ends) - 1; {
@@ -181,18 +175,7 @@ func (r *run) whyUnknown(h *attribution.Heap, retained []attribution.Retained) s
 
 // noteSteady notes at each stack how many bytes came in every cycle after the
 // first, and at the greatest of each site how many objects.
-func noteSteady(res *report.Result, steady map[site]int64) {
-	if len(res.Cycles) < 2 {
-		return
-	}
-	var every map[place]int64
-	for _, c := range res.Cycles[1:] {
-		now := make(map[place]int64)
-		for _, s := range c.Retained {
-			now[placeOf(&s)] += s.Bytes
-		}
-		every = least(every, now)
-	}
+func noteSteady(res *report.Result, every map[place]int64, steady map[site]int64) {
 	noted := make(map[site]bool)
 	for i := range res.Retained {
 		s := &res.Retained[i]

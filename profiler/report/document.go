@@ -226,13 +226,12 @@ func NewDocument(r *Result) *Document {
 		Sessions:       newSessions(r.Sessions),
 	}
 	for _, c := range r.Cycles {
-		cycle := DocumentCycle{Number: c.Number, RetainedBytes: c.Bytes, RetainedObjects: c.Objects}
-		for i := range c.Retained {
-			cycle.LostBytes += c.Retained[i].Lost
-		}
-		d.Cycles = append(d.Cycles, cycle)
+		d.Cycles = append(d.Cycles, DocumentCycle{Number: c.Number, RetainedBytes: c.Bytes, RetainedObjects: c.Objects, LostBytes: c.LostBytes})
 	}
 	for i := range r.Phases {
+		if r.Phases[i].Omitted {
+			continue
+		}
 		p := newPhase(&r.Phases[i])
 		d.Phases = append(d.Phases, p)
 		if r.Phases[i].Heap != nil && r.Phases[i].Books != nil {

@@ -326,7 +326,7 @@ func leak() *Result {
 		grown := attribution.Grown(first, r.Phases[4*c].Heap)
 		cycle := Cycle{Number: c, Retained: grown}
 		for _, g := range grown {
-			cycle.Bytes, cycle.Objects = cycle.Bytes+g.Bytes, cycle.Objects+g.Objects
+			cycle.Bytes, cycle.Objects, cycle.LostBytes = cycle.Bytes+g.Bytes, cycle.Objects+g.Objects, cycle.LostBytes+g.Lost
 		}
 		r.Cycles = append(r.Cycles, cycle)
 	}

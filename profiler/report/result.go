@@ -94,13 +94,17 @@ type Phase struct {
 	Routes int64
 	// Commands is how many commands leakprof had sent to the control socket.
 	Commands uint64
-	// Heap is the snapshot at the phase's end; nil if none was taken.
+	// Heap is the snapshot at the phase's end; nil if none was taken. Of cycles
+	// long past it is a summary (attribution.Heap.Summary).
 	Heap *attribution.Heap
 	// Books compare the snapshot with BIRD's own; nil where BIRD has none.
 	Books *Books
 	// Incomplete says why the phase ended without being what its name says,
 	// e.g. "not quiet after 60s"; "" if it did.
 	Incomplete string
+	// Omitted: the run had so many phases that this one is not reported, and all
+	// that was seen at its end is forgotten.
+	Omitted bool
 }
 
 // MemoryLine is a line of BIRD's `show memory`, in bytes as far as BIRD's
@@ -113,11 +117,13 @@ type MemoryLine struct {
 
 // Cycle is one flood and drop.
 type Cycle struct {
-	Number   int
-	Retained []attribution.Retained // against the cycle before
+	Number int
+	// Retained is against the cycle before; nil but in the last cycle.
+	Retained []attribution.Retained
 	// Bytes and Objects are how much more was live than at the end of the
-	// cycle before, over all stacks, those that shrank too.
-	Bytes, Objects int64
+	// cycle before, over all stacks, those that shrank too. LostBytes is how much
+	// of Retained is lost.
+	Bytes, Objects, LostBytes int64
 }
 
 // VerdictKind is the answer of a run (docs/design.md, "The session").
