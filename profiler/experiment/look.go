@@ -27,7 +27,7 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	if e.Cycle%2 == 1 {
 		first = r.showMemory(ctx) // so that cycles differ in their commands (ownGrowth)
 	}
-	if e.Phase == session.Interval {
+	if r.Session.Interval > 0 { // the time ends phases, whatever goes on
 		r.countRoutes(ctx)
 	}
 	if r.Control != nil {

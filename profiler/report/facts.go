@@ -44,7 +44,7 @@ func (d *Document) facts(brief bool) (all []fact) {
 	for _, s := range d.health(brief) {
 		add("Health", s)
 	}
-	add("Sessions", d.Sessions.sentence())
+	add("Sessions", d.Sessions.sentence(d.hasPhase(phaseInterval)))
 	add("Overhead", d.Overhead.sentence())
 	add("Flood", d.FloodCPU.sentence())
 	for _, s := range noteLines(d.Notes) {
@@ -63,6 +63,10 @@ func (d *Document) facts(brief bool) (all []fact) {
 // followed says whether any snapshot was taken.
 func (d *Document) followed() bool {
 	return slices.ContainsFunc(d.Phases, func(p DocumentPhase) bool { return p.LiveBytes != nil })
+}
+
+func (d *Document) hasPhase(name string) bool {
+	return slices.ContainsFunc(d.Phases, func(p DocumentPhase) bool { return p.Name == name })
 }
 
 // slack says what of the retained bytes is room that BIRD has and does not use.

@@ -80,8 +80,9 @@ func newSessions(s *Sessions) *DocumentSessions {
 	return d
 }
 
-// sentence says whether a session went down that should not have.
-func (s *DocumentSessions) sentence() string {
+// sentence says whether a session went down that should not have. byTime says
+// that it is the time which ends phases.
+func (s *DocumentSessions) sentence(byTime bool) string {
 	if s == nil {
 		return "nobody told of BGP sessions: neither BMP nor a control socket"
 	}
@@ -96,6 +97,8 @@ func (s *DocumentSessions) sentence() string {
 		said = fmt.Sprintf("%s DROPPED, not by the experiment: %s", number(*s.Dropped), s.list(Dropped, *s.Dropped, shown))
 	case s.Dropped != nil:
 		said = fmt.Sprintf("%s, %s DROPPED, not by the experiment: %s", count, number(*s.Dropped), s.list(Dropped, *s.Dropped, shown))
+	case s.Downs > 0 && byTime:
+		said = fmt.Sprintf("%s: %s", count, s.list(Followed, s.Downs, shown))
 	case s.Downs > 0:
 		said = fmt.Sprintf("%s, which the phases are made of: %s", count, s.list(Followed, s.Downs, shown))
 	case s.Ups > 0:

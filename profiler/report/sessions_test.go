@@ -53,10 +53,14 @@ func TestSessionsSentence(t *testing.T) {
 			"0 up and 1 down, 1 DROPPED, not by the experiment: ?[1m (?) at 12:00:00 in "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newSessions(c.sessions).sentence(); got != c.want {
+			if got := newSessions(c.sessions).sentence(false); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+	intervals := &Sessions{ToldBy: "bmp", Ups: 1, Downs: 1, Down: down(Followed, 1)}
+	if got, want := newSessions(intervals).sentence(true), "1 up and 1 down: 192.0.2.1 at 12:00:00"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -94,7 +98,7 @@ func TestFirstScreenAgain(t *testing.T) {
 	for _, f := range got {
 		said[f.Label] += f.Text
 	}
-	if said["Sessions"] != d.Sessions.sentence() || said["Overhead"] != d.Overhead.sentence() {
+	if said["Sessions"] != d.Sessions.sentence(false) || said["Overhead"] != d.Overhead.sentence() {
 		t.Errorf("the facts do not have sessions or CPU time: %v", got)
 	}
 	if last := got[len(got)-1]; last.Label != "RSS" {

@@ -110,8 +110,11 @@ func (d *Document) reason() string {
 }
 
 func (p *DocumentPhase) title() string {
-	if p.Cycle == 0 {
+	switch {
+	case p.Cycle == 0:
 		return p.Name
+	case p.Name == phaseInterval:
+		return fmt.Sprintf("%s %d", p.Name, p.Cycle)
 	}
 	return fmt.Sprintf("%s of cycle %d", p.Name, p.Cycle)
 }
