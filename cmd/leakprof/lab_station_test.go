@@ -39,7 +39,7 @@ func TestStationStalls(t *testing.T) {
 			}
 			d := readReport(t, out)
 			t.Log(d.VerdictSentence)
-			if d.Verdict != report.Held || !strings.Contains(d.VerdictSentence, "while the station did not read") {
+			if d.Verdict != report.Held || !strings.Contains(d.VerdictSentence, "while the station did not read") || !strings.Contains(d.VerdictSentence, " by Memory in Root/Protocols") {
 				t.Errorf("verdict %s: %s", d.Verdict, d.VerdictSentence)
 			}
 			var held int64

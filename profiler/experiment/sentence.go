@@ -201,12 +201,15 @@ func classes(all []attribution.Retained) string {
 	return ", " + strings.Join(parts, ", ")
 }
 
-// holder says who holds the stacks' memory, "" if it is not one and the same.
+// holder says who holds the stacks' memory, or most of it; "" if nobody does.
 func holder(all []attribution.Retained) string {
-	var by string
+	bytes := make(map[string]int64)
+	var sum int64
+	most := ""
 	for i := range all {
+		sum += all[i].Bytes
 		if len(all[i].Holders) == 0 {
-			return ""
+			continue
 		}
 		h := &all[i].Holders[0]
 		text := h.String()
@@ -215,12 +218,18 @@ func holder(all []attribution.Retained) string {
 				text += " of " + c
 			}
 		}
-		if by != "" && text != by {
-			return ""
+		// Of those that hold as much, the first stays: its stack is the largest.
+		if bytes[text] += all[i].Bytes; bytes[text] > bytes[most] {
+			most = text
 		}
-		by = text
 	}
-	return " by " + by
+	switch {
+	case bytes[most] == sum:
+		return " by " + most
+	case 2*bytes[most] > sum:
+		return ", most of it by " + most
+	}
+	return ""
 }
 
 // concentration returns in how few stacks nearly all of it is, and their

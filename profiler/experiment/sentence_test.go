@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"testing"
+
+	"leakprof/profiler/attribution"
+)
+
+// TestHolder: the sentence names who holds all of it, or most, and else nobody.
+func TestHolder(t *testing.T) {
+	by := func(bytes int64, pools ...string) (s attribution.Retained) {
+		s.Bytes = bytes
+		for _, p := range pools {
+			s.Holders = append(s.Holders, attribution.Holder{Class: "Memory", Pool: p})
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name string
+		all  []attribution.Retained
+		want string
+	}{
+		{"one", []attribution.Retained{by(10, "Root/a", "Root/b"), by(1, "Root/a")}, " by Memory in Root/a"},
+		{"most", []attribution.Retained{by(10, "Root/a"), by(9, "Root/b")}, ", most of it by Memory in Root/a"},
+		{"most in several stacks", []attribution.Retained{by(5, "Root/a"), by(4, "Root/b"), by(4, "Root/b")}, ", most of it by Memory in Root/b"},
+		{"many", []attribution.Retained{by(10, "Root/a"), by(9, "Root/b"), by(9, "Root/c")}, ""},
+		{"unknown", []attribution.Retained{by(10), by(9, "Root/b")}, ""},
+		{"nobody", []attribution.Retained{by(10)}, ""},
+	} {
+		if got := holder(c.all); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
