@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -48,6 +49,7 @@ func (d *Document) writeHTML(w io.Writer) error {
 		Scripts    []template.JS
 		Data       template.JS
 		Allocators []string // functions that are no one's to blame
+		Root       string   // of the program's source files
 		Verdict    VerdictKind
 		Reason     string
 		About      []string
@@ -57,7 +59,7 @@ func (d *Document) writeHTML(w io.Writer) error {
 		Facts      []fact
 		Text       string
 	}{
-		Data: template.JS(data), Allocators: slices.Sorted(maps.Keys(allocators)), Verdict: d.Verdict, Reason: printable(d.reason()),
+		Data: template.JS(data), Allocators: slices.Sorted(maps.Keys(allocators)), Root: sourceRoot(d.Stacks, filepath.Base(d.Target.Exe)), Verdict: d.Verdict, Reason: printable(d.reason()),
 		About: d.about(), Facts: sayOnce(d.facts(false)), Text: text.String(),
 	}
 	for i := range d.Phases {

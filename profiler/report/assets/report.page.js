@@ -50,7 +50,13 @@ const page = (() => {
 		const p = Math.floor((10000 * part) / whole) / 100;
 		return p === 0 ? "<0.01%" : `${p}%`;
 	}
-	function place(f) { return f.file ? (f.line > 0 ? `${f.file}:${f.line}` : f.file) : f.module; }
+	// place is where a frame is in the source, without the directory that all of the
+	// program's files are in.
+	const root = document.body.dataset.root;
+	function place(f) {
+		const file = f.file.startsWith(root) ? f.file.slice(root.length) : f.file;
+		return file ? (f.line > 0 ? `${file}:${f.line}` : file) : f.module;
+	}
 
 	const allocators = new Set(JSON.parse(byId("allocators").textContent));
 	const isAllocator = (name) => allocators.has(name.replace(/[@.].*/s, ""));
