@@ -32,7 +32,7 @@ func TestStationStalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "out")
-			got := start(t, "lab", "--bird", birdPath(t, name), "--station", "stall@flooding", "--routes", "10000", "--cycles", "2", "--settle", "300ms",
+			got := start(t, "lab", "--bird", birdPath(t, name), "--station", "stall@flooding", "--routes", "20000", "--cycles", "2", "--settle", "300ms",
 				"--limit", "1m", "--fail-on-retained", "256k", "--out", out).wait()
 			if got.status != exitDone {
 				t.Fatalf("exit status %d\n%s\n%s", got.status, got.stderr, got.stdout)

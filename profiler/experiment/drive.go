@@ -14,7 +14,9 @@ import (
 	"leakprof/profiler/report"
 )
 
-// Driver causes the phases of an experiment. Without one they are followed.
+// Driver causes the phases of an experiment. Without one they are followed. Up
+// and Down may take as long as a phase may (Config.Session.Limit); then their
+// context ends, and with it the experiment.
 type Driver interface {
 	// Up brings the sessions up and floods routes; it returns when all is
 	// sent.

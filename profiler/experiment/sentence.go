@@ -22,6 +22,7 @@ type sentence struct {
 	steady                 map[site]int64
 	lost                   []attribution.Retained // at the last look
 	resumed                int64                  // bytes that are left once the station reads again, -1 if it never stalled
+	resumedSlack           int64                  // of it, free room
 }
 
 // leak: "leak: +254.0 MB in each of cycles 2 and 3, 1018.0 MB now, 0 routes
@@ -89,7 +90,11 @@ func (s *sentence) smallLeak() string {
 
 func (s *sentence) held() string {
 	if s.resumed >= 0 {
-		return fmt.Sprintf("held: %s while the station did not read, %s once it read again%s%s", report.Size(s.total), report.Size(s.resumed), s.routesLeft(), s.where())
+		text := fmt.Sprintf("held: %s while the station did not read, %s once it read again%s%s", report.Size(s.total), report.Size(s.resumed-s.resumedSlack), s.routesLeft(), s.where())
+		if s.resumedSlack >= s.r.Threshold {
+			text += fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(s.resumedSlack))
+		}
+		return text
 	}
 	if len(s.cycles) == 1 {
 		return fmt.Sprintf("held: %s after one %s, which cannot show whether it grows%s%s", report.Size(s.total), s.r.cycleWord(), s.routesLeft(), s.where())

@@ -70,7 +70,9 @@ func (r *run) judge(res *report.Result) {
 		resumed: -1,
 	}
 	if end != last {
-		s.resumed, _ = sumRetained(attribution.Grown(base.Heap, end.Heap))
+		left := attribution.Grown(base.Heap, end.Heap)
+		s.resumed, _ = sumRetained(left)
+		s.resumedSlack = sumEmpty(left)
 	}
 	switch why := r.incomplete(res, settled, ends, grows || isLost || small, growth, content); {
 	case isLost && (why != "" || !grows):
