@@ -19,7 +19,7 @@ type Runtime struct {
 
 // MeasureRuntime has the kernel measure how long each program runs, those of
 // others on the machine too, until it is closed: some 50 ns a run, so it is for
-// samples (BPF_ENABLE_STATS, Linux 5.8).
+// samples (BPF_ENABLE_STATS, Linux 5.8). It needs CAP_SYS_ADMIN.
 func MeasureRuntime() (io.Closer, error) {
 	c, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
