@@ -85,7 +85,11 @@ func (s *sentence) smallLeak() string {
 		}
 		text += inPool(stacks)
 	}
-	return text + fmt.Sprintf("; all else is %s, below the threshold of %s", report.Size(s.total-bytes), report.Size(s.r.Threshold))
+	rest := s.total - bytes
+	if rest >= s.r.Threshold {
+		return text + fmt.Sprintf("; all else, %s, did not grow in each", report.Size(rest))
+	}
+	return text + fmt.Sprintf("; all else is %s, below the threshold of %s", report.Size(rest), report.Size(s.r.Threshold))
 }
 
 func (s *sentence) held() string {

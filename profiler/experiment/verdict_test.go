@@ -289,6 +289,27 @@ func TestIntervalVerdict(t *testing.T) {
 	}
 }
 
+// TestSmallLeakBesideMore: what is retained beside a small leak, and comes and
+// goes, is not said to be below the threshold if it is not.
+func TestSmallLeakBesideMore(t *testing.T) {
+	self, err := target.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	stacks := make(stacksOf)
+	res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: objectsOf(stacks, nil)}}}
+	for n := range uint64(10) {
+		h := objectsOf(stacks, map[uint64]uint64{1: n + 1, 2: 20000 + n%2*5000})
+		res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: int(n) + 1, Heap: h})
+	}
+	r := &run{Config: Config{Process: self, Threshold: 256 << 10, ThresholdObjects: 1, Profiler: new(profiler.Profiler)}}
+	r.judge(res)
+	if v, says := res.Verdict, "all else, 1367.2 kB, did not grow in each"; v.Kind != report.Leak || !strings.Contains(v.Sentence, says) {
+		t.Errorf("%q, want a leak that says %q", v.Sentence, says)
+	}
+}
+
 // TestSmallLeakOfTwoPaths: a leak is one, by whichever line of its main loop BIRD
 // has come to it.
 func TestSmallLeakOfTwoPaths(t *testing.T) {
