@@ -70,8 +70,8 @@ func (c *counting) Up(ctx context.Context) error {
 type cutLab struct {
 	*lab.Bird
 	prof     *profiler.Profiler
-	cut      *cut.Cut // nil: it is as it was built
-	station  *bmp.Station
+	cut      *cut.Cut     // nil: it is as it was built
+	station  *bmp.Station // nil: no BMP
 	control  *birdc.Conn
 	speakers *lab.Speakers
 }
@@ -81,8 +81,9 @@ type cutConfig struct {
 	peers int // that BIRD knows
 	// driven are how many of them, the first ones, the experiment brings up and
 	// down; flood is what they announce.
-	driven int
-	flood  lab.Flood
+	driven     int
+	flood      lab.Flood
+	withoutBMP bool
 }
 
 // startCut starts a BIRD and makes the cut in it unless that is nil. An error
@@ -97,16 +98,20 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, c cutConfig) (l *c
 			f()
 		}
 	}
-	// Little room before the router has to queue.
-	if l.station, err = bmp.Listen(ctx, bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0"), ReceiveBuffer: 4096}); err != nil {
-		t.Fatal(err)
-	}
-	ends = append(ends, func() { l.station.Close() })
-	go func() {
-		for range l.station.Events() {
+	config := lab.Config{Binary: binary.Binary, Peers: c.peers, PausedAtEntry: true}
+	if !c.withoutBMP {
+		// Little room before the router has to queue.
+		if l.station, err = bmp.Listen(ctx, bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0"), ReceiveBuffer: 4096}); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	if l.Bird, err = lab.Start(ctx, lab.Config{Binary: binary.Binary, Peers: c.peers, PausedAtEntry: true, Station: l.station.Addr()}); err != nil {
+		ends = append(ends, func() { l.station.Close() })
+		go func() {
+			for range l.station.Events() {
+			}
+		}()
+		config.Station = l.station.Addr()
+	}
+	if l.Bird, err = lab.Start(ctx, config); err != nil {
 		t.Fatal(err)
 	}
 	ends = append(ends, func() { l.Stop(context.WithoutCancel(ctx)) })
@@ -158,7 +163,7 @@ func (l *cutLab) experiment(ctx context.Context, c experiment.Config) (*report.R
 func runCut(t *testing.T, binary labBinary, site *cut.Site, sites []cut.Site) (*cutRun, error) {
 	t.Helper()
 	ctx := t.Context()
-	l, end, err := startCut(t, binary, site, cutConfig{cutPeers, cutPeers, lab.Flood{Routes: cutRoutes, AttributeSets: cutSets}})
+	l, end, err := startCut(t, binary, site, cutConfig{peers: cutPeers, driven: cutPeers, flood: lab.Flood{Routes: cutRoutes, AttributeSets: cutSets}})
 	defer end()
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func (s *stalling) Up(ctx context.Context) error {
 func TestStall(t *testing.T) {
 	t.Parallel()
 	binary := birds(t)[1] // its queue is of pages
-	l, end, err := startCut(t, binary, nil, cutConfig{cutPeers, cutPeers, lab.Flood{Routes: 20_000}})
+	l, end, err := startCut(t, binary, nil, cutConfig{peers: cutPeers, driven: cutPeers, flood: lab.Flood{Routes: 20_000}})
 	defer end()
 	if err != nil {
 		t.Fatal(err)
