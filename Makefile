@@ -61,7 +61,7 @@ lint: ## gofmt and go vet
 .PHONY: torture
 torture: ## every build of the fixture against its own books, every cut of every BIRD (as root; half an hour)
 	@scripts/install-deps test
-	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts' ./profiler
+	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts|TestManyCycles' ./profiler
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s)
