@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"leakprof/collector/bgp"
 	"leakprof/collector/bgp/mrt/mrttest"
@@ -327,6 +330,59 @@ func TestKernelWaits(t *testing.T) {
 	if doing := l.speakers.Doing(); doing != "" {
 		t.Errorf("at rest, Doing says %q", doing)
 	}
+}
+
+// TestOwnThread: the main thread stays out of it, whichever threads are free.
+func TestOwnThread(t *testing.T) {
+	const times = 500
+	ids := make(chan int, times)
+	for range times {
+		goOnOwnThread(func() { ids <- unix.Gettid() })
+	}
+	for range times {
+		if id := await(t, "a thread", ids); id == os.Getpid() {
+			t.Fatal("it was the main thread")
+		}
+	}
+}
+
+// TestNamespaceDo: what is made in there is in there, and nothing else.
+func TestNamespaceDo(t *testing.T) {
+	n, err := NewNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	var there net.Listener
+	if err := n.Do(func() (err error) {
+		there, err = net.Listen("tcp4", "127.0.0.1:0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if c, err := net.Dial("tcp4", there.Addr().String()); err == nil {
+		c.Close()
+		t.Error("its sockets are reached from outside")
+	}
+	if err := n.Do(func() error {
+		c, err := net.Dial("tcp4", there.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if own, _ := os.Readlink("/proc/self/ns/net"); own == readLinkOf(n) {
+		t.Error("this process is in the namespace")
+	}
+}
+
+// readLinkOf names a namespace as /proc does.
+func readLinkOf(n *Namespace) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", n.file.Fd()))
+	return link
 }
 
 func TestNamespaceNeeded(t *testing.T) {

@@ -75,15 +75,34 @@ func (n *Namespace) Close() error {
 	return n.file.Close()
 }
 
-// onOwnThread calls f on a thread that is not used for anything else afterwards: Go ends
-// the thread of a goroutine that ends without having unlocked it.
+// onOwnThread calls f on a thread that is not used for anything else afterwards.
 func onOwnThread(f func() error) error {
-	done := make(chan error)
+	done := make(chan error, 1)
+	goOnOwnThread(func() { done <- f() })
+	return <-done
+}
+
+// goOnOwnThread calls f in a goroutine that is locked to its thread and ends with it: Go
+// ends the thread of a goroutine that ends without having unlocked it. It is not the main
+// thread, which Go cannot end, and which is what /proc/self shows: in another namespace that
+// would be held, and taken for the process's, until we end.
+func goOnOwnThread(f func()) {
 	go func() {
 		runtime.LockOSThread()
-		done <- f()
+		if unix.Gettid() != os.Getpid() {
+			f()
+			return
+		}
+		// As long as we keep it, nobody else can get it.
+		defer runtime.UnlockOSThread()
+		elsewhere := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(elsewhere)
+			f()
+		}()
+		<-elsewhere
 	}()
-	return <-done
 }
 
 // loopbackUp sets the loopback of the calling thread's namespace up (netdevice(7)).

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,7 +51,7 @@ func spawn(cmd command, cancel <-chan struct{}) (*process, error) {
 		exited: make(chan struct{}),
 	}
 	started := make(chan error)
-	go p.run(cmd, cancel, started)
+	goOnOwnThread(func() { p.run(cmd, cancel, started) })
 	if err := <-started; err != nil {
 		return nil, err
 	}
@@ -61,8 +60,6 @@ func spawn(cmd command, cancel <-chan struct{}) (*process, error) {
 
 // run is the life of a child, on a thread of its own.
 func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error) {
-	// Never unlocked: in a namespace the thread is good for nothing else.
-	runtime.LockOSThread()
 	if err := cmd.net.enter(); err != nil {
 		started <- err
 		return
