@@ -178,8 +178,8 @@ func (d *Document) search() string {
 		if p.Search == nil || p.LostBytes == nil || p.HeldBytes == nil || p.UnknownBytes == nil {
 			continue
 		}
-		s := fmt.Sprintf("%s lost, %s held, %s neither for certain at the end of %s; followed through %s in %.1f s",
-			amount(float64(*p.LostBytes)), amount(float64(*p.HeldBytes)), amount(float64(*p.UnknownBytes)), p.title(), amount(float64(p.Search.ReadBytes)), p.Search.Seconds)
+		s := fmt.Sprintf("%s lost, %s held, %s neither for certain at the end of %s; followed through %s in %s",
+			amount(float64(*p.LostBytes)), amount(float64(*p.HeldBytes)), amount(float64(*p.UnknownBytes)), p.title(), amount(float64(p.Search.ReadBytes)), seconds(p.Search.Seconds))
 		if p.Search.Doubt != "" {
 			s += "; nothing can be said to be lost: " + printable(p.Search.Doubt)
 		}
@@ -236,4 +236,13 @@ func (q *DocumentStackQuality) sentence() string {
 		s += "; the others end early: " + strings.Join(ends, ", ")
 	}
 	return s
+}
+
+// seconds prints a time of which a tenth of a second is too coarse a unit where
+// it is short.
+func seconds(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.0f ms", 1000*s)
+	}
+	return fmt.Sprintf("%.1f s", s)
 }
