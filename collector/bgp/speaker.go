@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -129,7 +130,7 @@ func temporary(err error) bool {
 		return !n.Sent && n.Code == codeCease && n.Subcode == subConnectionRejected
 	}
 	// The dialer's own clock may be ahead of ctx by a little: not temporary, but ctx will say.
-	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func dialOnce(ctx context.Context, cfg Config) (*Speaker, error) {
