@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"time"
 
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
@@ -117,9 +118,16 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 // ready waits until BIRD can be worked with, for as long as a phase may take.
 // With --cycle-exec the peers are up then, and their routes in: they are the
 // baseline's.
-func (f *labFlags) ready(ctx context.Context, bird *lab.Bird, speakers *lab.Speakers) (*birdc.Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.limit, fmt.Errorf("not done after %v (--limit)", f.limit))
+func (f *labFlags) ready(ctx context.Context, bird *lab.Bird, speakers *lab.Speakers) (_ *birdc.Conn, err error) {
+	late := fmt.Errorf("not done after %v (--limit)", f.limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, f.limit, late)
 	defer cancel()
+	defer func() {
+		// A dialer's own clock may be ahead of the context's.
+		if deadline, _ := ctx.Deadline(); err != nil && !errors.Is(err, late) && !time.Now().Before(deadline) {
+			err = fmt.Errorf("%w: %w", late, err)
+		}
+	}()
 	if err := bird.Ready(ctx); err != nil {
 		return nil, err
 	}

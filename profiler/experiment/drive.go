@@ -87,16 +87,17 @@ func (r *run) drive(ctx context.Context, now time.Time) error {
 func (r *run) begin(ctx context.Context, what string, f func(context.Context) error) {
 	done := make(chan error, 1)
 	r.work = work{what, done}
-	cancel := func() {}
-	if limit := r.Session.Limit; limit > 0 {
+	limit, start, cancel := r.Session.Limit, time.Now(), func() {}
+	if limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %v", errLimit, limit))
 	}
 	go func() {
 		defer cancel()
 		err := f(ctx)
-		// A command that was killed does not say why.
-		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errLimit) && !errors.Is(err, errLimit) {
-			err = fmt.Errorf("%w: %w", cause, err)
+		// A command that was killed, or a dialer whose own clock was ahead of the
+		// context's, does not say why.
+		if err != nil && limit > 0 && time.Since(start) >= limit && !errors.Is(err, errLimit) {
+			err = fmt.Errorf("%w after %v: %w", errLimit, limit, err)
 		}
 		done <- err
 	}()
