@@ -33,7 +33,10 @@ type sessions struct {
 	cycle   int               // in which it last did
 	excused map[string]uint64 // of those, how many were a peer's
 	down    map[string]bool   // peers that were dropped, and have not come back
-	broken  int               // sessions that the driver's own ends lost, in this cycle
+	// What the driver's own ends lost in this cycle, and all that in the run: of
+	// a station that is not connected BIRD tells nothing.
+	broken int
+	lost   []report.Down
 }
 
 // observe takes what the last observation brought.
@@ -49,15 +52,15 @@ func (s *sessions) observe(r *run, now time.Time) {
 			s.excused[peer]++ // it is down already
 		}
 	}
-	if r.byBMP {
-		for _, c := range r.peers.changes {
-			s.take(r, c)
-		}
-		r.peers.changes = r.peers.changes[:0]
+	s.askDriver(r, now)
+	if !r.byBMP {
+		s.compare(r, now)
 		return
 	}
-	s.askDriver(r, now)
-	s.compare(r, now)
+	for _, c := range r.peers.changes {
+		s.take(r, c)
+	}
+	r.peers.changes = r.peers.changes[:0]
 }
 
 // take counts one peer's change.
@@ -110,22 +113,21 @@ func (s *sessions) list(r *run, c change, cause report.Cause) {
 	})
 }
 
-// askDriver: without BMP the driver's own ends know which sessions broke, while
-// it is neither bringing them up nor taking them down.
+// askDriver: the driver's own ends know which sessions broke, while it is neither
+// bringing them up nor taking them down.
 func (s *sessions) askDriver(r *run, now time.Time) {
 	d, ok := r.Driver.(interface{ Dropped() (int, error) })
-	if phase, _ := r.machine.Phase(); !ok || r.work.done != nil || phase != session.Flooded {
+	phase, cycle := r.machine.Phase()
+	if !ok || r.work.done != nil || phase != session.Flooding && phase != session.Flooded {
 		return
 	}
 	n, why := d.Dropped()
 	for ; s.broken < n; s.broken++ {
-		s.counts.Dropped++
-		s.counts.Downs++
-		c := change{at: now, downs: 1}
+		down := report.Down{Time: now, Phase: string(phase), Cycle: cycle, Cause: report.Dropped}
 		if why != nil {
-			c.reason = why.Error()
+			down.Reason = why.Error()
 		}
-		s.list(r, c, report.Dropped)
+		s.lost = append(s.lost, down)
 	}
 }
 
@@ -153,6 +155,13 @@ func (s *sessions) compare(r *run, now time.Time) {
 func (s *sessions) result(r *run) *report.Sessions {
 	out := s.counts
 	out.Driven, out.Down = r.Session.Driven, slices.Clone(s.counts.Down)
+	// What BIRD told of as well is in both.
+	if more := len(s.lost) - int(out.Dropped); more > 0 {
+		out.Dropped, out.Downs = out.Dropped+uint64(more), out.Downs+uint64(more)
+		out.Down = append(out.Down, s.lost[len(s.lost)-more:]...)
+		slices.SortStableFunc(out.Down, func(a, b report.Down) int { return a.Time.Compare(b.Time) })
+		out.Down = out.Down[:min(len(out.Down), report.MaxDowns)]
+	}
 	switch _, knows := r.Driver.(interface{ Dropped() (int, error) }); {
 	case r.byBMP:
 		out.ToldBy = "bmp"

@@ -86,21 +86,14 @@ func (s *DocumentSessions) sentence(byTime bool) string {
 	if s == nil {
 		return "nobody told of BGP sessions: neither BMP nor a control socket"
 	}
-	const shown = 3
 	var said string
-	switch count := fmt.Sprintf("%s up and %s down", number(s.Ups), number(s.Downs)); {
-	case s.Dropped != nil && *s.Dropped == 0 && s.ToldBy == "speakers":
-		said = "none dropped but by the experiment, as its speakers saw it"
-	case s.Dropped != nil && *s.Dropped == 0:
-		said = count + " by the experiment, none dropped otherwise"
-	case s.Dropped != nil && s.ToldBy == "speakers":
-		said = fmt.Sprintf("%s DROPPED, not by the experiment: %s", number(*s.Dropped), s.list(Dropped, *s.Dropped, shown))
+	switch count := s.count(); {
 	case s.Dropped != nil:
-		said = fmt.Sprintf("%s, %s DROPPED, not by the experiment: %s", count, number(*s.Dropped), s.list(Dropped, *s.Dropped, shown))
+		said = s.driven()
 	case s.Downs > 0 && byTime:
-		said = fmt.Sprintf("%s: %s", count, s.list(Followed, s.Downs, shown))
+		said = fmt.Sprintf("%s: %s", count, s.list(Followed, s.Downs))
 	case s.Downs > 0:
-		said = fmt.Sprintf("%s, which the phases are made of: %s", count, s.list(Followed, s.Downs, shown))
+		said = fmt.Sprintf("%s, which the phases are made of: %s", count, s.list(Followed, s.Downs))
 	case s.Ups > 0:
 		said = count
 	default:
@@ -109,14 +102,40 @@ func (s *DocumentSessions) sentence(byTime bool) string {
 	if s.OtherUps+s.OtherDowns > 0 {
 		said += fmt.Sprintf("; of other peers, as noise, %s up and %s down", number(s.OtherUps), number(s.OtherDowns))
 		if s.OtherDowns > 0 {
-			said += ": " + s.list(OtherPeer, s.OtherDowns, shown)
+			said += ": " + s.list(OtherPeer, s.OtherDowns)
 		}
 	}
 	return said
 }
 
+func (s *DocumentSessions) count() string {
+	return fmt.Sprintf("%s up and %s down", number(s.Ups), number(s.Downs))
+}
+
+// driven is for a run that takes sessions down itself.
+func (s *DocumentSessions) driven() string {
+	dropped := fmt.Sprintf("%s DROPPED, not by the experiment: %s", number(*s.Dropped), s.list(Dropped, *s.Dropped))
+	switch {
+	case *s.Dropped > 0 && s.ToldBy == "speakers":
+		return dropped
+	case *s.Dropped > 0:
+		return s.count() + ", " + dropped
+	case s.ToldBy == "speakers":
+		return "none dropped but by the experiment, as its speakers saw it"
+	case s.Downs == 0 || s.Ups != s.Downs:
+		// Some were up before, or BIRD had no station to tell.
+		who := "BIRD told the station"
+		if s.ToldBy != "bmp" {
+			who = "BIRD told"
+		}
+		return who + " of " + s.count() + "; none dropped but by the experiment"
+	}
+	return s.count() + " by the experiment, none dropped otherwise"
+}
+
 // list has the last few sessions that went down for a cause, of all so many.
-func (s *DocumentSessions) list(cause Cause, all uint64, most int) string {
+func (s *DocumentSessions) list(cause Cause, all uint64) string {
+	const most = 3
 	var last []string
 	for i := len(s.Down) - 1; i >= 0 && len(last) < most; i-- {
 		if s.Down[i].Cause == cause {

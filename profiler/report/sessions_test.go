@@ -43,6 +43,8 @@ func TestSessionsSentence(t *testing.T) {
 		"speakers": {&Sessions{ToldBy: "speakers", Driven: true}, "none dropped but by the experiment, as its speakers saw it"},
 		"speakers that lost one": {&Sessions{ToldBy: "speakers", Driven: true, Downs: 1, Dropped: 1, Down: down(Dropped, 1)},
 			"1 DROPPED, not by the experiment: 192.0.2.1 at 12:00:00 in "},
+		"a station that was not there": {&Sessions{ToldBy: "bmp", Driven: true, Ups: 4}, "BIRD told the station of 4 up and 0 down; none dropped but by the experiment"},
+		"a command":                    {&Sessions{ToldBy: "control socket", Driven: true}, "BIRD told of 0 up and 0 down; none dropped but by the experiment"},
 		"followed": {&Sessions{ToldBy: "bmp", Ups: 1, Downs: 5, Down: down(Followed, 5)},
 			"1 up and 5 down, which the phases are made of: 192.0.2.1 at 12:00:02, 192.0.2.1 at 12:00:03, 192.0.2.1 at 12:00:04 and 2 before"},
 		"nothing happened": {&Sessions{ToldBy: "control socket"}, "none came or went"},
