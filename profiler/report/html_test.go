@@ -106,6 +106,19 @@ func checkPage(t *testing.T, b *browser, d *Document) {
 		t.Errorf("the list has stacks with %q, want %q", got, want)
 	}
 	checkTable(t, b, d)
+	var labels, facts []string
+	for _, f := range sayOnce(d.facts(false)) {
+		facts = append(facts, f.Text)
+		if f.Label != "" {
+			labels = append(labels, f.Label)
+		}
+	}
+	if got := b.texts("#trust dd"); !slices.Equal(got, facts) {
+		t.Errorf("the facts are\n%q, want\n%q", got, facts)
+	}
+	if got := b.texts("#trust dt"); !slices.Equal(got, labels) {
+		t.Errorf("the facts are %q, want %q", got, labels)
+	}
 	raw, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
