@@ -172,13 +172,13 @@ func (b *Binary) check(ctx context.Context, dir, text string) error {
 }
 
 // complaintLine is how BIRD's parser says what is wrong, and where: the file, the line and
-// the column. There may be warnings before it.
-var complaintLine = regexp.MustCompile(`(?m)^.*:\d+:\d+ .*$`)
+// the column. There may be warnings before it, and the time in the line.
+var complaintLine = regexp.MustCompile(`(?m)/.*?:\d+:\d+ .*$`)
 
 // complaint is why bird -p has refused a configuration.
 func complaint(out string) string {
 	if line := complaintLine.FindString(out); line != "" {
-		return strings.TrimPrefix(line, "bird: ")
+		return line
 	}
 	return firstLine(out)
 }

@@ -78,6 +78,9 @@ func TestIncludeKernel(t *testing.T) {
 	})
 	for range 2 {
 		l.up(t)
+		if before := l.speakers.before; before == nil || *before != (routeCounts{1, 1}) {
+			t.Errorf("%+v routes in the kernel before, want 1 and 1", before)
+		}
 		if have, err := l.speakers.kernel.counts(); err != nil || have != (routeCounts{21, 21}) {
 			t.Errorf("up: %+v routes in the kernel, error %v, want 21 and 21", have, err)
 		}
@@ -100,6 +103,19 @@ func TestIncludeKernelShared(t *testing.T) {
 	l.down(t)
 	if have, err := l.speakers.kernel.counts(); err != nil || have != (routeCounts{1, 0}) {
 		t.Errorf("down: %+v routes in the kernel, error %v, want 1", have, err)
+	}
+}
+
+func TestComplaint(t *testing.T) {
+	for _, tt := range []struct{ out, want string }{
+		{"bird: /run/x/bird.conf:7:1 syntax error\n", "/run/x/bird.conf:7:1 syntax error"},
+		{"bird: 2026-11-22 14:40:34.359 [0001] <FATAL> /run/x/user conf:3:12 Unable to open\n", "/run/x/user conf:3:12 Unable to open"},
+		{"bird: 14:40:34 [0001] <WARN> Deprecated\nbird: 14:40:34 [0001] <FATAL> /a:1:2 no\nmore", "/a:1:2 no"},
+		{"bird: out of cheese\nmore", "bird: out of cheese"},
+	} {
+		if got := complaint(tt.out); got != tt.want {
+			t.Errorf("complaint of %q is %q, want %q", tt.out, got, tt.want)
+		}
 	}
 }
 
