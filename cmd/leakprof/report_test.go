@@ -138,6 +138,11 @@ func TestReportOfRun(t *testing.T) {
 			t.Errorf("printed again it does not say %q:\n%s", want, got.stdout)
 		}
 	}
+	// The kernel measures from the first hits on; an estimate may be off, but not by
+	// half.
+	if o := d.Overhead; o == nil || o.Hits == 0 || o.SampledRuns == 0 || o.ProbesSeconds <= 0 || o.ProbesSeconds > 1.5*o.BIRDSeconds {
+		t.Errorf("overhead %+v", o)
+	}
 	if page, err := os.Stat(filepath.Join(out, report.HTMLFile)); err != nil || page.Size() == 0 {
 		t.Errorf("no page: %v", err)
 	}
