@@ -5,6 +5,8 @@ package structure
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -251,6 +253,27 @@ func (f *finder) findBlocks() {
 	freeing := append(f.using(f.callersOfHeap("free", f.freers), 1024, classFree), f.callersOf(f.addresses("rfree")...)...)
 	f.search("mb_free", false, f.nearOrPopular(unique(freeing)), f.isMbFree)
 	f.search("rmove", false, f.rmoveCandidates(), f.isRmove)
+	f.findForwarder("bird_xmalloc", f.mallocs, "malloc", "ralloc", "mb_alloc")
+	f.findForwarder("bird_xrealloc", f.reallocs, "realloc", "mb_realloc")
+}
+
+// findForwarder finds the function of lib/xmalloc.c that does no more than an
+// import, by those of BIRD's that call it: flex's scanner has such ones as well.
+func (f *finder) findForwarder(name string, forwarders map[uint64]bool, imported string, users ...string) {
+	var at []uint64
+	for forwarder := range forwarders {
+		if f.nameAt(forwarder) == "" && slices.ContainsFunc(f.callersOf(forwarder), func(c uint64) bool {
+			return slices.Contains(users, f.nameAt(c))
+		}) {
+			at = append(at, forwarder)
+		}
+	}
+	if len(at) == 1 {
+		f.found = append(f.found, Function{Name: name, Address: at[0], Confidence: High, Signals: []string{
+			"calls " + imported + " with its arguments and returns the result, and nothing else that returns",
+			strings.Join(users, " or ") + " takes blocks from it",
+		}})
+	}
 }
 
 // callersOfHeap returns the functions that call an import or its forwarders.

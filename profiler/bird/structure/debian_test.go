@@ -31,7 +31,7 @@ func TestDebianBIRDs(t *testing.T) {
 	core := []string{
 		"mb_alloc", "mb_allocz", "mb_realloc", "mb_free", "ralloc", "rfree", "pool_free", "mbl_free", "rp_new",
 		"lp_new", "lp_alloc", "lp_allocu", "lp_allocz", "lp_flush", "lp_restore", "lp_free",
-		"sl_new", "sl_alloc", "sl_allocz", "sl_free", "slab_free", "alloc_page", "free_page",
+		"sl_new", "sl_alloc", "sl_allocz", "sl_free", "slab_free", "alloc_page", "free_page", "bird_xmalloc",
 	}
 	for _, name := range []string{"bird3-trixie", "bird2-sid", "bird3-sid"} {
 		t.Run(name, func(t *testing.T) {
