@@ -220,8 +220,9 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 		v.wrong("%d bytes by stack and %d of our control connection, %d are live", got, heap.Control.Bytes, s.Live.Bytes())
 	}
 	var objects uint64
-	listens := false
+	listens, named := false, false
 	for _, sample := range heap.Samples {
+		named = b.checkNames(v, sample.Stack) || named
 		listens = listens || sample.Pool == "Root/CLI" && sample.Class == "Socket"
 		isBefore := sample.Stack.Key == uint64(bpf.StackBefore)
 		if !sample.Stack.Complete && !(isBefore && b.late) {
@@ -233,6 +234,9 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 		if sample.Allocator == attribution.AllocatorSlab {
 			objects += sample.Objects
 		}
+	}
+	if !named && !b.late {
+		v.wrong("no stack has an allocator of BIRD's")
 	}
 	if !listens {
 		v.wrong("the socket that listens for control connections is not in the heap")
@@ -249,6 +253,26 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 	if objects != want {
 		v.wrong("%d objects of slabs by stack, want %d", objects, want)
 	}
+}
+
+// checkNames wants the allocators that the plan has found to have their names in a
+// stack, also of a stripped BIRD, and says whether there is one.
+func (b *labBIRD) checkNames(v *verdict, stack *attribution.Stack) (named bool) {
+	v.t.Helper()
+	for _, f := range stack.Frames() {
+		if f.Module != "bird" || f.Inlined {
+			continue
+		}
+		for _, fn := range b.prof.Plan.Functions {
+			if call := f.Address - 1; call < fn.Address || call >= fn.Address+fn.Size {
+				continue
+			}
+			if named = f.Function == fn.Name; !named {
+				v.wrong("frame in %s is called %s", fn.Name, f.Function)
+			}
+		}
+	}
+	return named
 }
 
 var slabClasses = map[string]bool{"Slab": true, "mslab": true, "Islab": true}

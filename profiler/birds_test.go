@@ -141,7 +141,7 @@ func (b *labBIRD) attach(t *testing.T) {
 	}
 	t.Cleanup(func() { b.prof.Close() })
 	b.attributor = attribution.New(b.prof.Process, b.prof.BIRD, attribution.Options{
-		Objects: b.prof.ObjectClasses(), LinpoolObjects: b.prof.FollowsLinpoolObjects(),
+		Objects: b.prof.ObjectClasses(), LinpoolObjects: b.prof.FollowsLinpoolObjects(), Functions: b.prof.Plan.Functions,
 	})
 }
 

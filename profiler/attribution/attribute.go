@@ -13,6 +13,7 @@ import (
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
@@ -37,6 +38,10 @@ type Options struct {
 	Objects map[string]bool
 	// LinpoolObjects: allocations from linpools are followed.
 	LinpoolObjects bool
+	// Functions are BIRD's allocator functions. In a stripped BIRD those found by
+	// structure lend their names, for else the function that asked an allocator
+	// for memory could not be told from the allocator.
+	Functions []plan.Function
 	// Mark, if set, is the mark under which memory with another one is summed up.
 	Mark func(uint32) uint32
 }
@@ -211,11 +216,24 @@ func (a *Attributor) addModules(modules []*target.Module) {
 		}
 		// A file whose symbols cannot be read still has addresses.
 		if s, err := symbol.Open(m.Reader, m.Name); err == nil {
+			if len(a.modules) == 0 { // the executable
+				s.UseFound(byStructure(a.options.Functions))
+			}
 			added.symbols = s
 			added.public.HasSymbols, added.public.HasLines, added.public.HasInlines = s.HasSymbols(), s.HasLines(), s.HasDWARF()
 		}
 		a.modules = append(a.modules, added)
 	}
+}
+
+// byStructure returns the functions that have no symbol.
+func byStructure(functions []plan.Function) (found []symbol.Found) {
+	for _, f := range functions {
+		if f.FoundBy == plan.ByStructure {
+			found = append(found, symbol.Found{Name: f.Name, Address: f.Address, Size: f.Size})
+		}
+	}
+	return found
 }
 
 // Names of the stacks that are none: one frame that says why.

@@ -141,7 +141,8 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
-			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(), Mark: r.ageMark,
+			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
+			Functions: c.Profiler.Plan.Functions, Mark: r.ageMark,
 		})
 	}
 	if c.Control != nil {

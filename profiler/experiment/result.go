@@ -68,7 +68,7 @@ func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
 	case m.HasSymbols:
 		return "symtab", fmt.Sprintf("%s has no debug information: files, lines and inlined functions are missing", exe.Name)
 	}
-	hint = fmt.Sprintf("%s is stripped: frames are file and offset", exe.Name)
+	hint = fmt.Sprintf("%s is stripped: but for allocators, frames are file and offset", exe.Name)
 	if id := exe.BuildID(); id != "" {
 		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file: debuginfod-find debuginfo %s", id)
 	}

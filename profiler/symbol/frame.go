@@ -8,6 +8,8 @@ type Source uint8
 const (
 	// SourceAddress: nothing covers the address; Function is "module+0xvaddr".
 	SourceAddress Source = iota
+	// SourceFound: a function of UseFound, told by what its code does.
+	SourceFound
 	// SourcePLT: a stub of the procedure linkage table, named "function@plt".
 	SourcePLT
 	// SourceDynamic: an exported symbol (.dynsym) whose extent covers the address.
@@ -20,7 +22,7 @@ const (
 	SourceInline
 )
 
-var sourceNames = [...]string{"address", "plt", "dynsym", "symtab", "dwarf", "inline"}
+var sourceNames = [...]string{"address", "found", "plt", "dynsym", "symtab", "dwarf", "inline"}
 
 // String returns a short lower-case name, e.g. "dwarf".
 func (s Source) String() string {
@@ -35,7 +37,8 @@ func (s Source) String() string {
 type Frame struct {
 	// Function is the name in the source if DWARF knows it (the mangled name
 	// where the language mangles), else the symbol without the suffixes of
-	// compiler-made clones, else "module+0xvaddr". Never empty.
+	// compiler-made clones, else a name of UseFound, else "module+0xvaddr".
+	// Never empty.
 	Function string
 	// Symbol is the raw ELF symbol that covers the address, with its
 	// suffixes, e.g. "bmp_peer_down.lto_priv.0". Empty for inlined frames.

@@ -4,8 +4,8 @@
 // the chain of inlined callers.
 //
 // An address is looked up in DWARF first, then in .symtab, then in .dynsym,
-// then among the PLT's stubs, and is otherwise printed as module+0xvaddr. A
-// symbol counts only within [value, value+size): in a stripped library the
+// then among the PLT's stubs, then among what UseFound was told of, and is
+// otherwise printed as module+0xvaddr. A symbol counts only within [value, value+size): in a stripped library the
 // nearest exported name is somebody else's.
 //
 // DWARF 4 and 5 of gcc and clang are read with debug/dwarf, one compile unit at
@@ -38,6 +38,7 @@ type Module struct {
 	symbols symbolTable
 	dynamic symbolTable
 	plt     symbolTable
+	found   symbolTable
 	dwarf   *dwarfIndex // nil without .debug_info and .debug_line
 	noDWARF error
 
@@ -99,6 +100,25 @@ func (m *Module) UseDebugFile(r io.ReaderAt) error {
 	clear(m.cache)
 	m.mu.Unlock()
 	return nil
+}
+
+// Found is a function of a stripped file of which is known what it is.
+type Found struct {
+	Name          string
+	Address, Size uint64 // ELF virtual address of the entry; bytes of code
+}
+
+// UseFound names functions for which the file has no names itself. It must not
+// run together with Frames.
+func (m *Module) UseFound(list []Found) {
+	var functions []function
+	for _, f := range list {
+		functions = append(functions, function{name: f.Name, value: f.Address, size: f.Size})
+	}
+	m.found = newFunctionTable(functions)
+	m.mu.Lock()
+	clear(m.cache)
+	m.mu.Unlock()
 }
 
 // BuildID returns the GNU build ID in hex, "" if there is none.
@@ -188,6 +208,11 @@ func (m *Module) nameOwner(f *Frame, pc uint64) {
 				f.Function, f.Source = baseName(name), t.source
 			}
 			return
+		}
+	}
+	if f.Function == "" {
+		if name, ok := m.found.find(pc); ok {
+			f.Function, f.Source = name, SourceFound
 		}
 	}
 }

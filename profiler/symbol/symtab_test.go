@@ -4,6 +4,7 @@ package symbol
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +105,23 @@ __attribute__((visibility("default"))) int second(int n) { return n + 2; }
 	f := stripped.Frames(symbolAddress(t, lib, "hidden"), false)[0]
 	if f.Source != SourceAddress || !strings.HasPrefix(f.Function, "prog+0x") {
 		t.Errorf("frame of hidden: %+v, want an address", f)
+	}
+
+	hidden := symbolAddress(t, lib, "hidden")
+	stripped.UseFound([]Found{{"found", hidden, 3}, {"not first", symbolAddress(t, lib, "first"), 4}})
+	for _, c := range []struct {
+		vaddr    uint64
+		function string
+		source   Source
+	}{
+		{hidden, "found", SourceFound},
+		{hidden + 2, "found", SourceFound},
+		{hidden + 3, fmt.Sprintf("prog+%#x", hidden+3), SourceAddress},
+		{symbolAddress(t, lib, "first"), "first", SourceDynamic},
+	} {
+		if f := stripped.Frames(c.vaddr, false)[0]; f.Function != c.function || f.Source != c.source {
+			t.Errorf("frame at %#x: %+v, want %s by %v", c.vaddr, f, c.function, c.source)
+		}
 	}
 }
 
