@@ -4,6 +4,7 @@ package experiment
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,7 +35,11 @@ func TestOtherPeersFlap(t *testing.T) {
 			}
 		}
 	}()
-	done := w.follow(t, 2, func(c *Config) { c.Peer = "peer1" })
+	done := w.follow(t, 2, func(c *Config) {
+		c.Peer = "peer1"
+		c.Profiler = w.attach(t) // whose counters never rest
+		c.Process = c.Profiler.Process
+	})
 	before := int64(0)
 	flapped := func(while string) {
 		t.Helper()
@@ -65,8 +70,8 @@ func TestOtherPeersFlap(t *testing.T) {
 		t.Errorf("phases %s, want %s", got, twoCycles)
 	}
 	for _, want := range []string{"until flooded of cycle 1, other peers: ", "until settled of cycle 2, other peers: "} {
-		if !strings.Contains(notes(res), want) {
-			t.Errorf("no note %q in\n%s", want, notes(res))
+		if ok, _ := regexp.MatchString(want+"[1-9][0-9]* sessions came or went, [1-9]", notes(res)); !ok {
+			t.Errorf("no note %q with sessions and messages in\n%s", want, notes(res))
 		}
 	}
 }

@@ -114,6 +114,11 @@ func TestMemoryOfIntervals(t *testing.T) {
 	if len(d.Reconciliation.Phases) > 2 {
 		t.Errorf("the books of %d looks are kept", len(d.Reconciliation.Phases))
 	}
+	for _, p := range i.phases[1:998] {
+		if p.Heap != nil && len(p.Heap.Samples) > 1 || p.Books != nil {
+			t.Fatalf("of interval %d more than a summary is kept", p.Cycle)
+		}
+	}
 	runtime.KeepAlive(i)
 }
 
@@ -126,12 +131,14 @@ func TestForgottenVerdict(t *testing.T) {
 		bytes      func(n int) uint64
 		incomplete int // this one
 		want       report.VerdictKind
+		resumes    bool // and then all is gone
 	}{
-		{"leak", func(n int) uint64 { return uint64(n) * mb }, 0, report.Leak},
-		{"grew once", func(n int) uint64 { return 5 * mb }, 0, report.Held},
-		{"grew, but not always", func(n int) uint64 { return uint64(n-n/150) * mb }, 0, report.Held},
-		{"nothing", func(int) uint64 { return 0 }, 0, report.Clean},
-		{"one did not settle", func(int) uint64 { return 0 }, 100, report.Incomplete},
+		{"leak", func(n int) uint64 { return uint64(n) * mb }, 0, report.Leak, false},
+		{"grew once", func(n int) uint64 { return 5 * mb }, 0, report.Held, false},
+		{"grew, but not always", func(n int) uint64 { return uint64(n-(n+50)/150) * mb }, 0, report.Held, false},
+		{"nothing", func(int) uint64 { return 0 }, 0, report.Clean, false},
+		{"gone once the station reads again", func(n int) uint64 { return uint64(n) * mb }, 0, report.Held, true},
+		{"one did not settle", func(int) uint64 { return 0 }, 100, report.Incomplete, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forgets, keeps := newIntervals(t, 10), newIntervals(t, 10)
@@ -140,6 +147,12 @@ func TestForgottenVerdict(t *testing.T) {
 					i.phases = append(i.phases, report.Phase{Name: string(session.Settled), Cycle: n, Heap: i.heap(c.bytes(n)), Routes: 7})
 					if n == c.incomplete {
 						i.phases[n].Incomplete = "not at rest after 10m"
+					}
+				}
+				forgets.forget(n)
+				for _, i := range []*intervals{forgets, keeps} {
+					if c.resumes {
+						i.phases = append(i.phases, report.Phase{Name: string(session.Resumed), Cycle: n, Heap: i.heap(0), Routes: 7})
 					}
 				}
 				forgets.forget(n)
