@@ -166,6 +166,12 @@ func checkWidths(t *testing.T, b *browser) {
 	if got := b.texts("#stacks .bytes"); len(got) != len(d.Stacks) || got[0] != Size(first.Bytes) {
 		t.Errorf("the list begins with %q, want %s", got, Size(first.Bytes))
 	}
+	r.Verdict.Kind = Clean
+	dir, d = written(t, r)
+	b.open(t, filepath.Join(dir, HTMLFile), 1280, "light")
+	if got := b.texts("#stacks .bytes"); len(got) != len(d.Stacks) || got[0] != Size(d.Stacks[0].Bytes) {
+		t.Errorf("without a leak the list begins with %q, want %s", got, Size(d.Stacks[0].Bytes))
+	}
 	_, frames := splitAllocator(first.Frames)
 	whole := fmt.Sprintf("%s.width.baseVal.value", frameOf("retained"))
 	_, objects, _, _ := through(d, calls("bmp_buffer_alloc"))

@@ -19,10 +19,11 @@ const stackList = (() => {
 	// part is what of a stack is of a class, 0 where that is not chosen.
 	function part(s, c) { return chosen.has(c) ? Math.max(0, s[`${c}_bytes`]) : 0; }
 
-	// shown are the stacks that are chosen: first what came in every cycle after the
-	// first, for that is what a leak is, however small; then the largest.
+	// shown are the stacks that are chosen, largest first; where there is a leak,
+	// first what came in every cycle after the first, for that is what a leak is,
+	// however small.
 	function shown() {
-		const every = (s) => s.every_cycle_bytes ?? 0;
+		const every = (s) => (doc.verdict === "leak" ? s.every_cycle_bytes ?? 0 : 0);
 		return doc.stacks.filter((s) => bytes(s) > 0).sort((a, b) => every(b) - every(a) || bytes(b) - bytes(a));
 	}
 
