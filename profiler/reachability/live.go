@@ -3,6 +3,9 @@
 package reachability
 
 import (
+	"maps"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/bird"
@@ -27,7 +30,7 @@ func addLive(p *target.Process, s *snapshot.Snapshot, add func(uint64, shape, ui
 		pages = append(pages, b.Address)
 	}
 	var empty map[uint64]bool
-	if s.Tree != nil {
+	if s.Tree != nil && len(pages) > 0 {
 		var err error
 		if empty, err = dropped(p, s.Tree, pages); err != nil {
 			return err
@@ -56,18 +59,26 @@ const headWords = 5
 //     behind the slab and the next page. A slab lets go of pages without objects.
 //   - struct lp_chunk of BIRD 3 (lib/mempool.c) has the linpool behind the next
 //     chunk. A linpool lets go of those in which nothing is in use any more.
+//   - A page to send to a BMP station (struct bmp_tx_buffer in proto/bmp/bmp.c,
+//     since 2.16) has the next one and where it is filled to, and then bytes. Of
+//     those that wait the tree knows. What of one is sent is the socket's.
 func dropped(p *target.Process, t *tree.Tree, pages []uint64) (map[uint64]bool, error) {
 	classes := make(map[uint64]string)
+	var queues []uint64
 	for b := range t.Blocks() {
-		if b.Class == "Slab" || b.Class == "mslab" || b.Class == "LinPool" && !b.Large {
+		switch {
+		case b.Class == "Slab", b.Class == "mslab", b.Class == "LinPool" && !b.Large:
 			classes[b.Address] = b.Class
+		case b.Class == "BMP TX buffers":
+			queues = append(queues, b.Address)
 		}
 	}
 	out := make(map[uint64]bool)
+	sent := make(map[uint64]bool)
 	heads := make([]uint64, mostVectors*headWords)
-	for len(pages) > 0 {
-		some := pages[:min(len(pages), mostVectors)]
-		pages = pages[len(some):]
+	for rest := pages; len(rest) > 0; {
+		some := rest[:min(len(rest), mostVectors)]
+		rest = rest[len(some):]
 		var remote []unix.RemoteIovec
 		for _, at := range some {
 			remote = append(remote, unix.RemoteIovec{Base: uintptr(at), Len: 8 * headWords})
@@ -76,12 +87,52 @@ func dropped(p *target.Process, t *tree.Tree, pages []uint64) (map[uint64]bool, 
 			return nil, err
 		}
 		for i, at := range some {
-			if wasOf(t.Layout, classes, heads[i*headWords:][:headWords]) {
+			switch head := heads[i*headWords:][:headWords]; {
+			case wasOf(t.Layout, classes, head):
 				out[at] = true
+			case len(queues) > 0 && wasSent(at, head):
+				sent[at] = true
 			}
 		}
 	}
+	if len(sent) > 0 {
+		waits, err := queued(p, headersOf(t.Layout.Generation).resource, queues, sent)
+		if err != nil {
+			return nil, err
+		}
+		if !waits {
+			maps.Copy(out, sent)
+		}
+	}
 	return out, nil
+}
+
+// wasSent says whether a page with this head is one to send.
+func wasSent(page uint64, head []uint64) bool {
+	const header = 16
+	return head[0]%pageSize == 0 && head[1] >= page+header && head[1] <= page+pageSize
+}
+
+// queued says whether any of some pages begins a queue that the tree does not
+// know: whether the owner of a queue, which its resource names, points at one.
+func queued(p *target.Process, header uint64, queues []uint64, pages map[uint64]bool) (bool, error) {
+	words := make([]uint64, pageSize/8) // the queue is near its owner's begin
+	read := func(at, length uint64) error {
+		_, err := readVectors(p, words, []unix.RemoteIovec{{Base: uintptr(at), Len: int(length)}})
+		return err
+	}
+	for _, q := range queues {
+		if err := read(q+header, 8); err != nil {
+			return false, err
+		}
+		if err := read(words[0], pageSize); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(words, func(w uint64) bool { return pages[w] }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // wasOf says whether a page with this head was of one of some resources, given by

@@ -3,10 +3,13 @@
 package reachability
 
 import (
+	"encoding/binary"
+	"os"
 	"testing"
 
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
+	"leakprof/profiler/target"
 )
 
 func TestWasOf(t *testing.T) {
@@ -34,6 +37,47 @@ func TestWasOf(t *testing.T) {
 	} {
 		if got := wasOf(c.layout, classes, c.head); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestWasSent(t *testing.T) {
+	const page = 0x7000_0000
+	for _, c := range []struct {
+		name string
+		head []uint64
+		want bool
+	}{
+		{"last", []uint64{0, page + 100}, true},
+		{"followed by another", []uint64{page + 5*pageSize, page + 16}, true},
+		{"full", []uint64{0, page + pageSize}, true},
+		{"not begun", []uint64{0, page}, false},
+		{"filled to elsewhere", []uint64{0, page + pageSize + 1}, false},
+		{"followed by no page", []uint64{page + 8, page + 100}, false},
+	} {
+		if got := wasSent(page, c.head); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestQueued lays out the resource of a queue, its owner, and pages.
+func TestQueued(t *testing.T) {
+	const header = 24
+	for _, waits := range []bool{false, true} {
+		a := newArena(t, 4*pageSize)
+		binary.LittleEndian.PutUint64(a.data[header:], a.base+pageSize)
+		if waits {
+			binary.LittleEndian.PutUint64(a.data[pageSize+200:], a.base+3*pageSize)
+		}
+		p, err := target.Open(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		got, err := queued(p, header, []uint64{a.base}, map[uint64]bool{a.base + 2*pageSize: true, a.base + 3*pageSize: true})
+		if got != waits || err != nil {
+			t.Errorf("%v, %v, want %v", got, err, waits)
 		}
 	}
 }
