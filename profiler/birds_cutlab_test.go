@@ -146,7 +146,7 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, c cutConfig) (l *c
 // experiment runs one; an error says that BIRD has ended, or takes no sessions any
 // more, as one that keeps the sockets of the last ones may.
 func (l *cutLab) experiment(ctx context.Context, c experiment.Config) (*report.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, birdPatience)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(1+c.Cycles/4)*birdPatience)
 	defer cancel()
 	c.Process, c.Profiler, c.Station, c.Control = l.prof.Process, l.prof, l.station, l.control
 	c.Session.Settle, c.Session.Limit = cmp.Or(c.Session.Settle, cutSettle), time.Minute
