@@ -167,7 +167,7 @@ func (l *loader) take(rib mrt.RIB) error {
 	if len(rib.Entries) < len(l.peers) {
 		first = len(l.seen)
 	}
-	took := 0
+	took, before := 0, l.stats.Routes
 	for _, e := range rib.Entries {
 		if took == len(l.peers) {
 			break
@@ -191,6 +191,8 @@ func (l *loader) take(rib mrt.RIB) error {
 	}
 	if took > 0 {
 		l.seen[key] = struct{}{}
+	}
+	if l.stats.Routes > before {
 		l.stats.Prefixes++
 		if rib.Prefix.Addr().Is6() {
 			l.stats.IPv6++

@@ -157,6 +157,27 @@ func TestReadDumpSpreads(t *testing.T) {
 	}
 }
 
+// TestReadDumpFull: what no peer announces is not counted, though the dump goes on for the
+// sake of another peer.
+func TestReadDumpFull(t *testing.T) {
+	// The second peer has nothing to announce before the last prefix.
+	ribs := []mrttest.RIB{
+		{Prefix: "1.0.0.0/24", Paths: [][]uint32{{3356}, {65000}}},
+		{Prefix: "1.0.1.0/24", Paths: [][]uint32{{3356}, {65000}}},
+		{Prefix: "1.0.2.0/24", Paths: [][]uint32{{3356}, {65000}}},
+		{Prefix: "1.0.3.0/24", Paths: [][]uint32{{3356}, {174}}},
+	}
+	d := testDump(2)
+	d.PerPeer = 2
+	tables, stats, err := d.Read(t.Context(), mrttest.Write(t, ribs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tables[0].Prefixes() != 2 || tables[1].Prefixes() != 1 || stats.Routes != 3 || stats.Prefixes != 3 || stats.RIBs != 4 {
+		t.Errorf("peers announce %d and %d, stats %+v", tables[0].Prefixes(), tables[1].Prefixes(), stats)
+	}
+}
+
 func TestReadDumpProgress(t *testing.T) {
 	var ribs []mrttest.RIB
 	for i := range 2 * progressEvery {
