@@ -49,7 +49,8 @@ the kernel's routing table, and --config runs your own bird.conf with the lab's 
 station added: both in a network namespace that is gone with the lab, so that no route of
 this machine changes. BIRD itself reads your file, where it is, with what it includes; a
 BIRD in a root of its own sees that one file only. Your protocols run as written, but reach
-nobody; the lab's names begin with leakprof_.
+nobody; files that it names, such as its log, are written; the lab's names begin with
+leakprof_.
 
 --compare does all that twice, with BMP and without, and puts the two beside each
 other: both verdicts, both tables, and the call stacks that only one run has. --out
