@@ -12,7 +12,9 @@
 //
 // What is dead is not read: chunks of malloc's that are free, pages on BIRD's
 // lists of free pages, slots of slabs that nothing is in, room of linpools
-// beyond their fill marks, and stacks below the stack pointer.
+// beyond their fill marks, and stacks below the stack pointer. Nor are pages that
+// a slab, a linpool or BMP's queue has let go of and nobody has freed: they are
+// linked to one another as before, and one old address would hold them all.
 //
 // # Rules
 //
@@ -22,11 +24,13 @@
 //   - A slab, mslab or islab is held if anything points at it, or at an object
 //     of it; it holds none of its objects.
 //   - Of a linpool nothing is freed one by one: it is one thing with all its
-//     chunks. Any pointer into one of them holds all.
+//     chunks. Any pointer into one of them holds all. Its own fields hold nothing
+//     else: the end of a chunk may be where another's page begins.
 //   - Timers, events, sockets, files and locks are held as memory is. An active
 //     timer is in the heap of its loop, a scheduled event in a list, a socket
 //     and a lock in a list of their kind (lib/timer.c, lib/event.c,
 //     sysdep/unix/io.c, nest/locks.c), and what is not is held by who made it.
+//     A socket's places in its buffer hold nothing.
 //   - Resources of other classes are there to be freed with their pool, as "BMP
 //     TX buffers" (proto/bmp/bmp.c, since 2.16) or "Attribute class reference"
 //     (nest/rt-attr.c, BIRD 3), and often nobody keeps their address: a held
