@@ -234,6 +234,7 @@ func TestDump(t *testing.T) {
 	} {
 		ribs = append(ribs, mrttest.RIB{Prefix: prefix, Paths: [][]uint32{{3356, 1}, {LocalASN, 2}, {23456, 4_294_967_295}}})
 	}
+	ribs = append(ribs, mrttest.RIB{Prefix: "203.0.113.0/24", Paths: [][]uint32{{3356}, {174}}, Set: []uint32{1, 2}})
 	const left, peers = 7, 2
 	dump, err := ReadDump(t.Context(), mrttest.Write(t, ribs), peers, 0, false, nil)
 	if err != nil {

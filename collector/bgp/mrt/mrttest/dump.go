@@ -17,11 +17,12 @@ import (
 )
 
 // RIB is one RIB of a dump: a prefix, and for each route to it, by one peer of the
-// collector after the other, its AS_PATH; a nil path is left out. More are attributes of all
-// of them.
+// collector after the other, its AS_PATH, with Set as an AS_SET at its end; a nil path is
+// left out. More are attributes of all of them.
 type RIB struct {
 	Prefix string
 	Paths  [][]uint32
+	Set    []uint32
 	More   []bgp.PathAttributeInterface
 }
 
@@ -62,7 +63,11 @@ func Write(t testing.TB, ribs []RIB) string {
 		for peer, path := range rib.Paths {
 			attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0)}
 			if path != nil {
-				attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}))
+				segments := []bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}
+				if rib.Set != nil {
+					segments = append(segments, bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SET, rib.Set))
+				}
+				attrs = append(attrs, bgp.NewPathAttributeAsPath(segments))
 			}
 			attrs = append(attrs, nextHop)
 			entries = append(entries, mrt.NewRibEntry(uint16(peer), 0, 0, append(attrs, rib.More...), false))
