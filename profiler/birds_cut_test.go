@@ -171,7 +171,10 @@ func testCut(t *testing.T, binary labBinary, site cut.Site, perCycle uint64) (le
 	t.Logf("BIRD's own total grows by %.0f per cycle. %s", grew(run.result), v.Sentence)
 	logRetained(t, run)
 	if run.count == 0 {
-		t.Errorf("nothing was withheld")
+		if !torture() {
+			t.Errorf("nothing was withheld")
+		}
+		return false // it is not always made
 	}
 	// BIRD's own books tell how much it is, but for pages, which are in none of
 	// them any more.

@@ -7,9 +7,9 @@ import "leakprof/profiler/report"
 // own is the sites that held exactly one object more for each command that we had
 // sent to the control socket, from look to look.
 //
-// BIRD 3.1.0 to 3.1.7 lose a lock of 80 bytes with each command: cli_command
-// (nest/cli.c) has one made by obstacle_target_init, and nobody freed it before
-// commit 66eb8e455 of 3.1.8.
+// BIRD 3 before 3.1.8, 3.2.3 and 3.3.2 loses a lock of 80 bytes with each command:
+// cli_command (nest/cli.c) has one made by obstacle_target_init, and nobody freed
+// it before commit 66eb8e455.
 type own struct {
 	// bytes is what each site retained in each cycle after the first; nil before
 	// the second.
