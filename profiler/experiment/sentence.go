@@ -14,7 +14,7 @@ import (
 // sentence is what a verdict's sentence is made of.
 type sentence struct {
 	r                      *run
-	routes                 int64 // at the last look, -1 if unknown
+	routes, baseRoutes     int64 // at the last look and the first, -1 if unknown
 	growth, content, slack int64 // bytes
 	retained               []attribution.Retained
 	total                  int64 // bytes in retained
@@ -164,11 +164,14 @@ func (r *run) firstWord() string {
 }
 
 func (s *sentence) routesLeft() string {
-	if s.routes < 0 {
+	switch {
+	case s.routes < 0:
 		return ""
-	}
-	if s.r.Session.Interval > 0 {
+	case s.r.Session.Interval > 0:
 		return ", " + count(s.routes, "route") // nobody took them away
+	case s.baseRoutes > 0 && s.baseRoutes <= s.routes:
+		// Those of other protocols, of a user's own configuration, of the kernel.
+		return fmt.Sprintf(", %s left beside the %d of before", count(s.routes-s.baseRoutes, "route"), s.baseRoutes)
 	}
 	return ", " + count(s.routes, "route") + " left"
 }

@@ -65,7 +65,7 @@ func (r *run) judge(res *report.Result) {
 	small := len(steady) > 0 && len(res.Cycles) > steadyCycles
 	pages, allPages := r.trend.pages.sum()
 	s := &sentence{
-		r: r, routes: last.Routes, growth: growth, content: content, slack: v.SlackBytes,
+		r: r, routes: last.Routes, baseRoutes: base.Routes, growth: growth, content: content, slack: v.SlackBytes,
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
 		resumed: -1,
 	}

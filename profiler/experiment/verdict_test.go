@@ -87,7 +87,7 @@ func TestVerdict(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stacks := make(stacksOf)
-			res := &report.Result{Health: c.health, Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(c.base, 0), Incomplete: c.baseNotQuiet, Routes: 7}}}
+			res := &report.Result{Health: c.health, Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(c.base, 0), Incomplete: c.baseNotQuiet, Routes: 0}}}
 			for i, h := range c.settled {
 				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: stacks.heap(h, c.empty), Incomplete: c.notQuiet, Routes: 7})
 			}
@@ -167,7 +167,7 @@ func TestVerdictByClass(t *testing.T) {
 		{name: "the search failed", settled: [][]part{{{class: reachability.NotLive, bytes: mb}}}, noLook: true, failed: errors.New("look for pointers: it took too long"), want: report.Incomplete, says: "(look for pointers: it took too long)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: heap(0, "", c.base), Routes: 7}}}
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: heap(0, "", c.base), Routes: 0}}}
 			for i, parts := range c.settled {
 				p := report.Phase{Name: string(session.Settled), Cycle: i + 1, Heap: heap(i+1, c.doubt, parts), Routes: 7, Incomplete: c.never}
 				if c.noLook {
@@ -237,7 +237,7 @@ func TestSmallLeak(t *testing.T) {
 				}
 				return objectsOf(stacks, all)
 			}
-			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: look(0), Routes: 7}}}
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: look(0), Routes: 0}}}
 			for n := 1; n <= c.cycles; n++ {
 				res.Phases = append(res.Phases, report.Phase{Name: string(session.Settled), Cycle: n, Heap: look(c.leak(n)), Routes: 7})
 			}
@@ -272,7 +272,7 @@ func TestIntervalVerdict(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stacks := make(stacksOf)
-			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(held{}, 0), Routes: 7}}}
+			res := &report.Result{Phases: []report.Phase{{Name: string(session.Baseline), Heap: stacks.heap(held{}, 0), Routes: 0}}}
 			for i, h := range c.looks {
 				p := report.Phase{Name: string(session.Interval), Cycle: i + 1, Heap: stacks.heap(h, 0), Routes: 7}
 				if i == len(c.looks)-1 {
@@ -343,5 +343,27 @@ func TestSmallLeakOfTwoPaths(t *testing.T) {
 	}
 	if objects != 1 || bytes != 56 {
 		t.Errorf("%d objects of %d bytes more in each cycle by the stacks, want 1 of 56", objects, bytes)
+	}
+}
+
+// TestRoutesLeft: what was there before nobody takes down.
+func TestRoutesLeft(t *testing.T) {
+	for _, c := range []struct {
+		base, last int64
+		interval   time.Duration
+		want       string
+	}{
+		{-1, -1, 0, ""},
+		{0, 0, 0, ", 0 routes left"},
+		{-1, 1, 0, ", 1 route left"},
+		{1, 1, 0, ", 0 routes left beside the 1 of before"},
+		{200, 203, 0, ", 3 routes left beside the 200 of before"},
+		{1_160_000, 0, 0, ", 0 routes left"}, // attached to a BIRD that was full
+		{1, 1, time.Hour, ", 1 route"},
+	} {
+		s := &sentence{r: &run{Config: Config{Session: session.Options{Interval: c.interval}}}, routes: c.last, baseRoutes: c.base}
+		if got := s.routesLeft(); got != c.want {
+			t.Errorf("%d after %d: %q, want %q", c.last, c.base, got, c.want)
+		}
 	}
 }
