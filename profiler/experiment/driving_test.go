@@ -53,17 +53,17 @@ func TestOtherPeersFlap(t *testing.T) {
 	flapped("the baseline came to rest")
 	for cycle := 1; cycle <= 2; cycle++ {
 		s := w.speak(t, 0, 1000)
-		if up := w.phase(t, session.Flooded, cycle); up.PeersUp != 1 {
-			t.Errorf("%d peers up, want 1: the chosen one", up.PeersUp)
+		if up := w.phase(t, session.Flooded, cycle); up.PeersUp != 1 || up.Routes != 1000 {
+			t.Errorf("%d peers up with %d routes, want 1 with 1000: the chosen one", up.PeersUp, up.Routes)
 		}
 		flapped("routes came in")
 		drop(t, s)
-		if up := w.phase(t, session.Settled, cycle); up.PeersUp != 0 {
-			t.Errorf("%d peers up, want 0", up.PeersUp)
+		if up := w.phase(t, session.Settled, cycle); up.PeersUp != 0 || up.Routes != 0 {
+			t.Errorf("%d peers up with %d routes, want none", up.PeersUp, up.Routes)
 		}
 		flapped("they went")
 	}
-	res := <-done
+	res := w.result(t, done)
 	stop()
 	<-flapping
 	if got := phases(res); got != twoCycles {
@@ -97,7 +97,7 @@ func TestReconfigured(t *testing.T) {
 protocol device {`)
 	w.tell(t, "reload in peer1") // BIRD asks for the routes again, or takes its own
 	drop(t, s)
-	res := <-done
+	res := w.result(t, done)
 	if got := phases(res); got != twoCycles {
 		t.Errorf("phases %s, want %s", got, twoCycles)
 	}
@@ -136,7 +136,7 @@ func TestReconnect(t *testing.T) {
 			w.station.CloseConnections()
 			w.wait(t, "no BMP", func(Status) bool { return open(w.station) == 0 })
 			drop(t, first)
-			res := <-done
+			res := w.result(t, done)
 			if got := phases(res); got != twoCycles {
 				t.Errorf("phases %s, want %s", got, twoCycles)
 			}
@@ -188,7 +188,7 @@ func TestLongQueue(t *testing.T) {
 	if behind.Phase != session.Flooding || behind.PeersUp != 1 {
 		t.Errorf("%d peers up in phase %s, want 1 in flooding: BMP has not told", behind.PeersUp, behind.Phase)
 	}
-	res := <-done
+	res := w.result(t, done)
 	const want = "baseline flooding flooded (dropping began before it was quiet) dropping settled"
 	if got := phases(res); got != want {
 		t.Fatalf("phases %s, want %s", got, want)

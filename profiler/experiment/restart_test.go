@@ -115,7 +115,7 @@ func TestGracefulRestart(t *testing.T) {
 			if left := s.Until.Sub(down); left < lasts-time.Second || left > lasts+3*time.Second {
 				t.Errorf("it waits for %v more, want about %v", left, lasts)
 			}
-			res := <-done
+			res := w.result(t, done)
 			want, routes := "baseline flooding flooded dropping settled", int64(0)
 			if c.limit > 0 {
 				want, routes = want+" (not at rest after 3s: "+c.want+")", 1

@@ -22,6 +22,9 @@ import (
 	"leakprof/profiler/target"
 )
 
+// patience is how long a test waits for anything: many times what it takes.
+const patience = time.Minute
+
 // world is a real BIRD with an experiment that follows it, without probes.
 type world struct {
 	bird    *lab.Bird
@@ -181,6 +184,21 @@ func (w *world) phase(t *testing.T, p session.Phase, cycle int) Status {
 	return w.wait(t, fmt.Sprintf("%s of cycle %d at rest", p, cycle), func(s Status) bool { return s.Phase == p && s.Cycle == cycle && s.AtRest })
 }
 
+// result waits for the end of an experiment.
+func (w *world) result(t *testing.T, done <-chan *report.Result) *report.Result {
+	t.Helper()
+	select {
+	case res := <-done:
+		if res == nil {
+			t.FailNow() // it has said why
+		}
+		return res
+	case <-time.After(patience):
+		t.Fatalf("the experiment does not end after\n%s", w.history())
+		return nil
+	}
+}
+
 // history is what phases there were, and what they waited for.
 func (w *world) history() string {
 	w.mu.Lock()
@@ -197,7 +215,7 @@ func (w *world) history() string {
 // wait waits for a status.
 func (w *world) wait(t *testing.T, what string, is func(Status) bool) Status {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	var last Status
 	for i := 0; ; {
 		w.mu.Lock()
