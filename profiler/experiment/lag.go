@@ -12,6 +12,9 @@ const (
 	// control socket is believed, twice the settle time else: BIRD 3.1.7 tells
 	// nothing of sessions that were up before BMP was.
 	silenceLeast, silenceMost = time.Second, 10 * time.Second
+	// lagMost is after how long it is believed though messages come: those of
+	// others may never end.
+	lagMost = 2 * time.Minute
 	// lagNoted is from when on BMP's lag is worth a note: the control socket is
 	// asked once a second.
 	lagNoted = 2 * time.Second
@@ -58,7 +61,7 @@ func (r *run) compare(now time.Time, messages uint64) {
 	l.most = max(l.most, l.sessions)
 	silence := min(max(2*r.Session.Settle, silenceLeast), silenceMost)
 	// Whoever drives goes by the control socket anyway.
-	if !r.Session.Driven && (r.peers.connections == 0 || now.Sub(l.changed) >= silence) {
+	if !r.Session.Driven && (r.peers.connections == 0 || now.Sub(l.changed) >= silence || now.Sub(l.since) >= lagMost) {
 		r.note(now, fmt.Sprintf("BMP said nothing of %s; BIRD's control socket did", count(int64(l.sessions), "session")))
 		r.peers.adopt(established, now)
 		*l = lag{}
