@@ -258,12 +258,9 @@ func (r *run) countRoutes(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
-	tables, err := r.Control.ShowRouteCount(ctx, "table all")
-	if err != nil {
+	if err := r.countNow(ctx, &r.last); err != nil {
 		r.loseControl(err)
-		return
 	}
-	r.last.Routes = total(tables)
 }
 
 // loseControl goes on without the control socket: what the probes and BMP tell

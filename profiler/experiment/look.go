@@ -27,7 +27,8 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	if e.Cycle%2 == 1 {
 		first = r.showMemory(ctx) // so that cycles differ in their commands (ownGrowth)
 	}
-	if r.Session.Interval > 0 { // the time ends phases, whatever goes on
+	// Elsewhere it was the count of routes that ended the phase.
+	if r.Session.Interval > 0 || r.Command != nil || e.Phase == session.Baseline {
 		r.countRoutes(ctx)
 	}
 	if r.Control != nil {
