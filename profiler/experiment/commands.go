@@ -2,7 +2,12 @@
 
 package experiment
 
-import "leakprof/profiler/report"
+import (
+	"slices"
+
+	"leakprof/profiler/attribution"
+	"leakprof/profiler/report"
+)
 
 // own is the sites that held exactly one object more for each command that we had
 // sent to the control socket, from look to look.
@@ -48,20 +53,21 @@ func (o *own) sites() map[site]bool {
 	return all
 }
 
-// noteOwn notes what our commands have left in BIRD, and returns how much that
-// is, in bytes.
-func noteOwn(res *report.Result, own map[site]bool) int64 {
-	var bytes, objects int64
-	for i := range res.Retained {
-		if s := &res.Retained[i]; own[siteOf(s.Stack, s.Allocator)] {
-			bytes, objects = bytes+s.Bytes, objects+s.Objects
+// takeOutOwn takes what our commands have left in BIRD out of what is retained,
+// and notes it: the stacks that the report begins with are to blame for something.
+func takeOutOwn(res *report.Result, own map[site]bool) {
+	var ours []attribution.Retained
+	res.Retained = slices.DeleteFunc(res.Retained, func(s attribution.Retained) bool {
+		if !own[siteOf(s.Stack, s.Allocator)] {
+			return false
 		}
-	}
-	if objects > 0 {
+		ours = append(ours, s)
+		return true
+	})
+	if bytes, objects := sumRetained(ours); objects > 0 {
 		res.Health = append(res.Health, report.Health{
 			Name: "objects that BIRD keeps of leakprof's own commands", Count: uint64(objects), Bytes: uint64(bytes), Harmless: true,
 			Meaning: "one for each command on the control socket: BIRD loses them, but not with its sessions",
 		})
 	}
-	return bytes
 }

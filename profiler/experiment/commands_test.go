@@ -51,6 +51,9 @@ func TestOwnGrowth(t *testing.T) {
 			if noted := len(res.Health) > 0 && strings.Contains(res.Health[0].Name, "leakprof's own commands"); noted != c.noted {
 				t.Errorf("noted: %v, want %v: %+v", noted, c.noted, res.Health)
 			}
+			if retained := len(res.Retained) > 0; retained == c.noted {
+				t.Errorf("retained: %v, want %v", res.Retained, !c.noted)
+			}
 		})
 	}
 }

@@ -45,13 +45,12 @@ func (r *run) judge(res *report.Result) {
 	res.Cycles = r.trend.cycles
 	last := settled[len(settled)-1]
 	res.Retained = attribution.Grown(base.Heap, last.Heap)
+	// What we leave in BIRD ourselves is no leak of its sessions.
+	own := r.trend.own.sites()
+	takeOutOwn(res, own)
 	v.RetainedBytes, v.RetainedObjects = sumRetained(res.Retained)
 	v.SlackBytes = sumEmpty(res.Retained)
 	content := v.RetainedBytes - v.SlackBytes
-
-	// What we leave in BIRD ourselves is no leak of its sessions.
-	own := r.trend.own.sites()
-	content -= noteOwn(res, own)
 	steady := r.trend.steadySites(r.ThresholdObjects)
 	noteSteady(res, r.trend.every, steady)
 	// What was lost before the first cycle counts as well.
