@@ -48,15 +48,20 @@ func writeGrowth(w io.Writer, r *report.Result) {
 	fmt.Fprintf(w, "%s  interval %d, %v: %s, %s live%s\n", p.End.Format(time.DateTime), c.Number, p.End.Sub(p.Start).Round(time.Second), report.SignedSize(c.Bytes), report.Size(int64(live)), routes)
 	pools := make(map[string]int64)
 	for _, s := range c.Retained {
-		pools[cmp.Or(s.Pool, "(no pool)")] += s.Bytes
+		if s.More() > 0 {
+			pools[cmp.Or(s.Pool, "(no pool)")] += s.More()
+		}
 	}
 	for _, pool := range slices.SortedFunc(maps.Keys(pools), func(a, b string) int {
 		return cmp.Or(cmp.Compare(pools[b], pools[a]), cmp.Compare(a, b))
 	})[:min(len(pools), most)] {
 		fmt.Fprintf(w, "  pool   %12s  %s\n", report.SignedSize(pools[pool]), pool)
 	}
-	for _, s := range c.Retained[:min(len(c.Retained), most)] {
-		fmt.Fprintf(w, "  stack  %12s  %s\n", report.SignedSize(s.Bytes), strings.Join(callers(s.Stack), " < "))
+	stacks := slices.Clone(c.Retained)
+	stacks = slices.DeleteFunc(stacks, func(s attribution.Retained) bool { return s.More() <= 0 })
+	slices.SortStableFunc(stacks, func(a, b attribution.Retained) int { return cmp.Compare(b.More(), a.More()) })
+	for _, s := range stacks[:min(len(stacks), most)] {
+		fmt.Fprintf(w, "  stack  %12s  %s\n", report.SignedSize(s.More()), strings.Join(callers(s.Stack), " < "))
 	}
 	for _, a := range ages(r)[:min(len(ages(r)), most)] {
 		fmt.Fprintf(w, "  age    %12s  allocated in %s\n", report.Size(int64(a.bytes)), a.when)

@@ -24,6 +24,9 @@ type Retained struct {
 	// Empty is how much of Bytes is free room in arrays that do not shrink, Slack
 	// in pages of slabs and linpools.
 	Empty, Slack int64
+	// Replaced is how much of Bytes is in the place of what other stacks held
+	// before, if Replace has noted it.
+	Replaced int64
 	// Lost, Held and Unknown add up to Bytes. All is Unknown where nobody looked
 	// for pointers.
 	Lost, Held, Unknown int64
@@ -39,6 +42,17 @@ type Retained struct {
 
 // FreeRoom is how much of Bytes nothing is in.
 func (r *Retained) FreeRoom() int64 { return r.Empty + r.Slack }
+
+// More is how much of Bytes is not in the place of anything else.
+func (r *Retained) More() int64 { return r.Bytes - r.Replaced }
+
+// Content is how much of More is no free room.
+func (r *Retained) Content() int64 {
+	if r.Bytes <= 0 {
+		return 0
+	}
+	return int64(float64(r.Bytes-r.FreeRoom()) * float64(r.More()) / float64(r.Bytes))
+}
 
 // Reach is what most of the bytes are.
 func (r *Retained) Reach() reachability.Class {

@@ -37,6 +37,49 @@ func TestGrown(t *testing.T) {
 	}
 }
 
+// TestReplacements: what comes in the place of other memory of the same pool and
+// class is no growth, whoever held that before, and what is lost is in nobody's.
+func TestReplacements(t *testing.T) {
+	const lost = reachability.Lost
+	flood, churn, before := &Stack{Key: 11}, &Stack{Key: 12}, &Stack{Key: uint64(bpf.StackBefore)}
+	route := func(s *Stack, pool string, objects uint64, class reachability.Class) Sample {
+		return Sample{Stack: s, Allocator: AllocatorSlab, Class: "Slab", Pool: pool, Objects: objects, Bytes: 50 * objects, Reach: class}
+	}
+	for _, c := range []struct {
+		name     string
+		from, to []Sample
+		byStack  bool
+		want     int64 // bytes of churn
+	}{
+		{"another stack", []Sample{route(flood, "Root/t", 10, 0)}, []Sample{route(churn, "Root/t", 10, 0)}, true, 500},
+		{"another stack, of sessions", []Sample{route(flood, "Root/t", 10, 0)}, []Sample{route(churn, "Root/t", 10, 0)}, false, 0},
+		{"from before", []Sample{route(before, "Root/t", 10, 0)}, []Sample{route(churn, "Root/t", 10, 0)}, false, 500},
+		{"half of it", []Sample{route(flood, "Root/t", 10, 0)}, []Sample{route(flood, "Root/t", 5, 0), route(churn, "Root/t", 10, 0)}, true, 250},
+		{"of another pool", []Sample{route(flood, "Root/t", 10, 0)}, []Sample{route(churn, "Root/u", 10, 0)}, true, 0},
+		{"in two pools", []Sample{route(flood, "Root/t", 10, 0), route(flood, "Root/u", 10, 0)}, []Sample{route(churn, "Root/t", 4, 0), route(churn, "Root/u", 10, 0)}, true, 700},
+		{"of no pool", []Sample{route(flood, "", 10, 0)}, []Sample{route(churn, "", 10, 0)}, true, 0},
+		{"lost", []Sample{route(flood, "Root/t", 10, 0)}, []Sample{route(churn, "Root/t", 6, lost), route(churn, "Root/t", 4, 0)}, true, 200},
+		{"of another class", []Sample{{Stack: flood, Allocator: AllocatorMB, Class: "Memory", Pool: "Root/t", Objects: 1, Bytes: 500}}, []Sample{route(churn, "Root/t", 10, 0)}, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			from, to := &Heap{Samples: c.from, Reach: &Reach{}}, &Heap{Samples: c.to, Reach: &Reach{}}
+			grown := Grown(from, to)
+			by := Replacements(from, to, c.byStack)
+			Replace(grown, by)
+			if len(grown) != 1 || grown[0].Stack != churn || grown[0].Replaced != c.want || grown[0].Content() != grown[0].Bytes-c.want {
+				t.Errorf("got %+v, want %d bytes replaced", grown, c.want)
+			}
+			var objects int64
+			for _, r := range by {
+				objects += r.Objects
+			}
+			if objects != c.want/50 {
+				t.Errorf("%d objects replaced, want %d", objects, c.want/50)
+			}
+		})
+	}
+}
+
 func TestGrownByClass(t *testing.T) {
 	list, gone, queue, before := &Stack{Key: 7}, &Stack{Key: 8}, &Stack{Key: 9}, &Stack{Key: uint64(bpf.StackBefore)}
 	head := &Stack{Key: 10}

@@ -139,6 +139,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	c.Session.Driven = c.Driver != nil || c.Command != nil
 	c.Session.Others = c.Peer != ""
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
+	r.trend.standing = c.Session.Interval > 0 || c.Command != nil
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
 			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),

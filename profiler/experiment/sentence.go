@@ -21,6 +21,7 @@ type sentence struct {
 	cycles                 []report.Cycle
 	steady                 map[site]int64
 	lost                   []attribution.Retained // at the last look
+	replaced               int64                  // bytes that are in the place of others
 	resumed                int64                  // bytes that are left once the station reads again, -1 if it never stalled
 	resumedSlack           int64                  // of it, free room
 }
@@ -125,6 +126,9 @@ func (s *sentence) clean() string {
 	}
 	if s.slack >= s.r.Threshold {
 		text += fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(s.slack))
+	}
+	if s.replaced >= s.r.Threshold {
+		text += fmt.Sprintf("; besides %s in the place of what other call stacks held", report.Size(s.replaced))
 	}
 	return text
 }

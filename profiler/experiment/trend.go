@@ -25,7 +25,12 @@ type trend struct {
 	steady map[site]int64
 	sites  map[place]site
 	own    own // what grew with our own commands
-	pages  lostPages
+	// standing: routes and all that belongs to them stay from cycle to cycle, as
+	// with intervals and commands, so that memory can be in the place of other
+	// memory. Sessions that go down leave nothing to be replaced, but what was
+	// there before we attached.
+	standing bool
+	pages    lostPages
 }
 
 // take takes a cycle that ended with a look, unless it has it already; base is
@@ -41,32 +46,44 @@ func (t *trend) take(base *attribution.Heap, p *report.Phase, threshold int64) {
 	} else {
 		t.cycles[n-1].Retained = nil
 	}
+	replacements := attribution.Replacements(before, p.Heap, t.standing)
 	c := report.Cycle{Number: p.Cycle, Retained: attribution.Grown(before, p.Heap)}
+	attribution.Replace(c.Retained, replacements)
 	c.Bytes, c.Objects = netGrowth(before, p.Heap)
 	byPlace, bySite := make(map[place]int64), make(map[site]int64)
 	for i := range c.Retained {
 		s := &c.Retained[i]
 		here, at := placeOf(s), siteOf(s.Stack, s.Allocator)
 		c.LostBytes += s.Lost
-		byPlace[here] += s.Bytes
+		byPlace[here] += s.More()
 		bySite[at] += s.Bytes
 		t.sites[here] = at
 	}
 	after := objects(p.Heap)
 	if n > 0 {
 		t.every = least(t.every, byPlace)
-		t.steady = least(t.steady, grown(t.objects, after, max(threshold, 1)))
+		t.steady = least(t.steady, grown(t.objects, after, replaced(replacements), max(threshold, 1)))
 		t.own.take(t.objects, after, bySite, p.Commands-t.commands)
 	}
 	t.pages.take(n, p)
 	t.cycles, t.last, t.objects, t.commands = append(t.cycles, c), p.Heap, after, p.Commands
 }
 
-// grown returns what has at least so many objects more.
-func grown(before, after map[site]int64, threshold int64) map[site]int64 {
+// replaced returns how many objects are in the place of others'.
+func replaced(by []attribution.Replacement) map[site]int64 {
+	all := make(map[site]int64)
+	for _, r := range by {
+		all[siteOf(r.Stack, r.Allocator)] += r.Objects
+	}
+	return all
+}
+
+// grown returns what has at least so many objects more that are in no others'
+// place.
+func grown(before, after, replaced map[site]int64, threshold int64) map[site]int64 {
 	all := make(map[site]int64)
 	for k, n := range after {
-		if n -= before[k]; n >= threshold {
+		if n -= before[k] + replaced[k]; n >= threshold {
 			all[k] = n
 		}
 	}

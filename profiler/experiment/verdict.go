@@ -45,12 +45,13 @@ func (r *run) judge(res *report.Result) {
 	res.Cycles = r.trend.cycles
 	last := settled[len(settled)-1]
 	res.Retained = attribution.Grown(base.Heap, last.Heap)
+	attribution.Replace(res.Retained, attribution.Replacements(base.Heap, last.Heap, r.trend.standing))
 	// What we leave in BIRD ourselves is no leak of its sessions.
 	own := r.trend.own.sites()
 	takeOutOwn(res, own)
 	v.RetainedBytes, v.RetainedObjects = sumRetained(res.Retained)
 	v.SlackBytes = sumEmpty(res.Retained)
-	content := v.RetainedBytes - v.SlackBytes
+	content := sumContent(res.Retained)
 	steady := r.trend.steadySites(r.ThresholdObjects)
 	noteSteady(res, r.trend.every, steady)
 	// What was lost before the first cycle counts as well.
@@ -66,7 +67,7 @@ func (r *run) judge(res *report.Result) {
 	s := &sentence{
 		r: r, routes: last.Routes, baseRoutes: base.Routes, growth: growth, content: content, slack: v.SlackBytes,
 		retained: res.Retained, total: v.RetainedBytes, cycles: res.Cycles, steady: steady, lost: lost,
-		resumed: -1,
+		resumed: -1, replaced: v.RetainedBytes - v.SlackBytes - content,
 	}
 	if end != last {
 		left := attribution.Grown(base.Heap, end.Heap)
@@ -231,6 +232,15 @@ func sumRetained(all []attribution.Retained) (bytes, objects int64) {
 func sumUnknown(all []attribution.Retained) (bytes int64) {
 	for _, s := range all {
 		bytes += s.Unknown
+	}
+	return bytes
+}
+
+// sumContent is what is retained, without free room and without what is in the
+// place of what others held before.
+func sumContent(all []attribution.Retained) (bytes int64) {
+	for _, s := range all {
+		bytes += s.Content()
 	}
 	return bytes
 }
