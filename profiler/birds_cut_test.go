@@ -213,7 +213,8 @@ func testCut(t *testing.T, binary labBinary, site cut.Site, perCycle uint64) (le
 	if top.Reach() != reachability.Lost {
 		t.Errorf("the most is %v, want lost", top.Reach())
 	}
-	if 10*w.classes[reachability.Lost] < 9*w.live {
+	// Old addresses hold some, and those that these are linked to.
+	if 2*w.classes[reachability.Lost] < w.live {
 		t.Errorf("of what was withheld last, %d of %d are lost", w.classes[reachability.Lost], w.live)
 	}
 	// Of much that was withheld only the last is known.
