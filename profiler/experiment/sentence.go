@@ -84,7 +84,7 @@ func (s *sentence) smallLeak() string {
 		if len(callers) > 0 {
 			text += ", of " + list(callers, 3)
 		}
-		text += inPool(stacks)
+		text += classes(stacks) + inPool(stacks)
 	}
 	rest := s.total - bytes
 	if rest >= s.r.Threshold {
@@ -263,14 +263,28 @@ func concentration(all []attribution.Retained) (stacks int, share float64) {
 	return 0, 0
 }
 
-// inPool names the pool that all of the stacks are in, "" if there is none.
+// inPool names the pool that all of the stacks are in, or most by far of their
+// bytes; "" if there is none.
 func inPool(all []attribution.Retained) string {
+	const most = 0.9
+	bytes := make(map[string]int64)
+	var sum int64
+	pool := all[0].Pool
 	for _, s := range all {
-		if s.Pool == "" || s.Pool != all[0].Pool {
-			return ""
+		bytes[s.Pool] += s.Bytes
+		sum += s.Bytes
+		if bytes[s.Pool] > bytes[pool] {
+			pool = s.Pool
 		}
 	}
-	return "; pool " + all[0].Pool
+	share := float64(bytes[pool]) / float64(sum)
+	switch {
+	case pool == "" || !(share >= most):
+		return ""
+	case len(bytes) > 1:
+		return fmt.Sprintf("; %.1f %% of that in pool %s", 100*share, pool)
+	}
+	return "; pool " + pool
 }
 
 func count(n int64, word string) string {

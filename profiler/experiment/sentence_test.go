@@ -34,3 +34,24 @@ func TestHolder(t *testing.T) {
 		}
 	}
 }
+
+// TestInPool: the sentence names the pool of all stacks, or of nearly all bytes.
+func TestInPool(t *testing.T) {
+	of := func(bytes int64, pool string) attribution.Retained {
+		return attribution.Retained{Bytes: bytes, Pool: pool}
+	}
+	for _, c := range []struct {
+		name string
+		all  []attribution.Retained
+		want string
+	}{
+		{"one", []attribution.Retained{of(5, "Root/a"), of(5, "Root/a")}, "; pool Root/a"},
+		{"nearly all", []attribution.Retained{of(50, "Root/a"), of(45, "Root/a"), of(4, "Root/b"), of(1, "")}, "; 95.0 % of that in pool Root/a"},
+		{"most", []attribution.Retained{of(50, "Root/a"), of(45, "Root/b")}, ""},
+		{"not known", []attribution.Retained{of(99, ""), of(1, "Root/a")}, ""},
+	} {
+		if got := inPool(c.all); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -217,7 +217,7 @@ func TestSmallLeak(t *testing.T) {
 		want    report.VerdictKind
 		says    string
 	}{
-		{"one object per cycle", func(n int) uint64 { return uint64(n) }, 10, 1, report.Leak, "leak: +1 object in each of cycles 2 to 10, 560 B in 10 objects now, 7 routes left; in 1 call stack, of leaky; pool Root/Protocols; all else is"},
+		{"one object per cycle", func(n int) uint64 { return uint64(n) }, 10, 1, report.Leak, "leak: +1 object in each of cycles 2 to 10, 560 B in 10 objects now, 7 routes left; in 1 call stack, of leaky, held; pool Root/Protocols; all else is"},
 		{"four per cycle", func(n int) uint64 { return uint64(4 * n) }, 10, 1, report.Leak, "leak: +4 objects in each"},
 		{"as many as it takes", func(n int) uint64 { return uint64(n) }, steadyCycles + 1, 1, report.Leak, "leak: +1 object"},
 		{"too few cycles to tell", func(n int) uint64 { return uint64(n) }, steadyCycles, 1, report.Clean, "1 call stack held more objects each time, which is a leak if it goes on for 8 (--cycles 9)"},
