@@ -127,6 +127,9 @@ func (s *sentence) clean() string {
 	if s.slack >= s.r.Threshold {
 		text += fmt.Sprintf("; besides %s of free room in slabs, linpools and arrays", report.Size(s.slack))
 	}
+	if p := s.r.Profiler.Plan; p != nil && p.MissesPages() {
+		text += "; of BIRD's pages, which were not followed, nothing is known"
+	}
 	if s.replaced >= s.r.Threshold {
 		text += fmt.Sprintf("; besides %s in the place of what other call stacks held", report.Size(s.replaced))
 	}

@@ -13,6 +13,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/report"
 	"leakprof/profiler/symbol"
@@ -56,6 +57,7 @@ func TestVerdict(t *testing.T) {
 		baseNotQuiet string
 		health       []report.Health
 		noProbes     bool
+		misses       string // layer
 		want         report.VerdictKind
 		says         string
 	}{
@@ -82,6 +84,7 @@ func TestVerdict(t *testing.T) {
 		{name: "losses too small to matter", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: 100}}, want: report.Clean},
 		{name: "harmless losses", base: held{}, settled: []held{{}, {}}, health: []report.Health{{Name: "frees of blocks never seen", Count: 9, Unbounded: true, Harmless: true}}, want: report.Clean},
 		{name: "a leak in spite of losses", base: held{}, settled: []held{{2: mb}, {2: 2 * mb}}, health: []report.Health{{Name: "returns lost", Count: 3, Bytes: mb}}, want: report.Leak},
+		{name: "without pages", base: held{}, settled: []held{{}, {}}, misses: "pages", want: report.Clean, says: "not growing; of BIRD's pages, which were not followed, nothing is known"},
 		{name: "no cycle", base: held{1: mb}, want: report.Incomplete, says: "no session went up and down"},
 		{name: "no probes", base: held{}, settled: []held{{}}, noProbes: true, want: report.Incomplete, says: "no probes were attached"},
 	} {
@@ -94,6 +97,9 @@ func TestVerdict(t *testing.T) {
 			r := &run{Config: Config{Process: self, Threshold: threshold}}
 			if !c.noProbes {
 				r.Profiler = new(profiler.Profiler)
+			}
+			if c.misses != "" {
+				r.Profiler.Plan = &plan.Plan{Incomplete: []plan.Incomplete{{Layer: c.misses}}}
 			}
 			r.judge(res)
 			if res.Verdict.Kind != c.want {

@@ -15,6 +15,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"leakprof/profiler/target"
@@ -106,6 +107,12 @@ func NewForFile(exe *target.Module, o Options) (*Plan, error) {
 	}
 	plan.addProgram(s)
 	return plan, nil
+}
+
+// MissesPages says that pages of alloc_page are not followed, so that nothing is
+// known of the memory in them.
+func (p *Plan) MissesPages() bool {
+	return slices.ContainsFunc(p.Incomplete, func(i Incomplete) bool { return i.Layer == layerPages })
 }
 
 // Refusal is why attach should not run this plan, and what to run instead: a
