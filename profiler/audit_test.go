@@ -255,7 +255,7 @@ func (a *auditor) auditRemnants(t *testing.T, s *quiet.Snapshot, truth *fixture.
 
 // allocators are what functions of the allocators begin with. They may stand
 // before the first function that the books name, where they are not inlined.
-var allocators = []string{"mb_", "lp_", "sl_", "rp_", "sk_", "ev_", "tx_", "ralloc", "xmalloc", "xrealloc", "alloc_", "print_name", "large", "new_chunk"}
+var allocators = []string{"mb_", "lp_", "sl_", "rp_", "sk_", "ev_", "tx_", "ralloc", "xmalloc", "xrealloc", "bird_xmalloc", "bird_xrealloc", "alloc_", "print_name", "large", "new_chunk"}
 
 func isAllocator(name string) bool {
 	for _, prefix := range allocators {

@@ -259,12 +259,16 @@ func (b *labBIRD) checkHeap(v *verdict, s *quiet.Snapshot, heap *attribution.Hea
 // stack, also of a stripped BIRD, and says whether there is one.
 func (b *labBIRD) checkNames(v *verdict, stack *attribution.Stack) (named bool) {
 	v.t.Helper()
-	for _, f := range stack.Frames() {
+	for i, f := range stack.Frames() {
 		if f.Module != "bird" || f.Inlined {
 			continue
 		}
+		at := f.Address
+		if i > 0 {
+			at-- // within the call; the first is the allocator's entry
+		}
 		for _, fn := range b.prof.Plan.Functions {
-			if call := f.Address - 1; call < fn.Address || call >= fn.Address+fn.Size {
+			if at < fn.Address || at >= fn.Address+fn.Size {
 				continue
 			}
 			if named = f.Function == fn.Name; !named {
