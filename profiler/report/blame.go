@@ -6,7 +6,7 @@ import "strings"
 
 // allocators are functions that hand out memory on behalf of their caller: the
 // C library's, and BIRD's own (lib/xmalloc.c, lib/resource.c, lib/mempool.c,
-// lib/slab.c, sysdep/unix/alloc.c; BIRD 2.0 to 3.3). Profiles keep them; the
+// lib/slab.c, lib/mslab.c, lib/islab.c, sysdep/unix/alloc.c; BIRD 2.0 to 3.4). Profiles keep them; the
 // printed report begins with the function that called them.
 var allocators = map[string]bool{
 	"malloc": true, "calloc": true, "realloc": true, "reallocarray": true,
@@ -17,8 +17,10 @@ var allocators = map[string]bool{
 	"xmalloc": true, "xrealloc": true, "bird_xmalloc": true, "bird_xrealloc": true, "xstrdup": true,
 	"mb_alloc": true, "mb_allocz": true, "mb_realloc": true, "mb_strdup": true, "mb_sprintf": true, "mb_vsprintf": true,
 	"ralloc": true, "rp_new": true, "rp_newf": true, "rp_vnewf": true,
-	"lp_alloc": true, "lp_allocu": true, "lp_allocz": true, "lp_alloc_slow": true, "lp_strdup": true, "lp_new": true,
-	"sl_alloc": true, "sl_allocz": true, "alloc_page": true,
+	"lp_alloc": true, "lp_allocu": true, "lp_allocz": true, "lp_alloc_slow": true, "lp_strdup": true, "lp_new": true, "lp_save": true,
+	"sl_alloc": true, "sl_allocz": true, "sth_alloc": true, "sth_allocz": true, "alloc_page": true,
+	"msl_alloc": true, "msl_allocz": true, "msl_alloc_from_page": true,
+	"isl_alloc": true, "isl_allocz": true, "isl_alloc_obj_page": true, "isl_alloc_index_page": true,
 }
 
 func isAllocator(function string) bool {

@@ -62,6 +62,9 @@ func TestSplitAllocator(t *testing.T) {
 	}{
 		{"BIRD", "bmp_startup", frames("malloc", "bird_xmalloc", "mb_alloc", "bmp_startup", "proto_rethink_goal"), 3},
 		{"clones and stubs", "main", frames("malloc@plt", "mb_alloc.constprop.0", "mb_allocz.lto_priv.0.cold", "main"), 3},
+		{"BIRD 3.1", "ea_lookup_slow", frames("alloc_page", "sl_alloc", "sth_alloc", "ea_lookup_slow"), 3},
+		{"BIRD 3.3", "bgp_init_pending_tx", frames("alloc_page", "isl_alloc_obj_page", "isl_alloc", "isl_allocz", "bgp_init_pending_tx"), 4},
+		{"a linpool's first chunk", "config_alloc", frames("alloc_page", "lp_alloc_slow", "lp_alloc", "lp_save", "lp_new", "config_alloc"), 5},
 		{"allocators only", "malloc", frames("malloc", "xmalloc"), 0},
 		{"an allocator further out", "hook", frames("malloc", "hook", "mb_alloc", "main"), 1},
 	} {
