@@ -33,6 +33,7 @@ type Document struct {
 	RetainedBytes   int64                `json:"retained_bytes"`
 	RetainedObjects int64                `json:"retained_objects"`
 	SlackBytes      int64                `json:"slack_bytes"`
+	ReplacedBytes   int64                `json:"replaced_bytes"`
 	LostBytes       int64                `json:"lost_bytes"`
 	LostObjects     int64                `json:"lost_objects"`
 	Cycles          []DocumentCycle      `json:"cycles"`
@@ -128,15 +129,17 @@ type DocumentMemoryLine struct {
 
 // DocumentStack is a stack that retains memory.
 type DocumentStack struct {
-	Bytes        int64            `json:"bytes"`
-	Objects      int64            `json:"objects"`
-	SlackBytes   int64            `json:"slack_bytes"`
-	Class        string           `json:"class"`
-	LostBytes    int64            `json:"lost_bytes"`
-	HeldBytes    int64            `json:"held_bytes"`
-	UnknownBytes int64            `json:"unknown_bytes"`
-	HeldBy       []DocumentHolder `json:"held_by"`
-	WhyUnknown   string           `json:"why_unknown"`
+	Bytes      int64 `json:"bytes"`
+	Objects    int64 `json:"objects"`
+	SlackBytes int64 `json:"slack_bytes"`
+	// ReplacedBytes are in the place of what other stacks held before.
+	ReplacedBytes int64            `json:"replaced_bytes"`
+	Class         string           `json:"class"`
+	LostBytes     int64            `json:"lost_bytes"`
+	HeldBytes     int64            `json:"held_bytes"`
+	UnknownBytes  int64            `json:"unknown_bytes"`
+	HeldBy        []DocumentHolder `json:"held_by"`
+	WhyUnknown    string           `json:"why_unknown"`
 	// EveryCycleBytes and EveryCycleObjects are the least that came in any cycle
 	// after the first.
 	EveryCycleBytes   int64           `json:"every_cycle_bytes"`
@@ -243,6 +246,7 @@ func NewDocument(r *Result) *Document {
 	}
 	for i := range r.Retained {
 		d.Stacks = append(d.Stacks, newStack(&r.Retained[i]))
+		d.ReplacedBytes += r.Retained[i].Replaced
 	}
 	for i := range r.LostBefore {
 		d.LostBefore = append(d.LostBefore, newStack(&r.LostBefore[i]))

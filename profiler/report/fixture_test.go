@@ -333,6 +333,7 @@ func leak() *Result {
 	r.Retained = attribution.Grown(r.Phases[0].Heap, r.Phases[8].Heap)
 	r.Retained[0].EveryBytes, r.Retained[0].EveryObjects = 480_000_000, 500_000
 	r.Retained[1].EveryBytes, r.Retained[1].EveryObjects = 48_000_000, 500_000
+	r.Retained[1].Replaced = 1_000_000
 	for _, l := range attribution.LostIn(r.Phases[8].Heap) {
 		r.Verdict.LostBytes, r.Verdict.LostObjects = r.Verdict.LostBytes+l.Bytes, r.Verdict.LostObjects+l.Objects
 	}

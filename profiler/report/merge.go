@@ -51,6 +51,7 @@ func (s *DocumentStack) add(o *DocumentStack) {
 	s.Bytes += o.Bytes
 	s.Objects += o.Objects
 	s.SlackBytes += o.SlackBytes
+	s.ReplacedBytes += o.ReplacedBytes
 	s.LostBytes += o.LostBytes
 	s.HeldBytes += o.HeldBytes
 	s.UnknownBytes += o.UnknownBytes

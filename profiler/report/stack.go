@@ -24,7 +24,7 @@ const mostHolders = 3
 
 func newStack(r *attribution.Retained) DocumentStack {
 	d := DocumentStack{
-		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.FreeRoom(),
+		Bytes: r.Bytes, Objects: r.Objects, SlackBytes: r.FreeRoom(), ReplacedBytes: r.Replaced,
 		Class: r.Reach().String(), LostBytes: r.Lost, HeldBytes: r.Held, UnknownBytes: r.Bytes - r.Lost - r.Held,
 		HeldBy:          []DocumentHolder{},
 		EveryCycleBytes: r.EveryBytes, EveryCycleObjects: r.EveryObjects,

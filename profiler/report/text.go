@@ -169,6 +169,9 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	if s.SlackBytes > 0 {
 		what += ", of it " + Size(s.SlackBytes) + " free room"
 	}
+	if s.ReplacedBytes > 0 {
+		what += ", of it " + Size(s.ReplacedBytes) + " in the place of what other stacks held"
+	}
 	first := fmt.Sprintf("%s, %s, %s", head, percent(float64(s.Bytes), float64(total)), what)
 	t.line("\n #%d  %s", number, strings.Replace(wrap(first, t.o.Width, 5), head, t.paint("1", head), 1))
 	allocator, frames := splitAllocator(s.Frames)

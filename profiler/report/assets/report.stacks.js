@@ -59,6 +59,7 @@ const stackList = (() => {
 		if (s.pool !== null) about.push(`pool ${s.pool}`);
 		if (s.every_cycle_objects > 0) about.push(`${plural(s.every_cycle_objects, "block")} more in each cycle after the first`);
 		if (s.slack_bytes > 0) about.push(`of it ${size(s.slack_bytes)} free room`);
+		if (s.replaced_bytes > 0) about.push(`of it ${size(s.replaced_bytes)} in the place of what other stacks held`);
 		const summary = element("summary", "",
 			element("span", "bytes", size(bytes(s))), " ", `${percent(bytes(s), total)} `,
 			element("span", "name", inner ? inner.function : "no stack"), " ", ...tags(s), " ",
