@@ -25,6 +25,7 @@ import (
 
 type attachFlags struct {
 	experimentFlags
+	process  string // --pid as given
 	pid      int
 	bmp      string
 	control  string
@@ -42,9 +43,9 @@ func attachCommand() *cobra.Command {
 that it sends (configure BIRD with a station at the address of --bmp), or by its
 control socket, and reports what is retained after they went down. ^C takes the
 last snapshot and ends; a second ^C ends at once.`,
-		Example: `  leakprof attach --pid $(pidof bird)
-  leakprof attach --pid $(pidof bird) --duration 10m --out /tmp/bird-memory
-  leakprof attach --pid $(pidof bird) --interval 1h`,
+		Example: `  leakprof attach --pid bird
+  leakprof attach --pid /run/bird/bird.pid --duration 10m --out /tmp/bird-memory
+  leakprof attach --pid 4711 --interval 1h`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runAttach(c.Context(), c.OutOrStdout(), &f)
@@ -52,7 +53,7 @@ last snapshot and ends; a second ^C ends at once.`,
 	}
 	flags := c.Flags()
 	f.register(flags, 30*time.Second, 0)
-	flags.IntVar(&f.pid, "pid", 0, "the BIRD to follow, `PID`")
+	flags.StringVar(&f.process, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
 	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
@@ -77,8 +78,12 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if _, err := path.Match(f.peer, ""); err != nil || f.peer != "" && f.bmp == "" {
 		return usageError{fmt.Errorf("--peer %q: want a pattern such as 192.0.2.* or peer1, and a station (--bmp ADDR)", f.peer)}
 	}
-	if f.pid <= 0 {
-		return usageError{errors.New("--pid is needed: leakprof attach --pid $(pidof bird)")}
+	if f.process == "" {
+		return usageError{errors.New("--pid is needed: leakprof attach --pid bird")}
+	}
+	var err error
+	if f.pid, err = findPID(f.process); err != nil {
+		return err
 	}
 	c := experiment.Config{Cycles: f.cycles, Peer: f.peer}
 	if f.bmp != "" {

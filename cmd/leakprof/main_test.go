@@ -134,7 +134,8 @@ func TestWrongUsage(t *testing.T) {
 		says   string
 	}{
 		{[]string{"attach"}, exitUsage, "--pid is needed"},
-		{[]string{"attach", "--pid", "x"}, exitUsage, "see leakprof attach --help"},
+		{[]string{"attach", "--settle", "x"}, exitUsage, "see leakprof attach --help"},
+		{[]string{"attach", "--pid", "no-such-daemon"}, exitError, "no process runs a program of that name"},
 		{[]string{"attach", "--pid", "1", "--bmp", "nowhere"}, exitUsage, "want an address and port"},
 		{[]string{"attach", "--pid", "1", "--settle", "-1s"}, exitUsage, "must be more than 0"},
 		{[]string{"attach", "--pid", "1", "--threshold", "big"}, exitUsage, "is no size"},

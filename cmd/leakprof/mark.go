@@ -20,7 +20,7 @@ import (
 )
 
 func markCommand() *cobra.Command {
-	var pid int
+	var process string
 	c := &cobra.Command{
 		Use:   "mark NAME [--pid PID]",
 		Short: "Set a mark in a running attach",
@@ -29,16 +29,23 @@ control socket does. "flooding", "dropping" and "running" begin that phase, whic
 ends when things are quiet; "baseline", "flooded" and "settled" end it at once.
 Any other name is noted in the report.`,
 		Example: `  leakprof mark flooding
-  leakprof mark dropping --pid $(pidof bird)
+  leakprof mark dropping --pid bird
   leakprof mark "router 3 rebooted"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{errors.New("one NAME is needed: leakprof mark flooding")}
 			}
+			pid := 0
+			if process != "" {
+				var err error
+				if pid, err = findPID(process); err != nil {
+					return err
+				}
+			}
 			return runMark(c.Context(), c.OutOrStdout(), args[0], pid)
 		},
 	}
-	c.Flags().IntVar(&pid, "pid", 0, "the BIRD that is followed, `PID` (default: the only one)")
+	c.Flags().StringVar(&process, "pid", "", pidHelp+" (default: the only one that is followed)")
 	return c
 }
 
@@ -106,7 +113,7 @@ func onlyControl() (string, error) {
 	case 1:
 		return alive[0], nil
 	case 0:
-		return "", errors.New("find attach: none is running; start one: leakprof attach --pid $(pidof bird)")
+		return "", errors.New("find attach: none is running; start one: leakprof attach --pid bird")
 	}
 	var pids []string
 	for _, path := range alive {

@@ -15,8 +15,7 @@ import (
 )
 
 func planCommand() *cobra.Command {
-	var pid int
-	var exe string
+	var process, exe string
 	var asJSON bool
 	var o plan.Options
 	c := &cobra.Command{
@@ -27,11 +26,11 @@ was found, and about what a hit costs; or what tells the event instead; then the
 allocator functions that the program holds, and what is not covered. It changes
 nothing, and a process is not stopped. Of a FILE only what lies in the program
 itself can be shown: the C library is that of the process.`,
-		Example: `  leakprof plan --pid $(pidof bird)
+		Example: `  leakprof plan --pid bird
   leakprof plan --exe /usr/sbin/bird --mode pages --json`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, closePlan, err := makePlan(pid, exe, o)
+			p, closePlan, err := makePlan(process, exe, o)
 			if err != nil {
 				return err
 			}
@@ -42,7 +41,7 @@ itself can be shown: the C library is that of the process.`,
 			return writePlan(c.OutOrStdout(), p)
 		},
 	}
-	c.Flags().IntVar(&pid, "pid", 0, "the BIRD to plan for, `PID`")
+	c.Flags().StringVar(&process, "pid", "", pidHelp)
 	c.Flags().StringVar(&exe, "exe", "", "the BIRD binary to plan for, `FILE`")
 	c.Flags().Var(&o.Mode, "mode", "how closely to follow slabs: exact (each object) or pages")
 	c.Flags().BoolVar(&o.LinpoolObjects, "linpool-objects", false, "follow each object in linpools, not their chunks alone")
@@ -50,8 +49,8 @@ itself can be shown: the C library is that of the process.`,
 	return c
 }
 
-func makePlan(pid int, exe string, o plan.Options) (_ *plan.Plan, closeAll func(), err error) {
-	if (pid > 0) == (exe != "") {
+func makePlan(pidText, exe string, o plan.Options) (_ *plan.Plan, closeAll func(), err error) {
+	if (pidText != "") == (exe != "") {
 		return nil, nil, usageError{errors.New("give either --pid PID or --exe FILE")}
 	}
 	if exe != "" {
@@ -68,6 +67,10 @@ func makePlan(pid int, exe string, o plan.Options) (_ *plan.Plan, closeAll func(
 			return nil, nil, err
 		}
 		return p, func() { m.Close() }, nil
+	}
+	pid, err := findPID(pidText)
+	if err != nil {
+		return nil, nil, err
 	}
 	process, err := target.Open(pid)
 	if err != nil {
@@ -101,7 +104,7 @@ func makePlan(pid int, exe string, o plan.Options) (_ *plan.Plan, closeAll func(
 // withPIDHint says what to do about a pid that is no BIRD.
 func withPIDHint(err error) error {
 	if errors.Is(err, bird.ErrNotBIRD) {
-		return fmt.Errorf("%w; give the pid of BIRD, as in --pid $(pidof bird)", err)
+		return fmt.Errorf("%w; give the pid of BIRD, as in --pid bird", err)
 	}
 	return err
 }

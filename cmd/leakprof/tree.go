@@ -24,6 +24,7 @@ import (
 )
 
 type treeFlags struct {
+	process string // --pid as given
 	pid     int
 	depth   int
 	classes bool
@@ -54,15 +55,15 @@ is refused where a BFD protocol runs.
 no variable, no stack, and no other memory but such as is lost itself. The lists
 on which BIRD has all of its memory do not count. It takes no probes and no
 waiting, and says nothing of when and by whom it was lost: leakprof attach does.`,
-		Example: `  leakprof tree --pid $(pidof bird)
-  leakprof tree --pid $(pidof bird) --depth 2 --classes
-  leakprof tree --pid $(pidof bird) --freeze=50ms --json
-  leakprof tree --pid $(pidof bird) --lost`,
+		Example: `  leakprof tree --pid bird
+  leakprof tree --pid bird --depth 2 --classes
+  leakprof tree --pid bird --freeze=50ms --json
+  leakprof tree --pid bird --lost`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runTree(c.OutOrStdout(), &f) },
 	}
 	flags := c.Flags()
-	flags.IntVar(&f.pid, "pid", 0, "the BIRD to read, `PID`")
+	flags.StringVar(&f.process, "pid", "", pidHelp)
 	flags.IntVar(&f.depth, "depth", 0, "fold pools below this `LEVEL`; 0 shows all")
 	flags.BoolVar(&f.classes, "classes", false, "show the resources of each pool by class, too")
 	flags.BoolVar(&f.lost, "lost", false, "print what nothing points at")
@@ -74,15 +75,20 @@ waiting, and says nothing of when and by whom it was lost: leakprof attach does.
 
 func runTree(stdout io.Writer, f *treeFlags) error {
 	switch {
-	case f.pid <= 0:
-		return usageError{errors.New("--pid is needed: leakprof tree --pid $(pidof bird)")}
+	case f.process == "":
+		return usageError{errors.New("--pid is needed: leakprof tree --pid bird")}
 	case f.depth < 0:
 		return usageError{errors.New("--depth must be 0 or more")}
 	case f.freeze < 0:
 		return usageError{errors.New("--freeze must be a time such as 100ms")}
 	case f.lost && (f.freeze > 0 || f.classes || f.depth > 0):
 		return usageError{errors.New("--lost goes with --json only")}
-	case f.lost:
+	}
+	var err error
+	if f.pid, err = findPID(f.process); err != nil {
+		return err
+	}
+	if f.lost {
 		return withPIDHint(runLost(stdout, f))
 	}
 	t, err := readTree(f.pid, tree.Options{Freeze: f.freeze})

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+)
+
+// pidHelp describes the flag --pid of the commands that look at one process.
+const pidHelp = "the BIRD to look at: a `PID`, the name of its program, or a pid file (with a / in it)"
+
+const (
+	procfs          = "/proc"
+	maxPIDFile      = 64  // bytes; a pid has at most ten digits
+	maxListed       = 8   // processes, in an error
+	maxListedLength = 100 // characters of a command line, in an error
+)
+
+// findPID returns the process that the value of --pid means: a number, the
+// path of a pid file, or the name of a program that one process runs. Whether
+// that is a BIRD, whoever opens it says. Several matches are wrong usage.
+func findPID(text string) (int, error) {
+	return findPIDIn(procfs, text)
+}
+
+// findPIDIn is findPID with the process file system mounted at proc.
+func findPIDIn(proc, text string) (int, error) {
+	if pid, err := strconv.Atoi(text); err == nil || errors.Is(err, strconv.ErrRange) {
+		if err != nil || pid <= 0 {
+			return 0, usageError{fmt.Errorf("--pid %s: a pid is a positive number", text)}
+		}
+		return pid, nil
+	}
+	if strings.Contains(text, "/") {
+		return readPIDFile(text)
+	}
+	pids, err := processesNamed(proc, text)
+	if err != nil {
+		return 0, fmt.Errorf("find process %q: %w", text, err)
+	}
+	switch len(pids) {
+	case 0:
+		return 0, fmt.Errorf("find process %q: no process runs a program of that name; give its number, as in --pid 4711, or a pid file, as in --pid /run/bird/bird.pid", text)
+	case 1:
+		return pids[0], nil
+	}
+	var list []string
+	for _, pid := range pids[:min(len(pids), maxListed)] {
+		list = append(list, fmt.Sprintf("%d (%s)", pid, commandLine(proc, pid)))
+	}
+	if n := len(pids) - len(list); n > 0 {
+		list = append(list, fmt.Sprintf("and %d more", n))
+	}
+	return 0, usageError{fmt.Errorf("find process %q: %d run a program of that name; choose one by its number: %s", text, len(pids), strings.Join(list, ", "))}
+}
+
+// readPIDFile reads a file that holds a decimal pid and white space, as BIRD
+// writes it with -P. The pid is taken as one of our own pid namespace.
+func readPIDFile(path string) (int, error) {
+	// Opening a FIFO would wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, fmt.Errorf("read pid file: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return 0, fmt.Errorf("read pid file: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return 0, fmt.Errorf("read pid file %s: it is no regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPIDFile))
+	if err != nil {
+		return 0, fmt.Errorf("read pid file: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid <= 0 {
+		return 0, fmt.Errorf("read pid file %s: it does not hold a pid alone", path)
+	}
+	return pid, nil
+}
+
+// processesNamed returns the processes, other than our own, whose executable
+// has the name, in ascending order. Of a process whose executable we may not
+// see, the name that the kernel shows to everyone counts.
+func processesNamed(proc, name string) ([]int, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// Whoever ends meanwhile is not found, and neither are threads of the
+		// kernel, which have no executable.
+		exe, err := os.Readlink(filepath.Join(proc, e.Name(), "exe"))
+		switch {
+		case err == nil:
+			// The kernel says so where the file was replaced.
+			if strings.TrimSuffix(filepath.Base(exe), " (deleted)") == name {
+				pids = append(pids, pid)
+			}
+		case errors.Is(err, fs.ErrPermission):
+			comm, err := os.ReadFile(filepath.Join(proc, e.Name(), "comm"))
+			// TASK_COMM_LEN is 16, with the zero at the end.
+			if err == nil && strings.TrimSuffix(string(comm), "\n") == name[:min(len(name), 15)] {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+// commandLine returns what tells a process from others of its name, fit for a
+// line of an error.
+func commandLine(proc string, pid int) string {
+	f, err := os.Open(filepath.Join(proc, strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return "ended"
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 4*maxListedLength))
+	if err != nil {
+		return "ended"
+	}
+	text := []rune(strings.Map(func(r rune) rune {
+		switch {
+		case r == 0:
+			return ' '
+		case !unicode.IsPrint(r): // a process chooses what this says
+			return '?'
+		}
+		return r
+	}, strings.TrimRight(string(data), "\x00")))
+	if len(text) > maxListedLength {
+		return string(text[:maxListedLength]) + "..."
+	}
+	return string(text)
+}
