@@ -10,6 +10,7 @@ SHELL := bash
 export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 BIRDS   := bird3-trixie bird2-sid bird3-sid
 # Where `make demo` leaves its profiles and reports.
 OUT     ?= demo-out
@@ -24,7 +25,20 @@ help: ## list the targets
 
 .PHONY: build
 build: ## make bin/leakprof
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/leakprof ./cmd/leakprof
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/leakprof ./cmd/leakprof
+
+.PHONY: man
+man: build ## write the man pages into bin/man
+	mkdir -p bin/man
+	bin/leakprof man bin/man
+
+.PHONY: release
+release: ## make the archive of the commit that is checked out, in dist/
+	scripts/release
+
+.PHONY: check-release
+check-release: ## make the archive twice, the second time without Go's cache, and compare (minutes)
+	scripts/release --check
 
 .PHONY: demo
 demo: ## run the case on a BIRD of its own, from nothing to the report (as root)
@@ -73,4 +87,4 @@ bench: ## run the benchmarks; BENCH=REGEXP chooses
 
 .PHONY: clean
 clean: ## remove what was built and what the demo wrote, but not the fetched BIRDs (.bird)
-	rm -rf bin demo-out
+	rm -rf bin dist demo-out
