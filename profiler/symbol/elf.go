@@ -28,6 +28,19 @@ func sectionData(s *elf.Section) ([]byte, error) {
 	return b, nil
 }
 
+// readDebugLink returns what .gnu_debuglink says.
+func readDebugLink(f *elf.File) debugLink {
+	s := f.Section(".gnu_debuglink")
+	if s == nil || s.Size > maxDebugLink {
+		return debugLink{}
+	}
+	b, err := sectionData(s)
+	if err != nil {
+		return debugLink{}
+	}
+	return parseDebugLink(b, f.ByteOrder)
+}
+
 // codeSpans returns where machine code may be: the executable sections, or the
 // executable segments of a file without section headers. The linker leaves
 // debug information of discarded functions behind, at addresses around 0; it

@@ -14,6 +14,8 @@ const (
 	SourcePLT
 	// SourceDynamic: an exported symbol (.dynsym) whose extent covers the address.
 	SourceDynamic
+	// SourceMini: a symbol of .gnu_debugdata whose extent covers the address.
+	SourceMini
 	// SourceSymbol: a symbol of .symtab whose extent covers the address.
 	SourceSymbol
 	// SourceDWARF: a DW_TAG_subprogram, the function that owns the machine code.
@@ -22,7 +24,7 @@ const (
 	SourceInline
 )
 
-var sourceNames = [...]string{"address", "found", "plt", "dynsym", "symtab", "dwarf", "inline"}
+var sourceNames = [...]string{"address", "found", "plt", "dynsym", "debugdata", "symtab", "dwarf", "inline"}
 
 // String returns a short lower-case name, e.g. "dwarf".
 func (s Source) String() string {

@@ -3,18 +3,20 @@
 // Package symbol turns an address of an ELF file into function, file, line and
 // the chain of inlined callers.
 //
-// An address is looked up in DWARF first, then in .symtab, then in .dynsym,
-// then among the PLT's stubs, then among what UseFound was told of, and is
-// otherwise printed as module+0xvaddr. A symbol counts only within [value, value+size): in a stripped library the
-// nearest exported name is somebody else's.
+// An address is looked up in DWARF first, then in .symtab, then among the
+// symbols of .gnu_debugdata, then in .dynsym, then among the PLT's stubs, then
+// among what UseFound was told of, and is otherwise printed as module+0xvaddr. A
+// symbol counts only within [value, value+size): in a stripped library the
+// nearest exported name is somebody else's. DWARF and .symtab may be in a
+// separate debug file.
 //
 // DWARF 4 and 5 of gcc and clang are read with debug/dwarf, one compile unit at
 // a time when an address of it is first asked for. Link-time optimisation puts
 // the code of many source files into a few compile units whose entries name
 // their function through DW_AT_abstract_origin in another unit.
 //
-// Not read: split DWARF (.dwo, .dwp; line numbers still work), names in a
-// supplementary file made by dwz -m, and .gnu_debugdata.
+// Not read: split DWARF (.dwo, .dwp; line numbers still work), and names in a
+// supplementary file made by dwz -m.
 package symbol
 
 import (
@@ -36,11 +38,15 @@ type Module struct {
 	buildID string
 	text    spanTable // where code is
 	symbols symbolTable
+	mini    symbolTable // of .gnu_debugdata
 	dynamic symbolTable
 	plt     symbolTable
 	found   symbolTable
 	dwarf   *dwarfIndex // nil without .debug_info and .debug_line
 	noDWARF error
+
+	debugLink debugLink
+	debugFile string // path of the separate debug file that is used, "" if none
 
 	mu    sync.RWMutex
 	cache map[lookup][]Frame
@@ -69,6 +75,10 @@ func Open(r io.ReaderAt, name string) (*Module, error) {
 		if err := m.readSymbols(f); err != nil {
 			return err
 		}
+		if len(m.symbols.symbols) == 0 {
+			m.readDebugData(f)
+		}
+		m.debugLink = readDebugLink(f)
 		m.dwarf, m.noDWARF = readDWARF(f, m.text)
 		return nil
 	})
@@ -78,19 +88,9 @@ func Open(r io.ReaderAt, name string) (*Module, error) {
 	return m, nil
 }
 
-// UseDebugFile takes from r, a separate debug file (as objcopy
-// --only-keep-debug makes it and distributions ship it), what the module itself
-// lacks: .symtab and DWARF. Both files must have the same build ID. It must not
-// run together with Frames.
-func (m *Module) UseDebugFile(r io.ReaderAt) error {
-	d, err := Open(r, m.name)
-	if err != nil {
-		return fmt.Errorf("use debug file: %w", err)
-	}
-	if m.buildID == "" || d.buildID != m.buildID {
-		return fmt.Errorf("use debug file for %s: build ID is %q, not %q", m.name, d.buildID, m.buildID)
-	}
-	if !m.HasSymbols() {
+// adopt takes from d, which belongs to the same code, what m lacks.
+func (m *Module) adopt(d *Module) {
+	if len(m.symbols.symbols) == 0 {
 		m.symbols = d.symbols
 	}
 	if !m.HasDWARF() && (d.HasDWARF() || !m.HasLines()) {
@@ -99,7 +99,6 @@ func (m *Module) UseDebugFile(r io.ReaderAt) error {
 	m.mu.Lock()
 	clear(m.cache)
 	m.mu.Unlock()
-	return nil
 }
 
 // Found is a function of a stripped file of which is known what it is.
@@ -124,9 +123,11 @@ func (m *Module) UseFound(list []Found) {
 // BuildID returns the GNU build ID in hex, "" if there is none.
 func (m *Module) BuildID() string { return m.buildID }
 
-// HasSymbols reports whether there is a .symtab with functions. .dynsym alone
-// does not count: it names only what is exported.
-func (m *Module) HasSymbols() bool { return len(m.symbols.symbols) > 0 }
+// HasSymbols reports whether there is a .symtab with functions, or a
+// .gnu_debugdata. .dynsym alone does not count: it names only what is exported.
+func (m *Module) HasSymbols() bool {
+	return len(m.symbols.symbols) > 0 || len(m.mini.symbols) > 0
+}
 
 // HasDWARF reports whether functions and inlined calls can be had from DWARF,
 // in all units of the file that have any.
@@ -200,7 +201,7 @@ func (m *Module) nameOwner(f *Frame, pc uint64) {
 	tables := [...]struct {
 		table  *symbolTable
 		source Source
-	}{{&m.symbols, SourceSymbol}, {&m.dynamic, SourceDynamic}, {&m.plt, SourcePLT}}
+	}{{&m.symbols, SourceSymbol}, {&m.mini, SourceMini}, {&m.dynamic, SourceDynamic}, {&m.plt, SourcePLT}}
 	for _, t := range tables {
 		if name, ok := t.table.find(pc); ok {
 			f.Symbol = name

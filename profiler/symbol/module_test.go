@@ -83,12 +83,8 @@ func TestDebugFile(t *testing.T) {
 	}
 	addrs, returns := instructions(t, path)
 	m.Frames(addrs[0], false) // must not stay as it is now
-	debug, err := os.Open(filepath.Join(dir, "prog.debug"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer debug.Close()
-	if err := m.UseDebugFile(debug); err != nil {
+	given := Places{File: filepath.Join(dir, "prog.debug")}
+	if _, err := m.FindDebugFile(path, given); err != nil {
 		t.Fatal(err)
 	}
 	if !m.HasSymbols() || !m.HasDWARF() || !m.HasLines() {
@@ -102,7 +98,7 @@ func TestDebugFile(t *testing.T) {
 	hasChain(t, m, returns, acrossFiles)
 
 	other := open(t, build(t, "gcc", "-O1 -Wl,--build-id"))
-	if err := other.UseDebugFile(debug); err == nil || !strings.Contains(err.Error(), "build ID") {
+	if _, err := other.FindDebugFile(path, given); err == nil || !strings.Contains(err.Error(), "build ID") {
 		t.Errorf("debug file of another program: %v", err)
 	}
 }

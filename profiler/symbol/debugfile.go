@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package symbol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Places are where separate debug files are looked for.
+type Places struct {
+	// File is a debug file that the user named, "" for none. Nothing else is
+	// looked at if it fits.
+	File string
+	// Roots are the root directories that may have a /usr/lib/debug, the best
+	// first, such as /proc/PID/root and /. No link is followed out of them.
+	Roots []string
+	// Prefix is what the paths of a process in a chroot begin with where we see
+	// them from outside, "" for none.
+	Prefix string
+	// Cache is the directory of debuginfod's clients, "" for none.
+	Cache string
+}
+
+// debugDirectory is where distributions install debug files (GDB manual,
+// "Debugging Information in Separate Files").
+const debugDirectory = "/usr/lib/debug"
+
+// maxDebugFile bounds a debug file, whose checksum is over all of it. That of a
+// browser is half as large.
+const maxDebugFile = 4 << 30
+
+// FindDebugFile looks for the separate debug file (as objcopy --only-keep-debug
+// makes it and distributions ship it) of the module, which is mapped from the
+// file name, takes from it what the module itself lacks, .symtab and DWARF, and
+// returns its path as we see it: "" if there is none. It must have the module's
+// build ID and, found by .gnu_debuglink, the checksum too. The error says which
+// files were there and could not be used, also if another could. It must not
+// run together with Frames.
+func (m *Module) FindDebugFile(name string, p Places) (string, error) {
+	var unusable []error
+	for _, c := range m.candidates(name, p) {
+		err := m.useCandidate(c)
+		if err == nil {
+			return m.debugFile, errors.Join(unusable...)
+		}
+		if !absent(err) {
+			unusable = append(unusable, fmt.Errorf("use debug file %s: %w", c.path(), err))
+		}
+	}
+	return "", errors.Join(unusable...)
+}
+
+// DebugFile returns the path of the separate debug file that is used, "" if
+// there is none.
+func (m *Module) DebugFile() string { return m.debugFile }
+
+// absent says whether an error of opening a candidate means that there is none.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+}
+
+// candidate is where a debug file may be.
+type candidate struct {
+	root, name string
+	byLink     bool // named by .gnu_debuglink, so its checksum counts
+}
+
+func (c candidate) path() string { return path.Join(c.root, c.name) }
+
+func (m *Module) candidates(name string, p Places) (all []candidate) {
+	if p.File != "" {
+		all = append(all, candidate{name: p.File})
+	}
+	inside, ok := strings.CutPrefix(name, p.Prefix)
+	linked := ok && path.IsAbs(inside) && m.debugLink.name != ""
+	for _, root := range p.Roots {
+		if len(m.buildID) > 2 {
+			all = append(all, candidate{root: root, name: debugDirectory + "/.build-id/" + m.buildID[:2] + "/" + m.buildID[2:] + ".debug"})
+		}
+		if !linked {
+			continue
+		}
+		dir := path.Dir(path.Clean(inside))
+		for _, d := range []string{dir, path.Join(dir, ".debug"), path.Join(debugDirectory, dir)} {
+			all = append(all, candidate{root: root, name: path.Join(d, m.debugLink.name), byLink: true})
+		}
+	}
+	if p.Cache != "" && m.buildID != "" {
+		all = append(all, candidate{name: path.Join(p.Cache, m.buildID, "debuginfo")})
+	}
+	return all
+}
+
+// useCandidate takes over what the file has if it belongs to the module.
+func (m *Module) useCandidate(c candidate) error {
+	var f *os.File
+	var err error
+	if c.root != "" {
+		f, err = openInRoot(c.root, c.name)
+	} else {
+		f, err = openRegular(unix.AT_FDCWD, c.name, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := m.useFile(f, c.byLink); err != nil {
+		return err
+	}
+	m.debugFile = c.path()
+	return nil
+}
+
+// useFile takes from f what the module lacks, if it is the module's debug file.
+func (m *Module) useFile(f *os.File, byLink bool) error {
+	if byLink {
+		if err := m.debugLink.check(f); err != nil {
+			return err
+		}
+	}
+	d, err := Open(f, m.name)
+	switch {
+	case err != nil:
+		return err
+	case !d.HasSymbols() && !d.HasLines():
+		return errors.New("it has neither symbols nor DWARF")
+	case byLink && (m.buildID == "" || d.buildID == ""):
+		// The checksum alone tells.
+	case m.buildID == "":
+		return fmt.Errorf("%s has no build ID by which to tell that they belong together", m.name)
+	case d.buildID != m.buildID:
+		return fmt.Errorf("its build ID is %q, that of %s is %q", d.buildID, m.name, m.buildID)
+	}
+	m.adopt(d)
+	return nil
+}
+
+// openInRoot opens a regular file of a directory tree that may be another's:
+// neither ".." nor a link leads out of it (openat2(2), Linux 5.6).
+func openInRoot(root, name string) (*os.File, error) {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	return openRegular(dir, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+// openRegular opens a file only after it has seen that it is a regular one:
+// opening a FIFO blocks, and a device may do anything.
+func openRegular(dir int, name string, resolve uint64) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
+	var fd int
+	err := error(unix.EAGAIN)
+	// EAGAIN: something was renamed while the kernel followed "..".
+	for try := 0; try < 8 && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
+		fd, err = unix.Openat2(dir, name, &how)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	switch err := unix.Fstat(fd, &st); {
+	case err != nil:
+		return nil, err
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return nil, errors.New("not a regular file")
+	case st.Size == 0:
+		// Clients of debuginfod leave an empty file where no server has it.
+		return nil, fs.ErrNotExist
+	case st.Size > maxDebugFile:
+		return nil, fmt.Errorf("%d bytes are too many", st.Size)
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// debugLink is what .gnu_debuglink says of the separate debug file.
+type debugLink struct {
+	name string // base name, "" if there is no such section
+	crc  uint32 // CRC-32 (IEEE 802.3) of the whole file
+}
+
+// maxDebugLink bounds the section: a file name and a checksum.
+const maxDebugLink = 4096
+
+// parseDebugLink reads the contents of .gnu_debuglink: the name, padded with
+// zeros to four bytes, and the checksum (GDB manual, "Debugging Information in
+// Separate Files"). A name with a slash would lead anywhere, and is none.
+func parseDebugLink(b []byte, order binary.ByteOrder) debugLink {
+	name, _, ok := strings.Cut(string(b), "\x00")
+	at := (len(name) + 1 + 3) &^ 3
+	if !ok || at+4 > len(b) || name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return debugLink{}
+	}
+	return debugLink{name: name, crc: order.Uint32(b[at:])}
+}
+
+// check says whether f is the file that was linked.
+func (l debugLink) check(f *os.File) error {
+	h := crc32.NewIEEE()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, maxDebugFile)); err != nil {
+		return fmt.Errorf("read it: %w", err)
+	}
+	if got := h.Sum32(); got != l.crc {
+		return fmt.Errorf("its checksum is %08x, .gnu_debuglink has %08x", got, l.crc)
+	}
+	return nil
+}
