@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"leakprof/profiler"
+	"leakprof/profiler/bird"
+	"leakprof/profiler/plan"
+	"leakprof/profiler/symbol"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var errDenied = fmt.Errorf("map create: %w", fs.ErrPermission)
+
+// good are the facts of a machine and a BIRD with nothing amiss.
+func good() Facts {
+	return Facts{
+		Machine: Machine{
+			Release: "6.12.48+deb13-amd64", BTF: true, Lockdown: "none", UnprivilegedBPF: "2", PerfParanoid: "2",
+			Features:     []Feature{{"task storage for probes", "5.12", nil}, {"bpf_get_attach_cookie", "5.15", nil}},
+			Capabilities: 1<<41 - 1, Multi: true,
+			Memory: profiler.Room{Available: 16 << 30, Budget: 2 << 30},
+		},
+		Target: &Target{
+			PID: 4711, Exe: "/usr/sbin/bird", Generation: bird.BIRD3, BuildID: "1f27345d", Sites: 12, Need: 100 << 20,
+			Sessions: Sessions{Socket: "/run/bird/bird.ctl", Version: "3.1.7", Station: "127.0.0.1:11019", Stations: []string{"127.0.0.1:11019"}},
+		},
+	}
+}
+
+// unprivileged are those of a common user.
+func unprivileged(f *Facts) {
+	f.Machine.Capabilities, f.Machine.Load, f.Machine.Runtime, f.Machine.Multi = 0, errDenied, errDenied, false
+	for i := range f.Machine.Features {
+		f.Machine.Features[i].Err = errDenied
+	}
+	f.Target = &Target{PID: 4711, Read: fmt.Errorf("read executable of process 4711: %w", fs.ErrPermission)}
+}
+
+// TestExamine judges machines and BIRDs that nobody has at hand. fails are the
+// checks that are to fail; each text is in its golden file.
+func TestExamine(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Facts)
+		fails  []string
+	}{
+		{"good", func(*Facts) {}, nil},
+		{"machine-only", func(f *Facts) { f.Target = nil }, nil},
+		{"user", unprivileged, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
+		{"user-old-kernel", func(f *Facts) {
+			unprivileged(f)
+			f.Machine.Release = "5.10.0-35-amd64"
+		}, []string{"kernel", "CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
+		{"old-kernel", func(f *Facts) {
+			f.Machine.Release, f.Machine.Multi = "5.10.0-35-amd64", false
+			f.Machine.Features[0].Err, f.Machine.Features[1].Err = ebpf.ErrNotSupported, ebpf.ErrNotSupported
+			f.Machine.Load = errors.New("load BPF programs: invalid argument")
+		}, []string{"kernel", "programs", "probes"}},
+		{"backports", func(f *Facts) { f.Machine.Release, f.Machine.Multi = "5.14.0-503.el9.x86_64", false }, nil},
+		{"no-btf", func(f *Facts) {
+			f.Machine.BTF, f.Machine.Load = false, errors.New("load BPF programs: no BTF")
+		}, []string{"BTF", "programs", "probes"}},
+		{"lockdown", func(f *Facts) {
+			f.Machine.Lockdown, f.Machine.Load = "confidentiality", errors.New("load BPF programs: unknown func")
+		}, []string{"lockdown", "programs", "probes"}},
+		{"container", func(f *Facts) {
+			f.Machine.Seccomp, f.Machine.Load, f.Machine.Runtime = 2, errDenied, errDenied
+			f.Target.Elsewhere = map[string]bool{"mnt": true, "pid": true, "net": true}
+			f.Machine.Memory = profiler.Room{Available: 512 << 20, Group: true, Budget: 64 << 20}
+			f.Target.Need = 40 << 20
+		}, []string{"seccomp", "programs", "probes"}},
+		{"harmless-filter", func(f *Facts) { f.Machine.Seccomp = 2 }, nil},
+		{"rootless", func(f *Facts) {
+			f.Machine.UserNamespace, f.Machine.Seccomp, f.Machine.Load = true, 2, errDenied
+		}, []string{"programs", "probes"}},
+		{"paranoid", func(f *Facts) {
+			f.Machine.Multi, f.Machine.PerfParanoid, f.Machine.Probe = false, "4", errDenied
+		}, []string{"probes"}},
+		{"least-rights", func(f *Facts) {
+			f.Machine.Capabilities = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
+			f.Machine.Runtime = errDenied
+		}, nil},
+		{"short-of-memory", func(f *Facts) {
+			f.Machine.Memory = profiler.Room{Available: 90 << 20, Budget: 64 << 20, Short: true}
+			f.Target.Need = 100 << 20
+		}, []string{"memory", "live set"}},
+		{"no-bird", func(f *Facts) {
+			f.Target = &Target{PID: 1, Exe: "/sbin/init", BIRD: fmt.Errorf("find resource class \"Pool\" in init: 0 matches: %w", bird.ErrNotBIRD)}
+		}, []string{"pid 1"}},
+		{"replaced", func(f *Facts) {
+			f.Target.Files = errors.New("open /usr/sbin/bird of process 4711: replaced on disk since it was mapped; run with CAP_CHECKPOINT_RESTORE to read the mapped one")
+		}, []string{"pid 4711"}},
+		{"stripped-late-upgrade", func(f *Facts) {
+			f.Target.Exe, f.Target.Replaced, f.Target.DWARF = "/usr/sbin/bird (deleted)", true, symbol.ErrNoDWARF
+		}, nil},
+		{"symbols", func(f *Facts) { f.Target.DWARF, f.Target.Symbols, f.Target.BuildID = symbol.ErrNoDWARF, true, "" }, nil},
+		{"split-dwarf", func(f *Facts) { f.Target.DWARF = symbol.ErrSplitDWARF }, nil},
+		{"plan-in-part", func(f *Facts) {
+			f.Target.Plan = errors.New("follow slab objects: sl_alloc is not found; run --mode pages")
+		}, []string{"plan"}},
+		{"jemalloc", func(f *Facts) {
+			f.Target.Plan = fmt.Errorf("find malloc: libjemalloc.so.2 has one: %w", plan.ErrForeignAllocator)
+		}, []string{"plan"}},
+		{"no-socket", func(f *Facts) {
+			f.Target.Sessions = Sessions{Control: errors.New("pid 4711 has none at /run/bird.ctl"), Station: "127.0.0.1:11019"}
+		}, []string{"control socket"}},
+		{"station-elsewhere", func(f *Facts) { f.Target.Sessions.Stations = []string{"192.0.2.1:1790"} }, nil},
+		{"station-unknown", func(f *Facts) { f.Target.Sessions.Stations = []string{""} }, nil},
+		{"no-bmp", func(f *Facts) { f.Target.Sessions.Stations, f.Target.Need = nil, 0 }, nil},
+		{"no-station", func(f *Facts) { f.Target.Sessions.Station = "" }, nil},
+		{"address-in-use", func(f *Facts) {
+			f.Target.Sessions.Listen = errors.New("listen at 127.0.0.1:11019: address already in use")
+		}, []string{"BMP"}},
+		{"hostile", func(f *Facts) { f.Target.Exe = "/tmp/\x1b[2J\nworks" }, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := good()
+			c.change(&f)
+			checks := Examine(f)
+			var failed []string
+			for _, c := range checks {
+				if c.State == Fails {
+					failed = append(failed, c.Name)
+				}
+			}
+			if !slices.Equal(failed, c.fails) {
+				t.Errorf("%q fail, want %q", failed, c.fails)
+			}
+			err := Verdict(checks)
+			if (err != nil) != (len(c.fails) > 0) || err != nil && !errors.Is(err, ErrUnfit) {
+				t.Errorf("verdict %v", err)
+			}
+			var b bytes.Buffer
+			if err := WriteText(&b, checks); err != nil {
+				t.Fatal(err)
+			}
+			if lines := strings.Count(b.String(), "\n"); lines != len(checks) {
+				t.Errorf("%d lines for %d checks", lines, len(checks))
+			}
+			golden := filepath.Join("testdata", c.name+".txt")
+			if *update {
+				if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatalf("%v; make it with go test ./profiler/doctor -update", err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("got\n%s\nwant\n%s", b.Bytes(), want)
+			}
+		})
+	}
+}
+
+// TestJSON: what is printed reads back, and says whether all is fit.
+func TestJSON(t *testing.T) {
+	for _, fit := range []bool{true, false} {
+		f := good()
+		f.Machine.BTF = fit
+		checks := Examine(f)
+		var b bytes.Buffer
+		if err := WriteJSON(&b, checks); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Fit    *bool
+			Checks []Check
+		}
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Fit == nil || *got.Fit != fit || !slices.Equal(got.Checks, checks) {
+			t.Errorf("got %+v, want %v and %+v", got, fit, checks)
+		}
+	}
+}
+
+func TestKernelFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"none [integrity] confidentiality": "integrity", "[none] integrity confidentiality": "none", "": "", "none": "", "[": "",
+	} {
+		if got := lockdown(text); got != want {
+			t.Errorf("lockdown %q: %q, want %q", text, got, want)
+		}
+	}
+	for text, want := range map[string]bool{
+		"         0          0 4294967295": false, "         0       1000          1": true, "": false, "0 0 1\n1 100 65536": true,
+	} {
+		if got := mapped(text); got != want {
+			t.Errorf("uid_map %q: %v, want %v", text, got, want)
+		}
+	}
+	if mode, caps := ownStatus("Name:\tx\nCapPrm:\t01\nCapEff:\t000000c000080000\nSeccomp:\t2\n"); mode != 2 || caps != 0xc000080000 {
+		t.Errorf("seccomp %d, capabilities %x", mode, caps)
+	}
+	for release, want := range map[string]bool{
+		"5.10.0-35-amd64": true, "5.15": false, "5.9.1": true, "6.1.0": false, "4.20": true, "10.0": false, "": false, "x.y": false,
+	} {
+		if got := older(release, "5.15"); got != want {
+			t.Errorf("%q is older than 5.15: %v, want %v", release, got, want)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
+	"leakprof/profiler/bird"
+	"leakprof/profiler/plan"
+)
+
+// TestMachine: on the machine on which the tests run, as root, all is there.
+func TestMachine(t *testing.T) {
+	m := ReadMachine()
+	if len(m.Features) == 0 || m.Release == "" || m.Capabilities == 0 || m.Memory.Available == 0 || m.Memory.Budget == 0 {
+		t.Errorf("little is known: %+v", m)
+	}
+	if err := Verdict(Examine(Facts{Machine: m})); err != nil {
+		t.Errorf("%v: %+v", err, m)
+	}
+}
+
+// TestProbe: the probe on ourselves can be placed by perf events as well, and
+// again and again.
+func TestProbe(t *testing.T) {
+	ways := []bool{false, false}
+	if ReadMachine().Multi {
+		ways = append(ways, true, true)
+	}
+	for _, multi := range ways {
+		if err := tryProbe(multi); err != nil {
+			t.Errorf("multi %v: %v", multi, err)
+		}
+	}
+	probed() // nothing is left on it that would be in the way
+}
+
+// TestTarget: of each packaged BIRD attach could do all.
+func TestTarget(t *testing.T) {
+	for name, binary := range labtest.Binaries(t) {
+		t.Run(name, func(t *testing.T) {
+			b := labtest.Start(t, lab.Config{Binary: binary, Peers: 1})
+			got := ReadTarget(b.PID(), plan.Options{})
+			if !got.Known() || got.Plan != nil || got.Sites == 0 || got.BuildID == "" || got.Need == 0 || got.Replaced || len(got.Elsewhere) > 0 {
+				t.Errorf("got %+v", got)
+			}
+			if got.Need > 64<<20 {
+				t.Errorf("an idle BIRD needs %d bytes of the live set", got.Need)
+			}
+		})
+	}
+}
+
+// TestNoTarget: neither a program that is no BIRD nor one that has ended is one.
+func TestNoTarget(t *testing.T) {
+	if got := ReadTarget(os.Getpid(), plan.Options{}); got.Known() || !errors.Is(got.BIRD, bird.ErrNotBIRD) {
+		t.Errorf("ourselves: %+v", got)
+	}
+	if got := ReadTarget(1<<22+1, plan.Options{}); got.Known() || got.Read == nil {
+		t.Errorf("nobody: %+v", got)
+	}
+}

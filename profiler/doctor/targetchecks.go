@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"leakprof/profiler/bird"
+	"leakprof/profiler/plan"
+	"leakprof/profiler/symbol"
+)
+
+func (t *Target) checks(m *Machine) []Check {
+	name := fmt.Sprintf("pid %d", t.PID)
+	for _, err := range []error{t.Read, t.Files} {
+		if err != nil {
+			return []Check{fails(name, "", "%s", err)}
+		}
+	}
+	if t.BIRD != nil {
+		remedy := ""
+		if errors.Is(t.BIRD, bird.ErrNotBIRD) {
+			remedy = "give the pid of BIRD, as in --pid bird"
+		}
+		return []Check{fails(name, remedy, "%s: %s", t.Exe, t.BIRD)}
+	}
+	checks := []Check{works(name, "%s can be read", t.Exe), t.bird()}
+	if t.Replaced {
+		checks = append(checks, limited("file", "", "%s was replaced or deleted while BIRD runs; leakprof reads the one that runs", strings.TrimSuffix(t.Exe, " (deleted)")))
+	}
+	checks = append(checks, t.plan(), t.names(), t.room(m))
+	checks = append(checks, t.sessions()...)
+	return append(checks, t.namespaces())
+}
+
+func (t *Target) bird() Check {
+	version := t.Sessions.Version
+	if version == "" {
+		version = fmt.Sprint(int(t.Generation))
+	}
+	if t.BuildID == "" {
+		return limited("BIRD", "link BIRD with -Wl,--build-id", "BIRD %s without a build ID: its file is told by its path alone", version)
+	}
+	return works("BIRD", "BIRD %s, build ID %s", version, t.BuildID)
+}
+
+func (t *Target) plan() Check {
+	if errors.Is(t.Plan, plan.ErrForeignAllocator) {
+		return fails("plan", "run BIRD without LD_PRELOAD, linked to glibc dynamically", "%s", t.Plan)
+	} else if t.Plan != nil {
+		return fails("plan", "", "%s; or follow what can be followed with --partial", t.Plan)
+	}
+	return works("plan", "%d places to probe; all that the mode asks for is followed", t.Sites)
+}
+
+func (t *Target) names() Check {
+	const name = "names"
+	remedy := "install BIRD's package of debug symbols, or build it with -g"
+	if t.BuildID != "" {
+		remedy = "debuginfod-find debuginfo " + t.BuildID
+	}
+	switch {
+	case t.DWARF == nil:
+		return works(name, "functions, files, lines and inlined calls, by DWARF")
+	case !errors.Is(t.DWARF, symbol.ErrNoDWARF):
+		return limited(name, "", "not all functions and lines: %s", t.DWARF)
+	case t.Symbols:
+		return limited(name, remedy, "functions by symbols; BIRD's own file has no lines and no inlined calls")
+	}
+	return limited(name, remedy, "BIRD's own file is stripped: allocators by structure, else file and offset")
+}
+
+func (t *Target) room(m *Machine) Check {
+	const name, more = "live set", "give it more with --max-memory SIZE"
+	budget := m.Memory.Budget
+	switch {
+	case t.Need == 0:
+		return limited(name, "", "what BIRD holds now cannot be told; up to %s may be used", size(budget))
+	case t.Need > budget:
+		return fails(name, more, "what BIRD holds now takes about %s, and %s may be used", size(t.Need), size(budget))
+	case t.Need > budget/4:
+		return limited(name, more, "what BIRD holds now takes about %s of %s: there is room for %.1f times that", size(t.Need), size(budget), float64(budget)/float64(t.Need))
+	}
+	return works(name, "what BIRD holds now takes about %s of %s", size(t.Need), size(budget))
+}
+
+// sessions are the control socket and BMP: either tells of sessions, and without
+// both there is nobody who does.
+func (t *Target) sessions() []Check {
+	s := t.Sessions
+	station := s.station()
+	if station.State != Fails && t.Elsewhere["net"] && s.loopback() {
+		station = limited("BMP", fmt.Sprintf("nsenter --net=/proc/%d/ns/net leakprof attach --pid %d", t.PID, t.PID),
+			"BIRD has a network namespace of its own, and does not reach a station at our %s", s.Station)
+	}
+	control := works("control socket", "%s", s.Socket)
+	if s.Socket == "" {
+		control = limited("control socket", "name it with --birdc SOCKET", "none%s: no `show memory` to compare with, and no route counts", because(s.Control))
+		if station.State != Works {
+			control = fails("control socket", "name it with --birdc SOCKET, or configure a BMP station", "none%s: nobody tells of BGP sessions but leakprof mark", because(s.Control))
+		}
+	}
+	return []Check{control, station}
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", err)
+}
+
+func (s *Sessions) station() Check {
+	const name = "BMP"
+	if s.Station == "" {
+		return limited(name, "", "no station: phases are told by the control socket alone")
+	}
+	if s.Listen != nil {
+		return fails(name, "choose another address with --bmp ADDR, or none with --bmp \"\"", "%s", s.Listen)
+	}
+	configure := "configure its station at " + s.Station
+	if a, err := netip.ParseAddrPort(s.Station); err == nil {
+		configure = fmt.Sprintf("protocol bmp { station address ip %s port %d; monitoring rib in pre_policy; }", a.Addr(), a.Port())
+	}
+	switch {
+	case s.Socket == "":
+		return limited(name, configure, "without the control socket it cannot be told whether BIRD has a station at %s", s.Station)
+	case len(s.Stations) == 0:
+		return limited(name, configure, "BIRD has no protocol bmp: phases are told by the control socket, and no BMP messages are counted")
+	case slices.Contains(s.Stations, s.Station):
+		return works(name, "BIRD has a station at %s", s.Station)
+	case slices.Contains(s.Stations, ""):
+		return limited(name, configure, "BIRD has a protocol bmp, and does not say to which station; it should be %s", s.Station)
+	}
+	return limited(name, "leakprof attach --bmp "+s.Stations[0], "BIRD's station is at %s, and not at %s", strings.Join(s.Stations, ", "), s.Station)
+}
+
+// loopback says whether our station is where only our network namespace is.
+func (s *Sessions) loopback() bool {
+	a, err := netip.ParseAddrPort(s.Station)
+	return err == nil && a.Addr().IsLoopback()
+}
+
+// namespaces are seen through, but for the network: see sessions.
+func (t *Target) namespaces() Check {
+	var theirs []string
+	for _, n := range namespaces {
+		if t.Elsewhere[n.file] {
+			theirs = append(theirs, n.name)
+		}
+	}
+	if len(theirs) == 0 {
+		return works("namespaces", "all are ours")
+	}
+	return works("namespaces", "BIRD has its own: %s; leakprof sees through", strings.Join(theirs, ", "))
+}
