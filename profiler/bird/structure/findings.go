@@ -85,6 +85,15 @@ func Find(r io.ReaderAt) (*Findings, error) {
 }
 
 func find(r io.ReaderAt) (*Findings, error) {
+	f, err := findAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return f.findings(), nil
+}
+
+// findAll looks for all that Findings tells of.
+func findAll(r io.ReaderAt) (*finder, error) {
 	f, err := begin(r)
 	if err != nil {
 		return nil, err
@@ -100,7 +109,7 @@ func find(r io.ReaderAt) (*Findings, error) {
 	f.findRootPool()
 	f.findMultislabs()
 	f.findInlined()
-	return f.findings(), nil
+	return f, nil
 }
 
 // begin reads a file and finds what everything else is found by: the resource
