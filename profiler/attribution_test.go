@@ -3,6 +3,8 @@
 package profiler_test
 
 import (
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,21 +15,53 @@ import (
 	"leakprof/profiler/live"
 )
 
+// strip splits a program into one without names and its debug file.
+func strip(t *testing.T, program string) (stripped, debug string) {
+	t.Helper()
+	dir := t.TempDir()
+	stripped, debug = filepath.Join(dir, filepath.Base(program)), filepath.Join(dir, "debug")
+	for _, args := range [][]string{
+		{"objcopy", "--only-keep-debug", program, debug},
+		{"strip", "-o", stripped, program},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: apt-get install -y binutils\n%s", args, err, out)
+		}
+	}
+	return stripped, debug
+}
+
 // TestAttribution compares the names that users see with the truth: the
 // functions of the source, inlined ones among them, and its lines.
 func TestAttribution(t *testing.T) {
-	for _, flags := range []string{"-O0", "-O2", "-O2 -no-pie -fno-pie"} {
-		t.Run(flags, func(t *testing.T) {
+	for _, test := range []struct {
+		flags    string
+		stripped bool // names are in a separate debug file
+	}{
+		{"-O0", false},
+		{"-O2", false},
+		{"-O2 -no-pie -fno-pie", false},
+		{"-O2 -Wl,--build-id", true},
+	} {
+		t.Run(test.flags, func(t *testing.T) {
 			t.Parallel()
-			p := fixture.Start(t, fixture.Build(t, "gcc", flags))
+			program := fixture.Build(t, "gcc", test.flags)
+			var options attribution.Options
+			if test.stripped {
+				program, options.Debug.File = strip(t, program)
+			}
+			p := fixture.Start(t, program)
 			prof := attach(t, p, profiler.Options{MaxMemory: smallMemory})
 			for _, c := range []string{"shapes", "signals 3", "tail-calls", "reallocs"} {
 				p.Do(t, c)
 			}
 			s := snapshot(t, prof)
-			heap, err := attribution.New(prof.Process, nil, attribution.Options{}).Attribute(s, nil, nil, prof.Modules())
+			heap, err := attribution.New(prof.Process, nil, options).Attribute(s, nil, nil, prof.Modules())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if got := heap.Modules[0].DebugFile; got != options.Debug.File {
+				t.Errorf("debug file %q, want %q", got, options.Debug.File)
 			}
 			bytes, objects := heap.Totals()
 			if bytes != s.Bytes() || objects != uint64(len(s.Blocks)) || bytes != s.Counters[bpf.AllocatedBytes]-s.Counters[bpf.FreedBytes] {

@@ -99,6 +99,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		go drain(station)
 		c.Station = station
 	}
+	if c.Debug, err = f.debug.places(ctx, os.Stderr, f.pid); err != nil {
+		return withPIDHint(err)
+	}
 	dieFirst()
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
 	if err != nil {

@@ -31,6 +31,7 @@ type experimentFlags struct {
 	maxMemory sizeFlag
 	plan      plan.Options
 	partial   bool
+	debug     debugFlags
 }
 
 func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, cycles int) {
@@ -48,6 +49,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	flags.Var(&f.maxMemory, "max-memory", "kernel memory for the live set, at most `SIZE` (default: an eighth of what is available, 64 MB to 4 GB)")
 	flags.Lookup("max-memory").DefValue = ""
 	registerPlan(flags, &f.plan)
+	f.debug.register(flags)
 	flags.BoolVar(&f.partial, "partial", false, "follow what can be followed where this BIRD does not allow all that the mode asks for, instead of refusing")
 }
 
@@ -68,7 +70,7 @@ func (f *experimentFlags) validate() error {
 	case f.limit < 0:
 		return usageError{fmt.Errorf("--limit %v: must not be negative", f.limit)}
 	}
-	return nil
+	return f.debug.validate()
 }
 
 func (f *experimentFlags) profiler(pid int) profiler.Options {

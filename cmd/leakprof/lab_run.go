@@ -78,6 +78,9 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 	fmt.Fprintf(os.Stderr, "leakprof: BIRD %s, pid %d, %s\n", bird.Version(), bird.PID(), f.describe())
 
 	if f.attach {
+		if c.Debug, err = f.debug.places(ctx, os.Stderr, bird.PID()); err != nil {
+			return nil, err
+		}
 		defer dieFirst()()
 		o := f.profiler(bird.PID())
 		o.FromStart = true

@@ -11,6 +11,7 @@ import (
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
+	"leakprof/profiler/bird/names"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/live"
 	"leakprof/profiler/plan"
@@ -42,14 +43,17 @@ type Options struct {
 	// structure lend their names, for else the function that asked an allocator
 	// for memory could not be told from the allocator.
 	Functions []plan.Function
+	// Debug is where separate debug files are; its File is the executable's.
+	Debug symbol.Places
 	// Mark, if set, is the mark under which memory with another one is summed up.
 	Mark func(uint32) uint32
 }
 
 type module struct {
 	*target.Module
-	symbols *symbol.Module // nil if its symbols could not be read
-	public  Module
+	symbols   *symbol.Module   // nil if its symbols could not be read
+	functions []names.Function // what structure tells, by address
+	public    Module
 }
 
 // New returns an attributor for a process; b is nil if that is no BIRD.
@@ -216,10 +220,20 @@ func (a *Attributor) addModules(modules []*target.Module) {
 		}
 		// A file whose symbols cannot be read still has addresses.
 		if s, err := symbol.Open(m.Reader, m.Name); err == nil {
-			if len(a.modules) == 0 { // the executable
-				s.UseFound(byStructure(a.options.Functions))
+			debug := a.options.Debug
+			executable := len(a.modules) == 0
+			if !executable {
+				debug.File = ""
 			}
+			if !s.HasDWARF() {
+				// One that cannot be used is as none: there are addresses still.
+				_, _ = s.FindDebugFile(m.Path, debug)
+			}
+			added.public.DebugFile = s.DebugFile()
 			added.symbols = s
+			if executable {
+				added.useStructure(a.options.Functions)
+			}
 			added.public.HasSymbols, added.public.HasLines, added.public.HasInlines = s.HasSymbols(), s.HasLines(), s.HasDWARF()
 		}
 		a.modules = append(a.modules, added)
@@ -288,7 +302,7 @@ func (a *Attributor) locate(pc uint64, isReturn bool) Location {
 		}
 		l := Location{Module: i, Address: pc - m.Bias}
 		if m.symbols != nil {
-			l.Lines = m.symbols.Frames(l.Address, isReturn)
+			l.Lines = m.frames(l.Address, isReturn)
 		} else {
 			l.Lines = []symbol.Frame{{Function: fmt.Sprintf("%s+0x%x", m.Name, l.Address), Module: m.Name, Address: l.Address}}
 		}

@@ -85,6 +85,9 @@ type Sample struct {
 type Module struct {
 	Path    string
 	BuildID string // hex, or ""
+	// DebugFile is the path of the separate debug file that names are from, ""
+	// if there is none.
+	DebugFile string
 	// Start and End are where its executable part was mapped, Offset what of
 	// the file is at Start.
 	Start, End, Offset uint64

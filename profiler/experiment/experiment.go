@@ -16,6 +16,7 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/report"
+	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	// Marks are set by hand while the experiment runs; may be nil.
 	Marks   <-chan Mark
 	Session session.Options
+	// Debug is where separate debug files are, for the names in stacks.
+	Debug symbol.Places
 	// Peer chooses the peers that the experiment is about, by address or by the
 	// name of BIRD's protocol, with * and ? as in a shell; "" for all. It needs
 	// a station. What other peers do is noted, and not waited for.
@@ -143,7 +146,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	if c.Profiler != nil {
 		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
 			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
-			Functions: c.Profiler.Plan.Functions, Mark: r.ageMark,
+			Functions: c.Profiler.Plan.Functions, Mark: r.ageMark, Debug: c.Debug,
 		})
 	}
 	if c.Control != nil {

@@ -63,6 +63,8 @@ func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
 		return "none", ""
 	}
 	switch m := h.Modules[0]; {
+	case m.HasInlines && m.DebugFile != "":
+		return "dwarf", fmt.Sprintf("%s is stripped; they are from its debug file %s", exe.Name, m.DebugFile)
 	case m.HasInlines:
 		return "dwarf", ""
 	case m.HasSymbols:
@@ -70,7 +72,7 @@ func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
 	}
 	hint = fmt.Sprintf("%s is stripped: but for allocators, frames are file and offset", exe.Name)
 	if id := exe.BuildID(); id != "" {
-		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file: debuginfod-find debuginfo %s", id)
+		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo %s", id)
 	}
 	return "none", hint
 }

@@ -48,7 +48,8 @@ type Result struct {
 	Overhead *Overhead
 	// Sessions are the BGP sessions that came and went; nil if nobody told.
 	Sessions *Sessions
-	// NamesHint says how function names could be had, "" if they are there.
+	// NamesHint says how function names could be had, or from which separate
+	// file they are; "" if the program has them.
 	NamesHint string
 	Started   time.Time
 	Ended     time.Time

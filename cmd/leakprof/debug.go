@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"leakprof/profiler/symbol"
+	"leakprof/profiler/symbol/debuginfod"
+	"leakprof/profiler/target"
+)
+
+// debugFlags say where the names of a stripped BIRD may come from.
+type debugFlags struct {
+	file  string
+	fetch bool
+}
+
+func (f *debugFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.file, "debug-file", "", "the separate debug file of a stripped BIRD, `FILE` (default: found by build ID and .gnu_debuglink, in BIRD's own root and ours)")
+	flags.BoolVar(&f.fetch, "debuginfod", false, "fetch BIRD's debug file from the servers in $DEBUGINFOD_URLS if there is none here")
+}
+
+func (f *debugFlags) validate() error {
+	switch {
+	case f.fetch && f.file != "":
+		return usageError{errors.New("--debug-file and --debuginfod: choose one")}
+	case f.fetch && len(debuginfod.Servers()) == 0:
+		return usageError{errors.New("--debuginfod: DEBUGINFOD_URLS names no server, such as https://debuginfod.debian.net")}
+	case f.fetch && debuginfod.Cache() == "":
+		return usageError{errors.New("--debuginfod: there is no directory for what is fetched; set DEBUGINFOD_CACHE_PATH")}
+	}
+	return nil
+}
+
+// places says where debug files of the process are, and sees to it that BIRD's
+// is there if it can be: before the probes come, for a download takes its time.
+// That names cannot be had is no error, unless a file was named that does not
+// fit; what the user should know goes to stderr.
+func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (symbol.Places, error) {
+	p, err := target.Open(pid)
+	if err != nil {
+		return symbol.Places{}, err
+	}
+	defer p.Close()
+	places := symbol.Places{File: f.file, Roots: []string{p.Root(), "/"}, Cache: debuginfod.Cache()}
+	// Seen from outside of a chroot, paths of the process begin with its root's.
+	if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
+		places.Prefix = root
+	}
+	modules, err := p.Modules()
+	if err != nil {
+		return symbol.Places{}, err
+	}
+	defer func() {
+		for _, m := range modules {
+			m.Close()
+		}
+	}()
+	if len(modules) == 0 {
+		return places, nil
+	}
+	exe := modules[0]
+	m, err := symbol.Open(exe.Reader, exe.Name)
+	if err != nil {
+		if f.file != "" {
+			return symbol.Places{}, err
+		}
+		return places, nil
+	}
+	if f.file != "" {
+		if used, err := m.FindDebugFile(exe.Path, symbol.Places{File: f.file}); used == "" {
+			if err == nil {
+				err = fmt.Errorf("use debug file %s: there is no such file, or it is empty", f.file)
+			}
+			return symbol.Places{}, fmt.Errorf("%w (--debug-file)", err)
+		}
+		return places, nil
+	}
+	if m.HasDWARF() {
+		return places, nil
+	}
+	used, err := m.FindDebugFile(exe.Path, places)
+	if err != nil {
+		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
+	}
+	if used != "" || !f.fetch {
+		return places, nil
+	}
+	fmt.Fprintf(stderr, "leakprof: asking %s for the debug file of %s\n", os.Getenv("DEBUGINFOD_URLS"), exe.Name)
+	if _, err := debuginfod.Fetch(ctx, debuginfod.Servers(), places.Cache, m.BuildID()); err != nil {
+		if ctx.Err() != nil {
+			return symbol.Places{}, err
+		}
+		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
+	}
+	return places, nil
+}

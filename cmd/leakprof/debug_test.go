@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"leakprof/profiler/symbol"
+	"leakprof/profiler/target"
+)
+
+// command runs a tool of a package.
+func command(t *testing.T, pkg, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v: apt-get install -y %s\n%s", name, args, err, pkg, out)
+	}
+}
+
+// waiting is a process of a stripped program in a chroot.
+type waiting struct {
+	root        string // of its file system
+	full, debug string // the program unstripped, and its debug file
+	pid         int
+	buildID     string
+}
+
+func startWaiting(t *testing.T, stripped bool) *waiting {
+	t.Helper()
+	dir := t.TempDir()
+	w := &waiting{root: filepath.Join(dir, "root"), full: filepath.Join(dir, "prog"), debug: filepath.Join(dir, "prog.debug")}
+	source := filepath.Join(dir, "prog.c")
+	if err := os.WriteFile(source, []byte("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(w.root, "opt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(w.root, "opt/prog")
+	command(t, "gcc libc6-dev", "gcc", "-g", "-static", "-Wl,--build-id", "-o", w.full, source)
+	command(t, "binutils", "objcopy", "--only-keep-debug", w.full, w.debug)
+	if stripped {
+		command(t, "binutils", "strip", "-o", program, w.full)
+		command(t, "binutils", "objcopy", "--add-gnu-debuglink="+w.debug, program)
+	} else {
+		command(t, "coreutils", "cp", w.full, program)
+	}
+	c := exec.Command("/opt/prog")
+	c.SysProcAttr = &syscall.SysProcAttr{Chroot: w.root, Pdeathsig: syscall.SIGKILL}
+	c.Dir = "/"
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Process.Kill()
+		c.Wait()
+	})
+	w.pid = c.Process.Pid
+	w.buildID = w.symbols(t, nil).BuildID()
+	return w
+}
+
+// symbols opens the program as attach does; a debug file is looked for in
+// places, if these are not nil.
+func (w *waiting) symbols(t *testing.T, places *symbol.Places) *symbol.Module {
+	t.Helper()
+	p, err := target.Open(w.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	modules, err := p.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range modules {
+		defer m.Close()
+	}
+	m, err := symbol.Open(modules[0].Reader, modules[0].Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if places != nil {
+		if _, err := m.FindDebugFile(modules[0].Path, *places); err != nil {
+			t.Error(err)
+		}
+	}
+	return m
+}
+
+// install puts the debug file to a place.
+func (w *waiting) install(t *testing.T, to string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "coreutils", "cp", w.debug, to)
+	return to
+}
+
+func TestDebugPlaces(t *testing.T) {
+	tests := []struct {
+		name   string
+		whole  bool // the program is not stripped
+		fetch  bool
+		status int // of the server; 0: it must not be asked
+		// make lays out files and returns the flag --debug-file.
+		make   func(t *testing.T, w *waiting) string
+		want   func(w *waiting, cache string) string // the file that is used
+		stderr string
+		err    string
+	}{
+		{name: "nothing"},
+		{name: "own symbols", whole: true, fetch: true},
+		{
+			name: "linked, in its root",
+			make: func(t *testing.T, w *waiting) string {
+				w.install(t, filepath.Join(w.root, "usr/lib/debug/opt/prog.debug"))
+				return ""
+			},
+			want: func(w *waiting, _ string) string { return "usr/lib/debug/opt/prog.debug" },
+		},
+		{
+			name: "linked wrongly",
+			make: func(t *testing.T, w *waiting) string {
+				command(t, "coreutils", "truncate", "-s", "+1", w.install(t, filepath.Join(w.root, "opt/.debug/prog.debug")))
+				return ""
+			},
+			stderr: "leakprof: warning: use debug file ",
+		},
+		{
+			name: "given",
+			make: func(_ *testing.T, w *waiting) string { return w.debug },
+			want: func(w *waiting, _ string) string { return w.debug },
+		},
+		{
+			name: "given, of another program",
+			make: func(t *testing.T, w *waiting) string { return buildOther(t) },
+			err:  `, that of prog is "`,
+		},
+		{
+			name: "given, not there",
+			make: func(_ *testing.T, w *waiting) string { return w.debug + "x" },
+			err:  "prog.debugx: there is no such file, or it is empty (--debug-file)",
+		},
+		{
+			name: "fetched", fetch: true, status: http.StatusOK,
+			want:   func(w *waiting, cache string) string { return filepath.Join(cache, w.buildID, "debuginfo") },
+			stderr: "leakprof: asking http://127.0.0.1:",
+		},
+		{name: "not to be had", fetch: true, status: http.StatusNotFound, stderr: "no server has it\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := startWaiting(t, !test.whole)
+			server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+				switch test.status {
+				case 0:
+					t.Errorf("server was asked for %s", r.URL.Path)
+				case http.StatusOK:
+					http.ServeFile(out, r, w.debug)
+				default:
+					out.WriteHeader(test.status)
+				}
+			}))
+			defer server.Close()
+			cache := t.TempDir()
+			t.Setenv("DEBUGINFOD_URLS", server.URL)
+			t.Setenv("DEBUGINFOD_CACHE_PATH", cache)
+			f := debugFlags{fetch: test.fetch}
+			if test.make != nil {
+				f.file = test.make(t, w)
+			}
+			if err := f.validate(); err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			places, err := f.places(context.Background(), &stderr, w.pid)
+			if (err != nil) != (test.err != "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Fatalf("error %v, want %q", err, test.err)
+			}
+			if got := stderr.String(); !strings.Contains(got, test.stderr) || got != "" && test.stderr == "" {
+				t.Errorf("stderr %q, want %q", got, test.stderr)
+			}
+			if err != nil || strings.Contains(test.stderr, "warning") {
+				return
+			}
+			want := ""
+			if test.want != nil {
+				want = test.want(w, cache)
+			}
+			m := w.symbols(t, &places)
+			if got := m.DebugFile(); got != want && !(want != "" && strings.HasSuffix(got, "/root/"+want)) {
+				t.Errorf("used %q, want %q", got, want)
+			}
+			if m.HasDWARF() != (want != "" || test.whole) {
+				t.Errorf("HasDWARF %v", m.HasDWARF())
+			}
+		})
+	}
+}
+
+// buildOther returns the debug file of a program that does not run.
+func buildOther(t *testing.T) string {
+	t.Helper()
+	other := filepath.Join(t.TempDir(), "other")
+	source := other + ".c"
+	if err := os.WriteFile(source, []byte("int main(void) { return 1; }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "gcc libc6-dev", "gcc", "-g", "-Wl,--build-id", "-o", other, source)
+	return other
+}
+
+func TestDebugFlags(t *testing.T) {
+	tests := []struct {
+		name, urls, cache string
+		flags             debugFlags
+		err               string
+	}{
+		{"none", "", "", debugFlags{}, ""},
+		{"server", "http://127.0.0.1:1", "/cache", debugFlags{fetch: true}, ""},
+		{"no server", " ", "/cache", debugFlags{fetch: true}, "DEBUGINFOD_URLS names no server"},
+		{"no cache", "http://127.0.0.1:1", "", debugFlags{fetch: true}, "set DEBUGINFOD_CACHE_PATH"},
+		{"both", "http://127.0.0.1:1", "/cache", debugFlags{file: "x", fetch: true}, "choose one"},
+	}
+	for _, test := range tests {
+		t.Setenv("DEBUGINFOD_URLS", test.urls)
+		t.Setenv("DEBUGINFOD_CACHE_PATH", test.cache)
+		t.Setenv("XDG_CACHE_HOME", "")
+		t.Setenv("HOME", "")
+		err := test.flags.validate()
+		if (err != nil) != (test.err != "") || err != nil && (!strings.Contains(err.Error(), test.err) || !errors.As(err, &usageError{})) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.err)
+		}
+	}
+}
