@@ -110,8 +110,10 @@ func callerOf(frames []DocumentFrame) string {
 		return "" // a word of ours, such as [allocated before leakprof attached]
 	}
 	s := rest[0].Function
-	if rest[0].File != "" {
-		s += fmt.Sprintf(" (%s:%d)", filepath.Base(rest[0].File), rest[0].Line)
+	if file := filepath.Base(rest[0].File); rest[0].File != "" && rest[0].Line > 0 {
+		s += fmt.Sprintf(" (%s:%d)", file, rest[0].Line)
+	} else if rest[0].File != "" {
+		s += fmt.Sprintf(" (%s)", file)
 	}
 	return s
 }
