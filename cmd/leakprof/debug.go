@@ -49,7 +49,10 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 		return symbol.Places{}, err
 	}
 	defer p.Close()
-	places := symbol.Places{File: f.file, Roots: []string{p.Root(), "/"}, Cache: debuginfod.Cache()}
+	places := symbol.Places{File: f.file, Roots: []string{"/"}, Cache: debuginfod.Cache()}
+	if !sharesRoot(p) {
+		places.Roots = []string{p.Root(), "/"}
+	}
 	// Seen from outside of a chroot, paths of the process begin with its root's.
 	if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
 		places.Prefix = root
@@ -101,4 +104,19 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
 	}
 	return places, nil
+}
+
+// sharesRoot says whether the process sees the same file systems as we do.
+func sharesRoot(p *target.Process) bool {
+	for ours, theirs := range map[string]string{"/": p.Root(), "/proc/self/ns/mnt": fmt.Sprintf("/proc/%d/ns/mnt", p.PID)} {
+		a, err := os.Stat(ours)
+		if err != nil {
+			return false
+		}
+		b, err := os.Stat(theirs)
+		if err != nil || !os.SameFile(a, b) {
+			return false
+		}
+	}
+	return true
 }

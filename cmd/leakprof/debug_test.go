@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -242,6 +245,20 @@ func TestDebugFlags(t *testing.T) {
 		err := test.flags.validate()
 		if (err != nil) != (test.err != "") || err != nil && (!strings.Contains(err.Error(), test.err) || !errors.As(err, &usageError{})) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.err)
+		}
+	}
+}
+
+// TestDebugRoots: of a process in our own root the paths are ours.
+func TestDebugRoots(t *testing.T) {
+	jailed := startWaiting(t, true)
+	for pid, want := range map[int][]string{
+		os.Getpid(): {"/"},
+		jailed.pid:  {fmt.Sprintf("/proc/%d/root", jailed.pid), "/"},
+	} {
+		places, err := new(debugFlags).places(context.Background(), io.Discard, pid)
+		if err != nil || !slices.Equal(places.Roots, want) {
+			t.Errorf("roots %q, %v, want %q", places.Roots, err, want)
 		}
 	}
 }
