@@ -94,9 +94,13 @@ func TestExamine(t *testing.T) {
 			f.Machine.Multi, f.Machine.PerfParanoid, f.Machine.Probe = false, "4", errDenied
 		}, []string{"probes"}},
 		{"least-rights", func(f *Facts) {
-			f.Machine.Capabilities = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
+			f.Machine.Capabilities = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_CHECKPOINT_RESTORE
 			f.Machine.Runtime = errDenied
 		}, nil},
+		{"least-rights-old-kernel", func(f *Facts) {
+			f.Machine.Release, f.Machine.Multi, f.Machine.Probe = "6.1.0-40-amd64", false, errDenied
+			f.Machine.Capabilities &^= 1 << unix.CAP_SYS_ADMIN
+		}, []string{"probes"}},
 		{"short-of-memory", func(f *Facts) {
 			f.Machine.Memory = profiler.Room{Available: 90 << 20, Budget: 64 << 20, Short: true}
 			f.Target.Need = 100 << 20
@@ -111,6 +115,10 @@ func TestExamine(t *testing.T) {
 			f.Target.Exe, f.Target.Replaced, f.Target.DWARF = "/usr/sbin/bird (deleted)", true, symbol.ErrNoDWARF
 		}, nil},
 		{"symbols", func(f *Facts) { f.Target.DWARF, f.Target.Symbols, f.Target.BuildID = symbol.ErrNoDWARF, true, "" }, nil},
+		{"debug-file", func(f *Facts) { f.Target.DebugFile = "/usr/lib/debug/.build-id/1f/27345d.debug" }, nil},
+		{"wrong-debug-file", func(f *Facts) {
+			f.Target.DWARF, f.Target.Debug = symbol.ErrNoDWARF, errors.New("use /usr/lib/debug/bird.debug: its build ID is another")
+		}, nil},
 		{"split-dwarf", func(f *Facts) { f.Target.DWARF = symbol.ErrSplitDWARF }, nil},
 		{"plan-in-part", func(f *Facts) {
 			f.Target.Plan = errors.New("follow slab objects: sl_alloc is not found; run --mode pages")
@@ -120,6 +128,9 @@ func TestExamine(t *testing.T) {
 		}, []string{"plan"}},
 		{"no-socket", func(f *Facts) {
 			f.Target.Sessions = Sessions{Control: errors.New("pid 4711 has none at /run/bird.ctl"), Station: "127.0.0.1:11019"}
+		}, []string{"control socket"}},
+		{"socket-of-others", func(f *Facts) {
+			f.Target.Sessions = Sessions{Control: fmt.Errorf("connect to BIRD's control socket: %w", fs.ErrPermission), Station: "127.0.0.1:11019"}
 		}, []string{"control socket"}},
 		{"station-elsewhere", func(f *Facts) { f.Target.Sessions.Stations = []string{"192.0.2.1:1790"} }, nil},
 		{"station-unknown", func(f *Facts) { f.Target.Sessions.Stations = []string{""} }, nil},

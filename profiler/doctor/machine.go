@@ -105,8 +105,8 @@ func ownStatus(status string) (seccomp int, capabilities uint64) {
 	return seccomp, capabilities
 }
 
-// has says whether we have a capability (unix.CAP_*), by itself or in
-// CAP_SYS_ADMIN, in which those of BPF are contained (capabilities(7)).
+// has says whether we have a capability (unix.CAP_*), by itself or in one that
+// contains it (capabilities(7)).
 func (m *Machine) has(capability int) bool {
 	if m.Capabilities&(1<<capability) != 0 {
 		return true
@@ -114,6 +114,8 @@ func (m *Machine) has(capability int) bool {
 	switch capability {
 	case unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE:
 		return m.Capabilities&(1<<unix.CAP_SYS_ADMIN) != 0
+	case unix.CAP_DAC_READ_SEARCH:
+		return m.Capabilities&(1<<unix.CAP_DAC_OVERRIDE) != 0
 	}
 	return false
 }

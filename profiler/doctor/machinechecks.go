@@ -19,7 +19,7 @@ const (
 	// process (commit 46ba0e49b642).
 	multiFloor = "6.10"
 
-	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_override,cap_checkpoint_restore+ep leakprof"
+	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep leakprof"
 	newerKernel = "boot Linux " + floor + " or later"
 )
 
@@ -76,18 +76,14 @@ func (m *Machine) rights() []Check {
 		{"CAP_BPF", unix.CAP_BPF, Fails, "to load programs", "no programs can be loaded" + m.unprivileged()},
 		{"CAP_PERFMON", unix.CAP_PERFMON, Fails, "to probe, and to read memory from programs", "no probes can be placed"},
 		{"CAP_SYS_PTRACE", unix.CAP_SYS_PTRACE, Limited, "to read processes of other users", "no BIRD of another user, or that was started as root, can be read"},
-		{"CAP_DAC_OVERRIDE", unix.CAP_DAC_OVERRIDE, Limited, "to open the memory and the control socket of other users' processes", "memory and control socket can be opened of processes of our own user only"},
+		{"CAP_DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH, Limited, "to open the memory of other users' processes", "memory can be opened of processes of our own user only"},
 		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use, or lie in a chroot", "a BIRD that was upgraded on disk while it runs, or runs in a chroot, cannot be read"},
 	} {
-		text := "not held: " + c.without
 		if m.has(c.number) {
 			checks = append(checks, works(c.name, "held, %s", c.purpose))
-			continue
+		} else {
+			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: asRoot})
 		}
-		if c.number == unix.CAP_DAC_OVERRIDE && m.has(unix.CAP_DAC_READ_SEARCH) {
-			text = "only CAP_DAC_READ_SEARCH is held: the control socket has to let our user in"
-		}
-		checks = append(checks, Check{Name: c.name, State: c.missing, Text: text, Remedy: asRoot})
 	}
 	if m.UserNamespace {
 		checks = append(checks, limited("user namespace", "run outside of it, in a container with --userns=host",
@@ -162,6 +158,9 @@ func (m *Machine) probes() Check {
 		return fails(name, "", "not tried: there are no programs")
 	case m.unprivilegedUser():
 		return fails(name, "", "%s: refused for lack of rights", way)
+	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && !m.has(unix.CAP_SYS_ADMIN):
+		// Measured on Linux 6.18: CAP_PERFMON is enough for uprobe_multi alone.
+		return fails(name, "run as root, or with CAP_SYS_ADMIN; or boot Linux "+multiFloor+" or later", "%s: refused, because they take CAP_SYS_ADMIN, and the kernel has no uprobe_multi that would do", way)
 	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && m.paranoid():
 		return fails(name, "sysctl kernel.perf_event_paranoid=2", "%s: %s (kernel.perf_event_paranoid is %s)", way, m.Probe, m.PerfParanoid)
 	case m.Probe != nil:

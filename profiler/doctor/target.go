@@ -14,6 +14,7 @@ import (
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/symbol"
+	"leakprof/profiler/symbol/debuginfod"
 	"leakprof/profiler/target"
 )
 
@@ -31,9 +32,12 @@ type Target struct {
 	Replaced bool
 	Sites    int   // places that would be probed
 	Plan     error // why attach would refuse the plan, nil if it would not
-	// Symbols and DWARF say what names the program's file itself has.
-	Symbols bool
-	DWARF   error // why it has no functions and lines, nil if it has
+	// Symbols and DWARF say what names the program's file has, with DebugFile if
+	// one was found; Debug is why one that is there cannot be used.
+	Symbols   bool
+	DWARF     error // why there are no functions and lines, nil if there are
+	DebugFile string
+	Debug     error
 	// Need is about how much kernel memory what BIRD holds now takes in the live
 	// set, bytes; 0 if that cannot be told.
 	Need uint64
@@ -91,11 +95,7 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		return t
 	}
 	t.Generation, t.BuildID, t.Replaced = b.Generation, exe.BuildID(), replaced(p, exe)
-	if s, err := symbol.Open(exe.Reader, exe.Name); err != nil {
-		t.DWARF = err
-	} else {
-		t.Symbols, t.DWARF = s.HasSymbols(), s.DWARFError()
-	}
+	t.names(p, exe)
 	if plan, err := plan.New(p, modules, o); err != nil {
 		t.Plan = err
 	} else {
@@ -105,6 +105,24 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		t.Need = need(r)
 	}
 	return t
+}
+
+// names looks where names would come from, as attach does without flags.
+func (t *Target) names(p *target.Process, exe *target.Module) {
+	s, err := symbol.Open(exe.Reader, exe.Name)
+	if err != nil {
+		t.DWARF = err
+		return
+	}
+	if !s.HasDWARF() {
+		places := symbol.Places{Roots: []string{p.Root(), "/"}, Cache: debuginfod.Cache()}
+		// Seen from outside of a chroot, paths of the process begin with its root's.
+		if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
+			places.Prefix = root
+		}
+		t.DebugFile, t.Debug = s.FindDebugFile(exe.Path, places)
+	}
+	t.Symbols, t.DWARF = s.HasSymbols(), s.DWARFError()
 }
 
 // Known says whether the process is a BIRD that can be read.

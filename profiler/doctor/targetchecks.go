@@ -5,6 +5,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (t *Target) checks(m *Machine) []Check {
 	if t.Replaced {
 		checks = append(checks, limited("file", "", "%s was replaced or deleted while BIRD runs; leakprof reads the one that runs", strings.TrimSuffix(t.Exe, " (deleted)")))
 	}
-	checks = append(checks, t.plan(), t.names(), t.room(m))
+	checks = append(checks, t.plan(), t.sources(), t.room(m))
 	checks = append(checks, t.sessions()...)
 	return append(checks, t.namespaces())
 }
@@ -57,21 +58,28 @@ func (t *Target) plan() Check {
 	return works("plan", "%d places to probe; all that the mode asks for is followed", t.Sites)
 }
 
-func (t *Target) names() Check {
+func (t *Target) sources() Check {
 	const name = "names"
 	remedy := "install BIRD's package of debug symbols, or build it with -g"
 	if t.BuildID != "" {
 		remedy = "debuginfod-find debuginfo " + t.BuildID
 	}
+	var from, unusable string
+	if t.DebugFile != "" {
+		from = " of " + t.DebugFile
+	}
+	if t.Debug != nil {
+		unusable = fmt.Sprintf(" (%s)", t.Debug)
+	}
 	switch {
 	case t.DWARF == nil:
-		return works(name, "functions, files, lines and inlined calls, by DWARF")
+		return works(name, "functions, files, lines and inlined calls, by DWARF%s", from)
 	case !errors.Is(t.DWARF, symbol.ErrNoDWARF):
-		return limited(name, "", "not all functions and lines: %s", t.DWARF)
+		return limited(name, "", "not all functions and lines: %s%s", t.DWARF, unusable)
 	case t.Symbols:
-		return limited(name, remedy, "functions by symbols; BIRD's own file has no lines and no inlined calls")
+		return limited(name, remedy, "functions by symbols%s; no lines and no inlined calls%s", from, unusable)
 	}
-	return limited(name, remedy, "BIRD's own file is stripped: allocators by structure, else file and offset")
+	return limited(name, remedy, "BIRD is stripped, and no debug file for it is here%s: a few functions by structure, else file and offset", unusable)
 }
 
 func (t *Target) room(m *Machine) Check {
@@ -97,11 +105,16 @@ func (t *Target) sessions() []Check {
 		station = limited("BMP", fmt.Sprintf("nsenter --net=/proc/%d/ns/net leakprof attach --pid %d", t.PID, t.PID),
 			"BIRD has a network namespace of its own, and does not reach a station at our %s", s.Station)
 	}
-	control := works("control socket", "%s", s.Socket)
+	const name = "control socket"
+	control := works(name, "%s", s.Socket)
 	if s.Socket == "" {
-		control = limited("control socket", "name it with --birdc SOCKET", "none%s: no `show memory` to compare with, and no route counts", because(s.Control))
+		remedy := "name it with --birdc SOCKET"
+		if errors.Is(s.Control, fs.ErrPermission) {
+			remedy = "run as a member of its group, as with sg bird, or with CAP_DAC_OVERRIDE"
+		}
+		control = limited(name, remedy, "none%s: no `show memory` to compare with, and no route counts", because(s.Control))
 		if station.State != Works {
-			control = fails("control socket", "name it with --birdc SOCKET, or configure a BMP station", "none%s: nobody tells of BGP sessions but leakprof mark", because(s.Control))
+			control = fails(name, remedy+", or configure a BMP station", "none%s: nobody tells of BGP sessions but leakprof mark", because(s.Control))
 		}
 	}
 	return []Check{control, station}
