@@ -43,7 +43,7 @@ type Options struct {
 	// structure lend their names, for else the function that asked an allocator
 	// for memory could not be told from the allocator.
 	Functions []plan.Function
-	// Debug is where separate debug files are; its File is the executable's.
+	// Debug is where the executable's separate debug file may be.
 	Debug symbol.Places
 	// Mark, if set, is the mark under which memory with another one is summed up.
 	Mark func(uint32) uint32
@@ -220,14 +220,12 @@ func (a *Attributor) addModules(modules []*target.Module) {
 		}
 		// A file whose symbols cannot be read still has addresses.
 		if s, err := symbol.Open(m.Reader, m.Name); err == nil {
-			debug := a.options.Debug
 			executable := len(a.modules) == 0
-			if !executable {
-				debug.File = ""
-			}
-			if !s.HasDWARF() {
+			// Libraries keep the names that they export: those of their debug
+			// files are others, such as __libc_malloc.
+			if executable && !s.HasDWARF() {
 				// One that cannot be used is as none: there are addresses still.
-				_, _ = s.FindDebugFile(m.Path, debug)
+				_, _ = s.FindDebugFile(m.Path, a.options.Debug)
 			}
 			added.public.DebugFile = s.DebugFile()
 			added.symbols = s

@@ -36,7 +36,8 @@ type Config struct {
 	// Marks are set by hand while the experiment runs; may be nil.
 	Marks   <-chan Mark
 	Session session.Options
-	// Debug is where separate debug files are, for the names in stacks.
+	// Debug is where the process's separate debug file may be, for the names in
+	// stacks.
 	Debug symbol.Places
 	// Peer chooses the peers that the experiment is about, by address or by the
 	// name of BIRD's protocol, with * and ? as in a shell; "" for all. It needs
