@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -127,6 +128,9 @@ func (p *Process) openMapped(a Mapping) (*os.File, error) {
 		return f, nil
 	}
 	f, errPath := os.Open(p.path("root") + a.Path)
+	if errPath != nil && errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("open %s of process %d: %w; run with CAP_CHECKPOINT_RESTORE to open it as it is mapped", a.Path, p.PID, errPath)
+	}
 	if errPath != nil {
 		return nil, fmt.Errorf("open %s of process %d: %w", a.Path, p.PID, errPath)
 	}

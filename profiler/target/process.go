@@ -61,7 +61,7 @@ func Open(pid int) (*Process, error) {
 // explain adds what to do.
 func explain(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w; run as root, or with CAP_SYS_PTRACE", err)
+		return fmt.Errorf("%w; run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", err)
 	}
 	return err
 }
