@@ -19,7 +19,7 @@ const (
 	// process (commit 46ba0e49b642).
 	multiFloor = "6.10"
 
-	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep leakprof"
+	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep $(which leakprof)"
 	newerKernel = "boot Linux " + floor + " or later"
 )
 

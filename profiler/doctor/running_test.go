@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"testing"
 
@@ -36,7 +37,9 @@ func TestProbe(t *testing.T) {
 			t.Errorf("multi %v: %v", multi, err)
 		}
 	}
-	probed() // nothing is left on it that would be in the way
+	if probed() != 1 {
+		t.Error("the function that was probed is not what it was")
+	}
 }
 
 // TestTarget: of each packaged BIRD attach could do all.
@@ -52,6 +55,19 @@ func TestTarget(t *testing.T) {
 				t.Errorf("an idle BIRD needs %d bytes of the live set", got.Need)
 			}
 		})
+	}
+}
+
+// TestElsewhere: of a BIRD in a network namespace of its own that alone is told.
+func TestElsewhere(t *testing.T) {
+	n, err := lab.NewNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	b := labtest.Start(t, lab.Config{Binary: labtest.Binaries(t)["bird2-sid"], Peers: 1, Namespace: n})
+	if got := ReadTarget(b.PID(), plan.Options{}).Elsewhere; !maps.Equal(got, map[string]bool{"net": true}) {
+		t.Errorf("elsewhere in %v", got)
 	}
 }
 
