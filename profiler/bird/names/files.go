@@ -18,6 +18,10 @@ type mark struct {
 // sourceFile is a path as BIRD's build has it in __FILE__.
 var sourceFile = regexp.MustCompile(`^(conf|filter|lib|nest|proto/[a-z0-9]+|sysdep/[a-z]+)/[A-Za-z0-9_-]+\.[cl]$`)
 
+// interpreted is a source that becomes part of a function elsewhere: of the
+// interpreter, in filter/filter.c. It has functions of its own too.
+const interpreted = "filter/f-inst.c"
+
 // markOf tells a function's file by the strings it refers to: by the file's own
 // name, else by literals that all agree.
 func markOf(texts []string, literals literalTable) mark {
@@ -29,6 +33,11 @@ func markOf(texts []string, literals literalTable) mark {
 		} else if file := literals.file(text); file != "" {
 			agree = agree && (from == "" || from == file)
 			from = file
+		}
+	}
+	if len(names) == 2 && names[interpreted] {
+		delete(names, interpreted)
+		for own = range names {
 		}
 	}
 	switch {

@@ -96,10 +96,13 @@ func TestMarkOf(t *testing.T) {
 		{"a file's name", []string{"x", "nest/proto.c", "nest/proto.c"}, mark{"nest/proto.c", ByFileName, 1}},
 		{"a name goes before a literal", []string{"only in rip", "nest/proto.c"}, mark{"nest/proto.c", ByFileName, 1}},
 		{"two files' names", []string{"nest/proto.c", "lib/lists.c", "only in rip"}, mark{names: 2}},
+		{"the interpreter", []string{"filter/f-inst.c", "filter/filter.c"}, mark{"filter/filter.c", ByFileName, 1}},
+		{"an instruction", []string{"filter/f-inst.c"}, mark{"filter/f-inst.c", ByFileName, 1}},
 		{"a header's name", []string{"lib/lists.h"}, mark{}},
 		{"a file elsewhere", []string{"/etc/bird/nest/proto.c", "nest/../proto.c", "proto.c"}, mark{}},
 		{"a literal", []string{"unknown", "only in rip"}, mark{"proto/rip/rip.c", ByLiteral, 0}},
 		{"literals of two files", []string{"only in rip", "only in bfd"}, mark{}},
+		{"literals of two files, one twice", []string{"only in rip", "only in bfd", "only in bfd"}, mark{}},
 		{"a short literal", []string{"rip"}, mark{}},
 	} {
 		if got := markOf(c.texts, literals); got != c.want {

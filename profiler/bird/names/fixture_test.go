@@ -94,7 +94,15 @@ func TestFixture(t *testing.T) {
 			t.Parallel()
 			path := buildFixture(t, c.generation, c.compiler, c.flags)
 			truth := functionNames(t, path)
-			n := of(outline(t, fixture.Strip(t, path)), fixtureLiterals)
+			o := outline(t, fixture.Strip(t, path))
+			var protocols []string
+			for _, p := range o.Protocols {
+				protocols = append(protocols, p.Name)
+			}
+			if slices.Sort(protocols); !slices.Equal(protocols, []string{"BMP", "New"}) {
+				t.Errorf("protocols are %q", protocols)
+			}
+			n := of(o, fixtureLiterals)
 			if n.Mixed != "" {
 				t.Fatalf("mixed: %s", n.Mixed)
 			}

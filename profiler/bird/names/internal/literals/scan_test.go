@@ -58,7 +58,7 @@ func TestMerge(t *testing.T) {
 		"lib/a.c":         `f("only here", "in both", "also in a header", "moves", "in the language", "tested");`,
 		"lib/b.c":         `f("in both");`,
 		"lib/h.h":         `inline g() { f("also in a header"); }`,
-		"filter/f-inst.c": `f("in the language");`,
+		"filter/f-inst.c": `f("in the language", "in the language alone");`,
 		"lib/a_test.c":    `f("tested");`,
 		"conf/cf-lex.l":   `f("scanned");`,
 	})
