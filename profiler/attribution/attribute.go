@@ -231,6 +231,7 @@ func (a *Attributor) addModules(modules []*target.Module) {
 			added.symbols = s
 			if executable {
 				added.useStructure(a.options.Functions)
+				added.public.ToldFiles = added.toldFiles()
 			}
 			added.public.HasSymbols, added.public.HasLines, added.public.HasInlines = s.HasSymbols(), s.HasLines(), s.HasDWARF()
 		}

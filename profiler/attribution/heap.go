@@ -93,6 +93,7 @@ type Module struct {
 	Start, End, Offset uint64
 	HasSymbols         bool // .symtab
 	HasLines           bool // DWARF line numbers
+	ToldFiles          bool // without HasLines: structure tells most source files
 	HasInlines         bool // DWARF inlined calls
 }
 

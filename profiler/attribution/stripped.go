@@ -29,6 +29,11 @@ func (m *module) useStructure(allocators []plan.Function) {
 	m.symbols.UseFound(found)
 }
 
+// toldFiles says whether source files are told, and not protocols' hooks alone.
+func (m *module) toldFiles() bool {
+	return slices.ContainsFunc(m.functions, func(f names.Function) bool { return f.Source != names.ByTable })
+}
+
 // frames returns the functions at an ELF virtual address as symbol.Module.Frames
 // does, with the source file where structure alone tells it: a path in BIRD's
 // sources.

@@ -27,7 +27,7 @@ func TestStrippedBIRD(t *testing.T) {
 	}
 	m := &module{Module: &target.Module{Name: "bird", Reader: f}, symbols: symbols}
 	m.useStructure(nil)
-	if len(m.functions) == 0 {
+	if !m.toldFiles() {
 		t.Fatal("nothing told")
 	}
 	m.useStructure([]plan.Function{{Name: "mb_alloc", Address: m.functions[0].Address - 16, Size: 16, FoundBy: plan.ByStructure}})

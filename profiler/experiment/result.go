@@ -71,6 +71,9 @@ func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
 		return "symtab", fmt.Sprintf("%s has no debug information: files, lines and inlined functions are missing", exe.Name)
 	}
 	hint = fmt.Sprintf("%s is stripped: but for allocators, frames are file and offset", exe.Name)
+	if h.Modules[0].ToldFiles {
+		hint = fmt.Sprintf("%s is stripped: allocators, protocols' hooks and most source files are told by its code, other names are file and offset", exe.Name)
+	}
 	if id := exe.BuildID(); id != "" {
 		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo %s", id)
 	}

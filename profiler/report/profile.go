@@ -218,7 +218,7 @@ func newProfileBuilder(h *attribution.Heap, o ProfileOptions) *profileBuilder {
 			// pprof looks for the file on the machine where it runs, warns if
 			// there is none, and takes a wrong one if there is another.
 			HasFunctions:    true,
-			HasFilenames:    m.HasLines,
+			HasFilenames:    m.HasLines || m.ToldFiles,
 			HasLineNumbers:  m.HasLines,
 			HasInlineFrames: m.HasInlines,
 		})
