@@ -57,7 +57,7 @@ func startAs(t *testing.T, names []string, args ...string) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe := filepath.Join(dir, "leakprof")
+	exe := filepath.Join(dir, "program")
 	if err := os.WriteFile(exe, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestLeastCapabilities(t *testing.T) {
 	bird := startBird(t, lab.Config{Binary: findBird(t, "bird2-sid"), Peers: 1})
 	args := []string{
 		"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", "none", "--settle", "100ms",
-		"--duration", "1s", "--out", "out",
+		"--interval", "100ms", "--cycles", "2", "--out", "out",
 	}
 	all := unitCapabilities(t)
 	got := startAs(t, all, args...)
