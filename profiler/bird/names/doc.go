@@ -23,5 +23,3 @@
 // 71 % of BIRD 2's. One in twenty of those was such a copy. All builds with link
 // time optimization were seen to be such.
 package names
-
-//go:generate sh -c "go run ./internal/literals -repository $BIRD_REPOSITORY > literals.txt"
