@@ -129,8 +129,10 @@ func temporary(err error) bool {
 	if errors.As(err, &n) {
 		return !n.Sent && n.Code == codeCease && n.Subcode == subConnectionRejected
 	}
-	// The dialer's own clock may be ahead of ctx by a little: not temporary, but ctx will say.
-	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+	// BIRD resets a connection that it has no use for yet, also while it is being
+	// made. The dialer's own clock may be ahead of ctx by a little: not temporary,
+	// but ctx will say.
+	return errors.Is(err, errClosedEarly) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func dialOnce(ctx context.Context, cfg Config) (*Speaker, error) {
