@@ -25,7 +25,7 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 	r.noteOthers(ctx, e)
 	first := r.showMemory(ctx)
 	if e.Cycle%2 == 1 {
-		first = r.showMemory(ctx) // so that cycles differ in their commands (ownGrowth)
+		first = r.showMemory(ctx) // so that cycles differ in their commands (own)
 	}
 	// Elsewhere it was the count of routes that ended the phase.
 	if r.Session.Interval > 0 || r.Command != nil || e.Phase == session.Baseline {
@@ -81,6 +81,7 @@ func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snap
 			return s, nil, nil
 		}
 		reach, err := reachability.Classify(r.Process, r.Profiler.BIRD, s, reachability.Options{})
+		r.searchFailed = nil
 		if err != nil {
 			if !errors.Is(err, target.ErrGone) {
 				r.searchFailed = err
@@ -90,9 +91,7 @@ func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snap
 		moved := ""
 		// Where nothing is lost nothing can be so by mistake.
 		if s.Quiet && reach.Bytes[reachability.Lost] > 0 {
-			if moved, err = r.moved(s); err != nil {
-				return nil, nil, err
-			}
+			moved = r.moved(s)
 		}
 		if moved == "" {
 			return s, reach, nil
@@ -109,28 +108,29 @@ func compared(p session.Phase) bool {
 	return p == session.Baseline || p == session.Settled || p == session.Resumed || p == session.Interval
 }
 
-// moved says what has changed since a snapshot was taken, "" if nothing.
-// Objects of slabs come back without an event; then the tree is another one.
-func (r *run) moved(s *snapshot.Snapshot) (string, error) {
+// moved says what has changed since a snapshot was taken, or why that cannot be
+// told; "" if nothing. Objects of slabs come back without an event; then the tree
+// is another one.
+func (r *run) moved(s *snapshot.Snapshot) string {
 	const why = "BIRD allocated or freed memory while pointers were followed"
 	now, err := r.Profiler.Counters()
 	if err != nil {
-		return "", err
+		return err.Error()
 	}
 	then := s.Live.Counters
 	if now[bpf.AllocatedObjects] != then[bpf.AllocatedObjects] || now[bpf.FreedObjects] != then[bpf.FreedObjects] {
-		return why, nil
+		return why
 	}
 	reader := r.Profiler.TreeReader()
 	if s.Tree == nil || reader == nil {
-		return "", nil
+		return ""
 	}
 	again, err := reader.Walk()
 	switch {
 	case errors.Is(err, tree.ErrTorn) || err == nil && again.Fingerprint != s.Tree.Fingerprint:
-		return why, nil
-	case err != nil && r.Process.Alive():
-		return "", fmt.Errorf("read resource tree again: %w", err)
+		return why
+	case err != nil:
+		return err.Error()
 	}
-	return "", nil
+	return ""
 }
