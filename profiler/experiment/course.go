@@ -14,6 +14,6 @@ func (r *run) record(o session.Observation) {
 		p.LiveBytes = max(o.LiveBytes, 0)
 	}
 	r.course.Add(p)
-	r.overhead.observe(r, o.CPU)
+	r.overhead.observe(r, o.CPU, o.Events)
 	r.sessions.observe(r, o.Time)
 }

@@ -20,22 +20,25 @@ type overhead struct {
 	hits  map[string]bpf.Hits
 	ran   bpf.Runtime
 
-	ticks int
-	stop  func() // ends the measurement, nil if there was none
+	ticks  int
+	events uint64 // as of the last observation
+	stop   func() // ends the measurement, nil if there was none
 }
 
-// Measuring costs a program some 50 ns a run, and others on the machine too:
-// once there are many runs, it is done in one observation of so many. Few runs
-// say nothing.
+// Measuring costs a program some 50 ns a run, and others on the machine too, and
+// to turn it on and off has the kernel change code on all CPUs. So nothing is
+// measured of a BIRD that does nothing, and once there are many runs, it is done in
+// one observation of so many. Few runs say nothing.
 const (
 	sampledTicks = 10
 	manyRuns     = 10_000
 	fewRuns      = 500
+	busyEvents   = 100 // between two observations
 )
 
-// observe takes the process's CPU time as it is now. What comes first is what
-// the run begins with.
-func (o *overhead) observe(r *run, cpu time.Duration) {
+// observe takes the process's CPU time and how many blocks came or went, as they
+// are now. What comes first is what the run begins with.
+func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
 	if !o.begun {
 		o.begun, o.cpu = true, cpu
 		if r.Profiler != nil {
@@ -46,7 +49,9 @@ func (o *overhead) observe(r *run, cpu time.Duration) {
 	}
 	o.end()
 	o.ticks++
-	if r.Profiler == nil {
+	busy := events-o.events >= busyEvents
+	o.events = events
+	if r.Profiler == nil || !busy {
 		return
 	}
 	if ran, err := r.Profiler.Runtime(); err != nil || ran.Runs-o.ran.Runs > manyRuns && o.ticks%sampledTicks != 0 {
