@@ -140,12 +140,23 @@ var usualSockets = []string{"/run/bird/bird.ctl", "/var/run/bird.ctl", "/run/bir
 // dialControl connects to the control socket that the user named, or to the
 // one found. None is no error: then BMP alone tells what goes on.
 func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Conn, error) {
-	if path == "none" {
+	switch path {
+	case "none":
 		return nil, nil
-	}
-	if path != "" {
+	case "":
+	default:
 		return birdc.Dial(ctx, path)
 	}
+	c, err := findControl(ctx, p)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "leakprof: no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts\n", err)
+	}
+	return c, nil
+}
+
+// findControl connects to the control socket on BIRD's command line, or else to
+// its own at a usual place.
+func findControl(ctx context.Context, p *target.Process) (*birdc.Conn, error) {
 	args, err := p.CommandLine()
 	if err != nil {
 		return nil, err
@@ -166,8 +177,7 @@ func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Co
 			return c, nil
 		}
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts\n", last)
-	return nil, nil
+	return nil, last
 }
 
 // socketArgument returns the argument of BIRD's option -s, or "".

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -101,7 +100,7 @@ func whoTells(ctx context.Context, pid int, control string, station netip.AddrPo
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	c, err := findControl(ctx, pid, control)
+	c, err := askedControl(ctx, pid, control)
 	if err != nil {
 		s.Control = err
 		return s
@@ -124,9 +123,8 @@ func whoTells(ctx context.Context, pid int, control string, station netip.AddrPo
 	return s
 }
 
-// findControl connects to the control socket as attach does: the one that the
-// user named, the one on BIRD's command line, or at a usual place.
-func findControl(ctx context.Context, pid int, path string) (*birdc.Conn, error) {
+// askedControl connects to the control socket that attach would use.
+func askedControl(ctx context.Context, pid int, path string) (*birdc.Conn, error) {
 	switch path {
 	case "none":
 		return nil, errors.New("as asked for by --birdc none")
@@ -139,24 +137,7 @@ func findControl(ctx context.Context, pid int, path string) (*birdc.Conn, error)
 		return nil, err
 	}
 	defer p.Close()
-	args, err := p.CommandLine()
-	if err != nil {
-		return nil, err
-	}
-	candidates := usualSockets
-	if s := socketArgument(args); s != "" {
-		candidates = []string{s}
-	}
-	for _, s := range candidates {
-		var has bool
-		if has, err = p.HasSocket(s); err == nil && has {
-			return birdc.Dial(ctx, filepath.Join(p.Directory(s), s))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("pid %d has none at %s", pid, strings.Join(candidates, ", "))
+	return findControl(ctx, p)
 }
 
 // stationIn is the address in the lines of "show protocols all" for a BMP
