@@ -15,7 +15,7 @@ import (
 // used since the run began, how often probes were hit, and how long programs
 // ran then, by samples.
 type overhead struct {
-	begun bool
+	begun time.Time
 	cpu   time.Duration // at the begin, as the next two
 	hits  map[string]bpf.Hits
 	ran   bpf.Runtime
@@ -26,10 +26,13 @@ type overhead struct {
 }
 
 // Measuring costs a program some 50 ns a run, and others on the machine too, and
-// to turn it on and off has the kernel change code on all CPUs. So nothing is
-// measured of a BIRD that does nothing, and once there are many runs, it is done in
-// one observation of so many. Few runs say nothing.
+// to turn it on and off has the kernel change code on all CPUs. So it is left on in
+// a run's first minute until there are many runs: a small experiment is one burst of
+// them, shorter than an observation. After that nothing is measured of a BIRD that
+// does nothing, and once there are many runs, it is done in one observation of so
+// many. Few runs say nothing.
 const (
+	opening      = time.Minute
 	sampledTicks = 10
 	manyRuns     = 10_000
 	fewRuns      = 500
@@ -39,32 +42,43 @@ const (
 // observe takes the process's CPU time and how many blocks came or went, as they
 // are now. What comes first is what the run begins with.
 func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
-	if !o.begun {
-		o.begun, o.cpu = true, cpu
+	if o.begun.IsZero() {
+		o.begun, o.cpu = time.Now(), cpu
 		if r.Profiler != nil {
 			// Unknown, they count from the time of attaching: a few more.
 			o.hits, _ = r.Profiler.Hits()
 			o.ran, _ = r.Profiler.Runtime()
 		}
 	}
-	o.end()
 	o.ticks++
 	busy := events-o.events >= busyEvents
 	o.events = events
-	if r.Profiler == nil || !busy {
+	if r.Profiler == nil {
 		return
 	}
-	if ran, err := r.Profiler.Runtime(); err != nil || ran.Runs-o.ran.Runs > manyRuns && o.ticks%sampledTicks != 0 {
+	ran, err := r.Profiler.Runtime()
+	many := err != nil || ran.Runs-o.ran.Runs > manyRuns
+	if left := opening - time.Since(o.begun); left > 0 && !many {
+		if o.stop == nil {
+			o.measure(left)
+		}
 		return
 	}
-	// A kernel that cannot measure leaves the programs out of the estimate.
+	o.end()
+	if busy && (!many || o.ticks%sampledTicks == 0) {
+		o.measure(pollInterval)
+	}
+}
+
+// measure begins a sample that ends by itself: the next observation may be long in
+// coming. A kernel that cannot measure leaves the programs out of the estimate.
+func (o *overhead) measure(d time.Duration) {
 	c, err := bpf.MeasureRuntime()
 	if err != nil {
 		return
 	}
 	o.stop = sync.OnceFunc(func() { c.Close() })
-	// The next observation may be long in coming.
-	time.AfterFunc(pollInterval, o.stop)
+	time.AfterFunc(d, o.stop)
 }
 
 // end ends a sample that is being taken.
@@ -77,7 +91,7 @@ func (o *overhead) end() {
 // result is the CPU time of the run, nil if nothing was observed.
 func (o *overhead) result(r *run) *report.Overhead {
 	o.end()
-	if !o.begun || r.last.CPU < o.cpu {
+	if o.begun.IsZero() || r.last.CPU < o.cpu {
 		return nil
 	}
 	res := &report.Overhead{BIRD: r.last.CPU - o.cpu}
