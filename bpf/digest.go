@@ -13,5 +13,8 @@ type Object struct {
 // Objects returns the embedded BPF objects, so that a program can be told from
 // another by what it loads into the kernel.
 func Objects() []Object {
-	return []Object{{Name: "live_x86_bpfel.o", SHA256: sha256.Sum256(_LiveBytes)}}
+	return []Object{
+		{Name: "count_x86_bpfel.o", SHA256: sha256.Sum256(_CountBytes)},
+		{Name: "live_x86_bpfel.o", SHA256: sha256.Sum256(_LiveBytes)},
+	}
 }

@@ -363,22 +363,32 @@ func addTo(groups *[]*group, to group, offset, cookie uint64) {
 }
 
 func (p *Programs) attachGroup(pid int, g *group) error {
+	links, err := placeGroup(pid, g, p.multi)
+	for _, l := range links {
+		p.links = append(p.links, attached{g.function, l})
+	}
+	return err
+}
+
+// placeGroup places the probes of a group: in one link, or in one perf event
+// each. With an error there may be links too.
+func placeGroup(pid int, g *group, multi bool) ([]link.Link, error) {
 	ex, err := link.OpenExecutable(g.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if p.multi {
+	if multi {
 		attach := ex.UprobeMulti
 		if g.ret {
 			attach = ex.UretprobeMulti
 		}
 		l, err := attach(nil, g.program, &link.UprobeMultiOptions{Addresses: g.offsets, Cookies: g.cookies, PID: uint32(pid)})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.links = append(p.links, attached{g.function, l})
-		return nil
+		return []link.Link{l}, nil
 	}
+	var links []link.Link
 	for i, off := range g.offsets {
 		attach := ex.Uprobe
 		if g.ret {
@@ -386,11 +396,11 @@ func (p *Programs) attachGroup(pid int, g *group) error {
 		}
 		l, err := attach("", g.program, &link.UprobeOptions{Address: off, Cookie: g.cookies[i], PID: pid})
 		if err != nil {
-			return err
+			return links, err
 		}
-		p.links = append(p.links, attached{g.function, l})
+		links = append(links, l)
 	}
-	return nil
+	return links, nil
 }
 
 // SetAreas replaces the executable areas by which stacks are walked, after

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+
+	"leakprof/profiler/plan"
+)
+
+// HitCounter counts how often a process passes the sites of a plan, while it is
+// on, by a program that does nothing else. It is for one goroutine.
+type HitCounter struct {
+	objects countObjects
+	pid     int
+	sites   int
+	multi   bool
+	groups  []*group // one for each file
+	links   []link.Link
+}
+
+// NewHitCounter loads the program for a process and a plan's sites; nothing is
+// probed yet.
+func NewHitCounter(pid int, sites []plan.Site, mode AttachMode) (*HitCounter, error) {
+	spec, err := loadCount()
+	if err != nil {
+		return nil, fmt.Errorf("read BPF object: %w", err)
+	}
+	c := &HitCounter{pid: pid, sites: len(sites), multi: useMulti(mode, kernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	if !c.multi {
+		for _, p := range spec.Programs {
+			p.AttachType = ebpf.AttachNone
+		}
+	}
+	spec.Maps[countMapCounts].MaxEntries = uint32(max(len(sites), 1))
+	if err := spec.LoadAndAssign(&c.objects, nil); err != nil {
+		return nil, fmt.Errorf("load BPF program that counts: %w", explain(err))
+	}
+	for i, s := range sites {
+		if err := c.add(s, uint64(i)); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *HitCounter) add(s plan.Site, cookie uint64) error {
+	path, err := s.Module.AttachPath()
+	if err != nil {
+		return err
+	}
+	offset, err := s.Module.FileOffset(s.Address + s.Offset)
+	if err != nil {
+		return err
+	}
+	addTo(&c.groups, group{path: path, program: c.objects.CountHit}, offset, cookie)
+	return nil
+}
+
+// On places the probes.
+func (c *HitCounter) On() error {
+	for _, g := range c.groups {
+		links, err := placeGroup(c.pid, g, c.multi)
+		c.links = append(c.links, links...)
+		if err != nil {
+			return errors.Join(fmt.Errorf("attach probes that count: %w", explain(err)), c.Off())
+		}
+	}
+	return nil
+}
+
+// Off removes the probes. The kernel waits for each perf event when it is
+// closed, so all are closed at once.
+func (c *HitCounter) Off() error {
+	errs := make([]error, len(c.links))
+	var all sync.WaitGroup
+	for i, l := range c.links {
+		all.Go(func() { errs[i] = l.Close() })
+	}
+	all.Wait()
+	c.links = nil
+	return errors.Join(errs...)
+}
+
+// Hits reads how often each site was passed so far, in their order.
+func (c *HitCounter) Hits() ([]uint64, error) {
+	hits := make([]uint64, c.sites)
+	for i := range hits {
+		var err error
+		if hits[i], err = sum(c.objects.Counts, uint32(i)); err != nil {
+			return nil, err
+		}
+	}
+	return hits, nil
+}
+
+// Close removes the probes and unloads the program.
+func (c *HitCounter) Close() error { return errors.Join(c.Off(), c.objects.Close()) }
