@@ -8,8 +8,10 @@ package experiment
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
+	"leakprof/bpf"
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/collector/session"
@@ -57,6 +59,9 @@ type Config struct {
 	Interim func(*report.Result)
 	// Warn is called with what a user should know at once; may be nil.
 	Warn func(string)
+	// MeasureRuntime has the kernel measure how long programs run, until what it
+	// returns is closed; nil: bpf.MeasureRuntime.
+	MeasureRuntime func() (io.Closer, error)
 }
 
 // Status is what goes on at the moment.
@@ -140,6 +145,9 @@ var errEnded = errors.New("experiment ended")
 // none.
 func Run(ctx context.Context, c Config) (*report.Result, error) {
 	now := time.Now()
+	if c.MeasureRuntime == nil {
+		c.MeasureRuntime = bpf.MeasureRuntime
+	}
 	c.Session.Driven = c.Driver != nil || c.Command != nil
 	c.Session.Others = c.Peer != ""
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}

@@ -60,20 +60,20 @@ func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
 	many := err != nil || ran.Runs-o.ran.Runs > manyRuns
 	if left := opening - time.Since(o.begun); left > 0 && !many {
 		if o.stop == nil {
-			o.measure(left)
+			o.measure(r, left)
 		}
 		return
 	}
 	o.end()
 	if busy && (!many || o.ticks%sampledTicks == 0) {
-		o.measure(pollInterval)
+		o.measure(r, pollInterval)
 	}
 }
 
 // measure begins a sample that ends by itself: the next observation may be long in
 // coming. A kernel that cannot measure leaves the programs out of the estimate.
-func (o *overhead) measure(d time.Duration) {
-	c, err := bpf.MeasureRuntime()
+func (o *overhead) measure(r *run, d time.Duration) {
+	c, err := r.MeasureRuntime()
 	if err != nil {
 		return
 	}
