@@ -288,6 +288,32 @@ func (p *Profiler) Detach() error {
 	return p.programs.Detach()
 }
 
+// TakeOff removes the probes of functions. What they told so far stays; Plan
+// still has them, until Replan.
+func (p *Profiler) TakeOff(functions ...string) error {
+	p.verifying.Lock()
+	defer p.verifying.Unlock()
+	return p.programs.Drop(functions...)
+}
+
+// Replan makes the plan that of cheaper options, whose probes are a part of those
+// that there are, and takes off the others. It must not run beside what reads
+// Plan.
+func (p *Profiler) Replan(o plan.Options) error {
+	cheaper, err := plan.New(p.Process, p.Modules(), o)
+	if err != nil {
+		return err
+	}
+	var off []string
+	for _, s := range p.Plan.Sites {
+		if !slices.ContainsFunc(cheaper.Sites, func(c plan.Site) bool { return c.Function == s.Function }) {
+			off = append(off, s.Function)
+		}
+	}
+	p.Plan = cheaper
+	return p.TakeOff(off...)
+}
+
 // Close detaches and releases everything.
 func (p *Profiler) Close() error {
 	close(p.stop)

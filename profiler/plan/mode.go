@@ -50,3 +50,38 @@ type Options struct {
 	// of its chunks alone.
 	LinpoolObjects bool
 }
+
+// Follows says whether an event is probed under these options, in a BIRD that
+// allows it.
+func (o Options) Follows(e Event) bool {
+	switch e {
+	case SlabObjectAllocated:
+		return o.Mode == Exact
+	case LinpoolObjectAllocated:
+		return o.LinpoolObjects
+	}
+	return true
+}
+
+// Cheaper returns what to follow next if these cost too much; ok is false if
+// there is nothing cheaper. What it follows is always a part of these.
+func (o Options) Cheaper() (_ Options, ok bool) {
+	switch {
+	case o.LinpoolObjects:
+		o.LinpoolObjects = false
+	case o.Mode == Exact:
+		o.Mode = Pages
+	default:
+		return o, false
+	}
+	return o, true
+}
+
+// String names the options in words, e.g. "exact" or "pages with linpool
+// objects".
+func (o Options) String() string {
+	if o.LinpoolObjects {
+		return o.Mode.String() + " with linpool objects"
+	}
+	return o.Mode.String()
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"leakprof/profiler"
+	"leakprof/profiler/plan"
+)
+
+// window is over what time cost is compared with the limit.
+const window = time.Second
+
+// Step is a change that the guard made, for good.
+type Step struct {
+	Time     time.Time
+	From, To plan.Options
+	// Detached: all probes were taken off; To says nothing then.
+	Detached bool
+	// Share is how much of a core probes took when it was made.
+	Share float64
+	// Reason says why, in words.
+	Reason string
+}
+
+// String says it in one line.
+func (s Step) String() string {
+	if s.Detached {
+		return fmt.Sprintf("took all probes off: %s", s.Reason)
+	}
+	return fmt.Sprintf("stepped down from %s to %s: %s", s.From, s.To, s.Reason)
+}
+
+// Account is what a guard did.
+type Account struct {
+	// Estimate is what was counted beforehand, nil if nothing was.
+	Estimate *Estimate
+	// Limit is how much of a core probes may take, 0 if there is no limit; then
+	// nobody watched.
+	Limit float64
+	// Windows were watched, of a second each; Peak is how much of a core the
+	// probes took in the worst.
+	Windows int
+	Peak    float64
+	// Steps are what was done about it, in the order of time. The first may be
+	// of before attaching.
+	Steps []Step
+}
+
+// Watcher watches what the probes of a profiler cost, and takes them off where
+// that is more than they may, whatever else goes on.
+type Watcher struct {
+	profiler *profiler.Profiler
+	steps    chan Step
+	stop     chan struct{}
+	done     sync.WaitGroup
+
+	bfd, detached atomic.Bool
+
+	mu      sync.Mutex
+	account Account
+	expired string // of this window
+	trouble error
+}
+
+// Watch begins to watch. The account has what is known of before; its Limit must
+// not be 0.
+func Watch(p *profiler.Profiler, before Account) (*Watcher, error) {
+	hits, err := p.Hits()
+	if err != nil {
+		return nil, err
+	}
+	rungs := ladder(p.Plan.Options)
+	w := &Watcher{
+		profiler: p, account: before, stop: make(chan struct{}),
+		steps: make(chan Step, len(rungs)), // it never waits for who takes them
+	}
+	w.done.Go(func() { w.watch(newMeter(p.Plan.Sites, rungs, hits), &decider{limit: before.Limit, rungs: rungs}) })
+	return w, nil
+}
+
+// Close ends the watch; probes stay as they are.
+func (w *Watcher) Close() {
+	close(w.stop)
+	w.done.Wait()
+}
+
+// Steps are sent when they have been made.
+func (w *Watcher) Steps() <-chan Step { return w.steps }
+
+// Detached says that it has taken all probes off.
+func (w *Watcher) Detached() bool { return w.detached.Load() }
+
+// SetBFD says whether the router has BFD sessions.
+func (w *Watcher) SetBFD(has bool) { w.bfd.Store(has) }
+
+// Expired says that a session was lost because a timer ran out, and which.
+func (w *Watcher) Expired(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expired = what
+}
+
+// Account is what it did so far.
+func (w *Watcher) Account() Account {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.account
+	a.Steps = slices.Clone(a.Steps)
+	return a
+}
+
+// Trouble is why a step could not be made whole, or why it does not watch any
+// more; nil if nothing went wrong.
+func (w *Watcher) Trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
+}
+
+// clock is what a process has used and waited for until a moment.
+type clock struct {
+	at        time.Time
+	cpu, wait time.Duration
+}
+
+func (w *Watcher) read() (c clock, err error) {
+	c.at = time.Now()
+	c.cpu, err = w.profiler.Process.CPUTime()
+	// Where the kernel does not count waiting, none is known of.
+	c.wait, _ = w.profiler.Process.CPUWait()
+	return c, err
+}
+
+func (w *Watcher) watch(m *meter, d *decider) {
+	tick := time.NewTicker(window)
+	defer tick.Stop()
+	before, err := w.read()
+	for {
+		if err != nil {
+			w.fail(err)
+			return
+		}
+		select {
+		case <-w.stop:
+			return
+		case <-tick.C:
+		}
+		var now clock
+		if now, err = w.read(); err != nil {
+			continue
+		}
+		if r, err := w.profiler.Runtime(); err == nil {
+			m.learn(r)
+		}
+		hits, readErr := w.profiler.Hits()
+		if err = readErr; err != nil {
+			continue
+		}
+		next := d.take(Window{
+			Took: now.at.Sub(before.at), BIRD: now.cpu - before.cpu, Wait: max(now.wait-before.wait, 0),
+			Cost: m.cost(hits), BFD: w.bfd.Load(), Expired: w.takeExpired(),
+		})
+		before = now
+		w.note(d.peak)
+		if next != nil && w.step(m, next, now.at) {
+			return
+		}
+	}
+}
+
+func (w *Watcher) takeExpired() (what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	what, w.expired = w.expired, ""
+	return what
+}
+
+// note writes down that a window was watched.
+func (w *Watcher) note(peak float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.account.Windows++
+	w.account.Peak = peak
+}
+
+// step does what was decided; last says that there is nothing left to watch.
+func (w *Watcher) step(m *meter, next *decision, at time.Time) (last bool) {
+	s := Step{Time: at, From: m.rungs[next.from], Share: next.share, Reason: next.reason, Detached: next.to == len(m.rungs)}
+	var err error
+	if s.Detached {
+		// Before the probes go: what is looked at meanwhile must know.
+		w.detached.Store(true)
+		err = w.profiler.Detach()
+	} else {
+		s.To = m.rungs[next.to]
+		err = w.profiler.TakeOff(m.functionsAbove(next.to)...)
+	}
+	if err != nil {
+		w.fail(err)
+	}
+	w.mu.Lock()
+	w.account.Steps = append(w.account.Steps, s)
+	w.mu.Unlock()
+	w.steps <- s
+	return s.Detached
+}
+
+func (w *Watcher) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.trouble == nil && w.profiler.Process.Alive() {
+		w.trouble = fmt.Errorf("guard BIRD from the cost of probes: %w", err)
+	}
+}
