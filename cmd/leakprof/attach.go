@@ -10,17 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
-	"leakprof/profiler/target"
 )
 
 type attachFlags struct {
@@ -131,64 +128,4 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	}
 	c.Interim = func(res *report.Result) { f.interim(stdout, res) }
 	return f.conclude(ctx, stdout, c)
-}
-
-// usualSockets are where BIRD's control socket is by default: of Debian's
-// packages, and of a build from source.
-var usualSockets = []string{"/run/bird/bird.ctl", "/var/run/bird.ctl", "/run/bird.ctl", "/usr/local/var/run/bird.ctl"}
-
-// dialControl connects to the control socket that the user named, or to the
-// one found. None is no error: then BMP alone tells what goes on.
-func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Conn, error) {
-	switch path {
-	case "none":
-		return nil, nil
-	case "":
-	default:
-		return birdc.Dial(ctx, path)
-	}
-	c, err := findControl(ctx, p)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "leakprof: no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts\n", err)
-	}
-	return c, nil
-}
-
-// findControl connects to the control socket on BIRD's command line, or else to
-// its own at a usual place.
-func findControl(ctx context.Context, p *target.Process) (*birdc.Conn, error) {
-	args, err := p.CommandLine()
-	if err != nil {
-		return nil, err
-	}
-	candidates := usualSockets
-	if s := socketArgument(args); s != "" {
-		candidates = []string{s}
-	}
-	var last error
-	for _, s := range candidates {
-		// Several BIRDs may run here; the usual place may be another one's.
-		if has, err := p.HasSocket(s); err != nil || !has {
-			last = errors.Join(err, fmt.Errorf("pid %d has none at %s", p.PID, s))
-			continue
-		}
-		var c *birdc.Conn
-		if c, last = birdc.Dial(ctx, filepath.Join(p.Directory(s), s)); last == nil {
-			return c, nil
-		}
-	}
-	return nil, last
-}
-
-// socketArgument returns the argument of BIRD's option -s, or "".
-func socketArgument(args []string) string {
-	for i, a := range args {
-		if a == "-s" && i+1 < len(args) {
-			return args[i+1]
-		}
-		if len(a) > 2 && a[:2] == "-s" {
-			return a[2:]
-		}
-	}
-	return ""
 }

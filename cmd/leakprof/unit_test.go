@@ -94,8 +94,8 @@ func startAs(t *testing.T, names []string, args ...string) result {
 }
 
 // TestLeastCapabilities: with the capabilities of the unit an ordinary user
-// follows a BIRD of root's, and with any one of them less does not, and is told
-// which is missing.
+// follows a BIRD of root's, and with any one of them less, but for that for
+// replaced files, does not, and is told which is missing.
 func TestLeastCapabilities(t *testing.T) {
 	bird := startBird(t, lab.Config{Binary: findBird(t, "bird2-sid"), Peers: 1})
 	args := []string{
@@ -108,6 +108,9 @@ func TestLeastCapabilities(t *testing.T) {
 		t.Fatalf("with %v: exit status %d\n%s%s", all, got.status, got.stderr, got.stdout)
 	}
 	for i, left := range all {
+		if left == "CAP_CHECKPOINT_RESTORE" {
+			continue // for files that were replaced: TestUpgraded
+		}
 		got := startAs(t, slices.Delete(slices.Clone(all), i, i+1), args...)
 		if got.status != exitError || strings.Count(got.stderr, "\n") != 1 || !strings.Contains(got.stderr, left) {
 			t.Errorf("without %s: exit status %d\n%s", left, got.status, got.stderr)

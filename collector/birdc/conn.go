@@ -29,7 +29,7 @@ const (
 type Conn struct {
 	conn    net.Conn
 	r       *bufio.Reader
-	path    string
+	path    string // as it was dialled, or another name
 	version string
 	turn    chan struct{} // holds a token while a command runs
 	sent    atomic.Uint64 // commands
@@ -41,30 +41,45 @@ type Conn struct {
 // Dial connects to the control socket at path and reads BIRD's greeting. The path has at
 // most 107 bytes.
 func Dial(ctx context.Context, path string) (*Conn, error) {
+	return DialAs(ctx, path, path)
+}
+
+// DialAs is Dial for a socket that has another name than the path by which it is reached
+// now.
+func DialAs(ctx context.Context, path, name string) (*Conn, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("connect to BIRD's control socket %s: path of %d bytes, a socket's has at most %d", path, len(path), maxPath)
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("connect to BIRD's control socket: %w", err)
+		return nil, fmt.Errorf("connect to BIRD's control socket %s: %w", name, plain(err))
 	}
 	c := &Conn{
 		conn: conn,
-		path: path,
+		path: name,
 		r:    bufio.NewReaderSize(conn, maxLine),
 		turn: make(chan struct{}, 1),
 	}
 	greeting, err := c.exchange(ctx, "")
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("connect to BIRD's control socket %s: %w", path, err)
+		return nil, fmt.Errorf("connect to BIRD's control socket %s: %w", name, err)
 	}
 	if c.version, err = parseGreeting(greeting); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("connect to BIRD's control socket %s: %w", path, err)
+		return nil, fmt.Errorf("connect to BIRD's control socket %s: %w", name, err)
 	}
 	return c, nil
+}
+
+// plain takes off what net says of the path.
+func plain(err error) error {
+	var bad *net.OpError
+	if errors.As(err, &bad) {
+		return bad.Err
+	}
+	return err
 }
 
 // parseGreeting takes the version from "0001 BIRD 2.19.2 ready.".
@@ -84,7 +99,7 @@ func parseGreeting(r *Reply) (string, error) {
 // Version is BIRD's version as the greeting gives it, such as "2.19.2".
 func (c *Conn) Version() string { return c.version }
 
-// Path is the socket's path, as it was dialled.
+// Path is the socket's path, as it was dialled, or the name given with it.
 func (c *Conn) Path() string { return c.path }
 
 // Commands is how many commands were sent so far: BIRD may keep something of each.

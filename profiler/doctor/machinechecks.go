@@ -77,7 +77,7 @@ func (m *Machine) rights() []Check {
 		{"CAP_PERFMON", unix.CAP_PERFMON, Fails, "to probe, and to read memory from programs", "no probes can be placed"},
 		{"CAP_SYS_PTRACE", unix.CAP_SYS_PTRACE, Limited, "to read processes of other users", "no BIRD of another user, or that was started as root, can be read"},
 		{"CAP_DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH, Limited, "to open the memory of other users' processes", "memory can be opened of processes of our own user only"},
-		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use, or lie in a chroot", "a BIRD that was upgraded on disk while it runs, or runs in a chroot, cannot be read"},
+		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use", "a BIRD whose libraries were upgraded on disk while it runs cannot be read"},
 	} {
 		if m.has(c.number) {
 			checks = append(checks, works(c.name, "held, %s", c.purpose))

@@ -5,9 +5,6 @@ package doctor
 import (
 	"fmt"
 	"os"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
@@ -94,7 +91,7 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		t.BIRD = err
 		return t
 	}
-	t.Generation, t.BuildID, t.Replaced = b.Generation, exe.BuildID(), replaced(p, exe)
+	t.Generation, t.BuildID, t.Replaced = b.Generation, exe.BuildID(), p.Replaced(exe)
 	t.names(p, exe)
 	if plan, err := plan.New(p, modules, o); err != nil {
 		t.Plan = err
@@ -157,17 +154,4 @@ func elsewhere(pid int) map[string]bool {
 		}
 	}
 	return out
-}
-
-// replaced says whether the path of a program leads to another file than the
-// one that runs. Only its last element is looked at, and no link is followed.
-func replaced(p *target.Process, exe *target.Module) bool {
-	if strings.HasSuffix(p.Exe, " (deleted)") {
-		return true
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(p.Root()+p.Exe, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return false
-	}
-	return st.Ino != exe.Areas[0].Inode
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"leakprof/profiler/target"
 )
 
 // Places are where separate debug files are looked for.
@@ -35,9 +37,10 @@ type Places struct {
 // "Debugging Information in Separate Files").
 const debugDirectory = "/usr/lib/debug"
 
-// maxDebugFile bounds a debug file, whose checksum is over all of it. That of a
-// browser is half as large.
-const maxDebugFile = 4 << 30
+// maxDebugFile bounds a debug file, in bytes, and what is read of all that are
+// linked for their checksums, which are over all of a file: the process may have
+// any number of large ones made of nothing. BIRD's has some 10 MB.
+const maxDebugFile = 1 << 30
 
 // FindDebugFile looks for the separate debug file (as objcopy --only-keep-debug
 // makes it and distributions ship it) of the module, which is mapped from the
@@ -48,8 +51,9 @@ const maxDebugFile = 4 << 30
 // run together with Frames.
 func (m *Module) FindDebugFile(name string, p Places) (string, error) {
 	var unusable []error
+	unread := int64(maxDebugFile)
 	for _, c := range m.candidates(name, p) {
-		err := m.useCandidate(c)
+		err := m.useCandidate(c, &unread)
 		if err == nil {
 			return m.debugFile, errors.Join(unusable...)
 		}
@@ -102,19 +106,21 @@ func (m *Module) candidates(name string, p Places) (all []candidate) {
 }
 
 // useCandidate takes over what the file has if it belongs to the module.
-func (m *Module) useCandidate(c candidate) error {
+// unread is how many bytes may yet be read for checksums.
+func (m *Module) useCandidate(c candidate, unread *int64) error {
 	var f *os.File
 	var err error
+	// Clients of debuginfod leave an empty file where no server has it.
 	if c.root != "" {
-		f, err = openInRoot(c.root, c.name)
+		f, err = target.OpenInRoot(c.root, c.name, maxDebugFile)
 	} else {
-		f, err = openRegular(unix.AT_FDCWD, c.name, 0)
+		f, err = target.OpenRegular(c.name, maxDebugFile)
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := m.useFile(f, c.byLink); err != nil {
+	if err := m.useFile(f, c.byLink, unread); err != nil {
 		return err
 	}
 	m.debugFile = c.path()
@@ -122,9 +128,9 @@ func (m *Module) useCandidate(c candidate) error {
 }
 
 // useFile takes from f what the module lacks, if it is the module's debug file.
-func (m *Module) useFile(f *os.File, byLink bool) error {
+func (m *Module) useFile(f *os.File, byLink bool, unread *int64) error {
 	if byLink {
-		if err := m.debugLink.check(f); err != nil {
+		if err := m.debugLink.check(f, unread); err != nil {
 			return err
 		}
 	}
@@ -143,46 +149,6 @@ func (m *Module) useFile(f *os.File, byLink bool) error {
 	}
 	m.adopt(d)
 	return nil
-}
-
-// openInRoot opens a regular file of a directory tree that may be another's:
-// neither ".." nor a link leads out of it (openat2(2), Linux 5.6).
-func openInRoot(root, name string) (*os.File, error) {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(dir)
-	return openRegular(dir, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
-}
-
-// openRegular opens a file only after it has seen that it is a regular one:
-// opening a FIFO blocks, and a device may do anything.
-func openRegular(dir int, name string, resolve uint64) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
-	var fd int
-	err := error(unix.EAGAIN)
-	// EAGAIN: something was renamed while the kernel followed "..".
-	for try := 0; try < 8 && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
-		fd, err = unix.Openat2(dir, name, &how)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	switch err := unix.Fstat(fd, &st); {
-	case err != nil:
-		return nil, err
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("not a regular file")
-	case st.Size == 0:
-		// Clients of debuginfod leave an empty file where no server has it.
-		return nil, fs.ErrNotExist
-	case st.Size > maxDebugFile:
-		return nil, fmt.Errorf("%d bytes are too many", st.Size)
-	}
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
 // debugLink is what .gnu_debuglink says of the separate debug file.
@@ -206,10 +172,18 @@ func parseDebugLink(b []byte, order binary.ByteOrder) debugLink {
 	return debugLink{name: name, crc: order.Uint32(b[at:])}
 }
 
-// check says whether f is the file that was linked.
-func (l debugLink) check(f *os.File) error {
+// check says whether f is the file that was linked. It takes the size of f from
+// unread, and does not read it where that is less.
+func (l debugLink) check(f *os.File, unread *int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read it: %w", err)
+	}
+	if *unread -= info.Size(); *unread < 0 {
+		return fmt.Errorf("its checksum would have more than %d bytes read", int64(maxDebugFile))
+	}
 	h := crc32.NewIEEE()
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, maxDebugFile)); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, info.Size())); err != nil {
 		return fmt.Errorf("read it: %w", err)
 	}
 	if got := h.Sum32(); got != l.crc {

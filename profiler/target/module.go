@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,8 +33,8 @@ type Module struct {
 	file *os.File // nil for the vDSO
 }
 
-// Modules opens every ELF file that the process has mapped executable. Files
-// that are no ELF files are left out; one that cannot be opened is an error,
+// Modules opens every ELF file that the process has mapped executable. Devices
+// and files that are no ELF files are left out; one that cannot be opened is an error,
 // because a stack through it could not be told. Close each after use.
 func (p *Process) Modules() ([]*Module, error) {
 	mappings, err := p.Mappings()
@@ -41,6 +42,7 @@ func (p *Process) Modules() ([]*Module, error) {
 		return nil, err
 	}
 	type key struct{ dev, inode uint64 }
+	const most = 1024 // files; more than a few dozen are somebody's trick
 	byFile := make(map[key]*Module)
 	var all []*Module
 	fail := func(err error) ([]*Module, error) {
@@ -65,8 +67,11 @@ func (p *Process) Modules() ([]*Module, error) {
 		if a.Inode == 0 || byFile[k] != nil {
 			continue
 		}
+		if len(all) == most {
+			return fail(fmt.Errorf("open files of process %d: more than %d are mapped", p.PID, most))
+		}
 		m, err := p.openModule(a)
-		if errors.Is(err, errNotELF) {
+		if errors.Is(err, errNotELF) || errors.Is(err, errKind) {
 			continue
 		} else if err != nil {
 			return fail(err)
@@ -118,28 +123,93 @@ func OpenModule(name string) (*Module, error) {
 	return m, nil
 }
 
-// openMapped opens the very file behind a mapping. /proc/PID/map_files holds
-// it even when it is deleted, but needs CAP_SYS_ADMIN or
-// CAP_CHECKPOINT_RESTORE; otherwise the path is taken inside the target's
-// root and compared by device and inode.
+// maxModule bounds an ELF file that is read: BIRD with all its debugging
+// information has some 10 MB.
+const maxModule = 4 << 30
+
+// openMapped opens the very file behind a mapping, and nothing but a regular
+// one. /proc/PID/map_files has it even when it was deleted or replaced, but needs
+// CAP_CHECKPOINT_RESTORE (or CAP_SYS_ADMIN); so has /proc/PID/exe, for the
+// program alone; otherwise the file of that path in the target's root may be it.
 func (p *Process) openMapped(a Mapping) (*os.File, error) {
-	f, err := os.Open(p.path(fmt.Sprintf("map_files/%x-%x", a.Start, a.End)))
-	if err == nil {
-		return f, nil
+	f, err := OpenRegular(p.path(fmt.Sprintf("map_files/%x-%x", a.Start, a.End)), maxModule)
+	if err == nil || errors.Is(err, errKind) {
+		return f, err
 	}
-	f, errPath := os.Open(p.path("root") + a.Path)
+	if f, err := OpenRegular(p.path("exe"), maxModule); err == nil {
+		if shows(a, f) {
+			return f, nil
+		}
+		f.Close()
+	}
+	f, errPath := p.openAtPath(a)
 	if errPath != nil && errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("open %s of process %d: %w; run with CAP_CHECKPOINT_RESTORE to open it as it is mapped", a.Path, p.PID, errPath)
+		errPath = fmt.Errorf("%w; run with CAP_CHECKPOINT_RESTORE to open it as it is mapped", errPath)
 	}
 	if errPath != nil {
 		return nil, fmt.Errorf("open %s of process %d: %w", a.Path, p.PID, errPath)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Ino != a.Inode {
+	return f, nil
+}
+
+// openAtPath opens the file at a mapping's path in the process's root, if it is
+// the one that is mapped.
+func (p *Process) openAtPath(a Mapping) (*os.File, error) {
+	name, ok := p.inside(a.Path)
+	if !ok {
+		return nil, errors.New("it is outside of the process's root")
+	}
+	f, err := OpenInRoot(p.Root(), name, maxModule)
+	if err != nil {
+		return nil, err
+	}
+	if !shows(a, f) {
 		f.Close()
-		return nil, fmt.Errorf("open %s of process %d: replaced on disk since it was mapped; run with CAP_CHECKPOINT_RESTORE to read the mapped one", a.Path, p.PID)
+		return nil, errReplaced
 	}
 	return f, nil
+}
+
+var errReplaced = errors.New("replaced on disk since it was mapped")
+
+// Replaced says whether the module's path leads to another file by now, in the
+// process's root, or to none. Where that cannot be told it is false.
+func (p *Process) Replaced(m *Module) bool {
+	if len(m.Areas) == 0 || m.Areas[0].Inode == 0 {
+		return false
+	}
+	f, err := p.openAtPath(m.Areas[0])
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, errReplaced) || errors.Is(err, errKind) || errors.Is(err, fs.ErrNotExist)
+}
+
+// shows says whether a mapping of another process is one of f. It compares what
+// proc says of a mapping of our own, as device and inode of stat are others on
+// btrfs and overlayfs.
+func shows(a Mapping, f *os.File) bool {
+	b, err := unix.Mmap(int(f.Fd()), 0, pageSize, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return false
+	}
+	defer unix.Munmap(b)
+	maps, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return false
+	}
+	defer maps.Close()
+	own, err := parseMappings(maps)
+	if err != nil {
+		return false
+	}
+	at := uint64(uintptr(unsafe.Pointer(&b[0])))
+	for _, o := range own {
+		if at >= o.Start && at < o.End {
+			return o.Device == a.Device && o.Inode == a.Inode
+		}
+	}
+	return false
 }
 
 func (p *Process) openVDSO(a Mapping) (*Module, error) {
@@ -217,7 +287,7 @@ func (m *Module) AttachPath() (string, error) {
 	if m.file == nil {
 		return "", fmt.Errorf("probe %s: it is no file", m.Name)
 	}
-	return fmt.Sprintf("/proc/self/fd/%d", m.file.Fd()), nil
+	return placeOf(int(m.file.Fd())), nil
 }
 
 // BuildID returns the GNU build ID in hex, or "".

@@ -47,6 +47,10 @@ func Open(pid int) (*Process, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	p := &Process{PID: pid, pidfd: fd}
+	if err := checkProc("/proc"); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
 	if p.Exe, err = os.Readlink(p.path("exe")); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("read executable of process %d: %w", pid, explain(err))
@@ -56,6 +60,17 @@ func Open(pid int) (*Process, error) {
 		return nil, fmt.Errorf("open memory of process %d: %w", pid, explain(err))
 	}
 	return p, nil
+}
+
+// checkProc makes sure that the process file system at proc numbers processes as
+// our own pid namespace does (pid_namespaces(7)): in another one the number would
+// be another process's.
+func checkProc(proc string) error {
+	self, err := os.Readlink(filepath.Join(proc, "self"))
+	if err == nil && self == strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	return fmt.Errorf("%s is of another pid namespace than ours; mount the right one, as with unshare --mount-proc, or enter both, as with nsenter --mount --pid", proc)
 }
 
 // explain adds what to do.
@@ -76,6 +91,19 @@ func (p *Process) Close() error {
 
 func (p *Process) path(name string) string {
 	return filepath.Join("/proc", strconv.Itoa(p.PID), name)
+}
+
+// maxProcFile bounds a file of proc whose size the process decides, in bytes.
+const maxProcFile = 16 << 20
+
+// read reads a file of the process in proc.
+func (p *Process) read(name string) ([]byte, error) {
+	f, err := os.Open(p.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxProcFile))
 }
 
 // Alive says whether the process still runs; a zombie does not.
@@ -156,7 +184,7 @@ func (p *Process) ReadBatch(addrs []uint64, size int) (data []byte, ok []bool, e
 
 // CommandLine returns the process's arguments, the program's name first.
 func (p *Process) CommandLine() ([]string, error) {
-	b, err := os.ReadFile(p.path("cmdline"))
+	b, err := p.read("cmdline")
 	if err != nil {
 		return nil, fmt.Errorf("read command line: %w", err)
 	}
@@ -165,15 +193,6 @@ func (p *Process) CommandLine() ([]string, error) {
 
 // Root returns a path under which the process's own file system root is seen.
 func (p *Process) Root() string { return p.path("root") }
-
-// Directory returns a path under which the process's file name is seen: its
-// root for an absolute one, else its working directory.
-func (p *Process) Directory(name string) string {
-	if filepath.IsAbs(name) {
-		return p.Root()
-	}
-	return p.path("cwd")
-}
 
 // String returns the C string at addr, of at most limit bytes, and false if
 // there is none.
