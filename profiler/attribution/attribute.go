@@ -303,9 +303,9 @@ func (a *Attributor) locate(pc uint64, isReturn bool) Location {
 		if m.symbols != nil {
 			l.Lines = m.frames(l.Address, isReturn)
 		} else {
-			l.Lines = []symbol.Frame{{Function: fmt.Sprintf("%s+0x%x", m.Name, l.Address), Module: m.Name, Address: l.Address}}
+			l.Lines = []symbol.Frame{{Function: fmt.Sprintf("%s+0x%x", m.Name, l.Address), Module: m.Name, Address: l.Address, Source: symbol.SourceAddress}}
 		}
 		return l
 	}
-	return Location{Module: -1, Address: pc, Lines: []symbol.Frame{{Function: fmt.Sprintf("0x%x", pc), Address: pc}}}
+	return Location{Module: -1, Address: pc, Lines: []symbol.Frame{{Function: fmt.Sprintf("0x%x", pc), Address: pc, Source: symbol.SourceAddress}}}
 }

@@ -30,6 +30,9 @@ func comments(r *Result) []string {
 	}
 	q := newStackQuality(r.Stacks)
 	lines = append(lines, "stacks: "+q.sentence())
+	if names := nameSources(newStacks(r.Retained)); names != "" {
+		lines = append(lines, "names: "+names)
+	}
 	if len(r.Health) == 0 {
 		lines = append(lines, "health: nothing lost")
 	}

@@ -314,7 +314,7 @@ func (c *Comparison) inBoth(t *text, labels [2]string) {
 		_, frames := splitAllocator(s.Stack.Frames)
 		names := make([]string, 0, 3)
 		for _, f := range frames[:min(len(frames), 3)] {
-			names = append(names, printable(f.Function))
+			names = append(names, printable(f.label()))
 		}
 		t.line("%*s%*s%*s  %s", width, Size(s.A.Bytes), width, Size(s.B.Bytes), width, SignedSize(s.B.Bytes-s.A.Bytes),
 			shorten(strings.Join(names, " < "), t.o.Width-3*width-2))

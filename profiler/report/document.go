@@ -170,6 +170,9 @@ type DocumentFrame struct {
 	Inlined  bool   `json:"inlined"`
 	Module   string `json:"module"`
 	Address  string `json:"address"`
+	// Source is one of symbol.Origins; "" for a frame that stands for no code,
+	// and in reports of before it was noted.
+	Source string `json:"source"`
 }
 
 // DocumentHealth is Health in report.json; BoundBytes is null if no bound is
@@ -217,8 +220,8 @@ func NewDocument(r *Result) *Document {
 		Phases:         []DocumentPhase{},
 		Series:         []DocumentPoint{},
 		Notes:          append([]Note{}, r.Notes...),
-		Stacks:         []DocumentStack{},
-		LostBefore:     []DocumentStack{},
+		Stacks:         newStacks(r.Retained),
+		LostBefore:     newStacks(r.LostBefore),
 		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},
 		StackQuality:   newStackQuality(r.Stacks),
@@ -245,11 +248,7 @@ func NewDocument(r *Result) *Document {
 		d.Series = append(d.Series, newPoint(p))
 	}
 	for i := range r.Retained {
-		d.Stacks = append(d.Stacks, newStack(&r.Retained[i]))
 		d.ReplacedBytes += r.Retained[i].Replaced
-	}
-	for i := range r.LostBefore {
-		d.LostBefore = append(d.LostBefore, newStack(&r.LostBefore[i]))
 	}
 	for _, h := range r.Health {
 		d.Health = append(d.Health, newHealth(h))

@@ -53,6 +53,7 @@ func (d *Document) facts(brief bool) (all []fact) {
 	add("Stacks", d.StackQuality.sentence())
 	add("Covered", strings.Join(d.Covered, "; "))
 	add("Unseen", strings.Join(d.NotCovered, "; "))
+	add("Names", nameSources(d.Stacks))
 	add("Names", d.NamesHint)
 	if f := d.rss(); f != nil {
 		add("RSS", resident(f))

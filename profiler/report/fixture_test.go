@@ -4,6 +4,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"leakprof/profiler/attribution"
@@ -114,7 +115,7 @@ func truncated() *attribution.Stack {
 		Key: 15, End: "no unwind row", AllocatedObjects: 500, AllocatedBytes: 64_000,
 		Locations: []attribution.Location{
 			libc(0x98860, "malloc"),
-			{Module: -1, Address: 0x7ffff7a01234, Lines: []symbol.Frame{{Function: "0x7ffff7a01234", Address: 0x7ffff7a01234}}},
+			{Module: -1, Address: 0x7ffff7a01234, Lines: []symbol.Frame{{Function: "0x7ffff7a01234", Address: 0x7ffff7a01234, Source: symbol.SourceAddress}}},
 		},
 	}
 }
@@ -380,13 +381,27 @@ func incomplete() *Result {
 	return r
 }
 
+// told is a place in a stripped BIRD: allocators have names, most others a
+// source file.
+func told(l attribution.Location) symbol.Frame {
+	owner := l.Lines[len(l.Lines)-1]
+	f := symbol.Frame{Function: fmt.Sprintf("bird+0x%x", l.Address), Module: "bird", Address: l.Address, Source: symbol.SourceAddress}
+	switch {
+	case isAllocator(owner.Function):
+		f.Function, f.Source = owner.Function, symbol.SourceFound
+	case owner.Function != "bgp_rx_packet":
+		f.File = strings.TrimPrefix(owner.File, "/usr/src/bird/")
+	}
+	return f
+}
+
 // stripped is the leak on a BIRD without any symbols.
 func stripped() *Result {
 	r := leak()
 	r.Target.Symbols = "none"
-	r.NamesHint = "bird has no symbols; install bird3-dbgsym or build BIRD with -g to see function names"
+	r.NamesHint = "bird is stripped: allocators, protocols' hooks and most source files are told by its code, other names are file and offset"
 	bare := append([]attribution.Module{}, modules...)
-	bare[0].HasSymbols, bare[0].HasLines, bare[0].HasInlines = false, false, false
+	bare[0].HasSymbols, bare[0].HasLines, bare[0].HasInlines, bare[0].ToldFiles = false, false, false, true
 	named := make(map[*attribution.Stack]*attribution.Stack)
 	strip := func(s *attribution.Stack) *attribution.Stack {
 		if named[s] == nil {
@@ -394,7 +409,7 @@ func stripped() *Result {
 			c.Locations = nil
 			for _, l := range s.Locations {
 				if l.Module == birdModule {
-					l.Lines = []symbol.Frame{{Function: fmt.Sprintf("bird+0x%x", l.Address), Module: "bird", Address: l.Address}}
+					l.Lines = []symbol.Frame{told(l)}
 				}
 				c.Locations = append(c.Locations, l)
 			}

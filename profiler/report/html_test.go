@@ -60,6 +60,7 @@ func TestPage(t *testing.T) {
 	t.Run("flame", func(t *testing.T) { checkFlame(t, b) })
 	t.Run("classes", func(t *testing.T) { checkClasses(t, b) })
 	t.Run("widths", func(t *testing.T) { checkWidths(t, b) })
+	t.Run("names", func(t *testing.T) { checkNames(t, b) })
 	t.Run("list", func(t *testing.T) { checkList(t, b) })
 	t.Run("course", func(t *testing.T) { checkCourse(t, b) })
 	t.Run("hostile", func(t *testing.T) { checkHostile(t, b) })

@@ -72,7 +72,7 @@ func appearance(s *DocumentStack) string {
 		fmt.Fprintln(&b, s.HeldBy[i].sentence())
 	}
 	for _, f := range frames[:min(len(frames), shownFrames)] {
-		fmt.Fprintln(&b, f.Function, f.File, f.Line, f.Inlined, f.Module)
+		fmt.Fprintln(&b, f.Function, f.File, f.Line, f.Inlined, f.Module, f.Source)
 	}
 	return b.String()
 }

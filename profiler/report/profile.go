@@ -12,6 +12,7 @@ import (
 
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/reachability"
+	"leakprof/profiler/symbol"
 )
 
 // ProfileOptions say what a profile tells beside the numbers.
@@ -282,6 +283,11 @@ func (b *profileBuilder) location(l attribution.Location, depth int) (*profile.L
 		key := profile.Function{Name: f.Function, SystemName: f.Symbol, Filename: f.File}
 		if key.SystemName == "" {
 			key.SystemName = f.Function
+		}
+		if f.Origin() == symbol.OriginFileOnly {
+			// pprof shows no files unless it is asked to, and of such a function
+			// the file is all that says anything.
+			key.Name += " (" + f.File + ")"
 		}
 		function := b.functions[key]
 		if function == nil {

@@ -51,6 +51,14 @@ func newStack(r *attribution.Retained) DocumentStack {
 	return d
 }
 
+func newStacks(retained []attribution.Retained) []DocumentStack {
+	all := []DocumentStack{}
+	for i := range retained {
+		all = append(all, newStack(&retained[i]))
+	}
+	return all
+}
+
 func newHolder(h *attribution.Holder, looked uint64) DocumentHolder {
 	d := DocumentHolder{
 		What: h.String(), Pool: orNull(h.Pool), Resource: h.Class, Root: h.Root,
@@ -68,6 +76,7 @@ func newFrames(frames []symbol.Frame) []DocumentFrame {
 		all = append(all, DocumentFrame{
 			Function: f.Function, File: f.File, Line: f.Line, Inlined: f.Inlined,
 			Module: f.Module, Address: fmt.Sprintf("%#x", f.Address),
+			Source: f.Origin(),
 		})
 	}
 	return all

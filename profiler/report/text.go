@@ -198,6 +198,9 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 		if f.Inlined {
 			where += " (inlined)"
 		}
+		if mark := f.guessed(); mark != "" {
+			where = strings.TrimSpace(where + " " + mark)
+		}
 		t.line("     %-*s  %s", width, shorten(printable(f.Function), width), shortenLeft(printable(where), t.o.Width-width-7))
 	}
 	if !s.Complete {

@@ -6,8 +6,10 @@ package symbol
 type Source uint8
 
 const (
+	// SourceNone: the frame stands for no code; its name is a word of our own.
+	SourceNone Source = iota
 	// SourceAddress: nothing covers the address; Function is "module+0xvaddr".
-	SourceAddress Source = iota
+	SourceAddress
 	// SourceFound: a function of UseFound, told by what its code does.
 	SourceFound
 	// SourcePLT: a stub of the procedure linkage table, named "function@plt".
@@ -24,7 +26,7 @@ const (
 	SourceInline
 )
 
-var sourceNames = [...]string{"address", "found", "plt", "dynsym", "debugdata", "symtab", "dwarf", "inline"}
+var sourceNames = [...]string{"none", "address", "found", "plt", "dynsym", "debugdata", "symtab", "dwarf", "inline"}
 
 // String returns a short lower-case name, e.g. "dwarf".
 func (s Source) String() string {
@@ -60,4 +62,46 @@ type Frame struct {
 	Address uint64
 	// Source says where Function comes from.
 	Source Source
+	// Separate says that it comes from a separate debug file.
+	Separate bool
+}
+
+// Origins are what reports say of where a frame's name is from, the best first.
+const (
+	// OriginSymbol: the file's own symbols or DWARF.
+	OriginSymbol = "symbol"
+	// OriginInline: a call that the compiler dissolved, by DWARF, be it the
+	// file's own or of its debug file.
+	OriginInline = "inline"
+	// OriginDebugFile: symbols or DWARF of a separate debug file.
+	OriginDebugFile = "debug file"
+	// OriginStructure: what the code does, or the table that it is in.
+	OriginStructure = "structure"
+	// OriginFileOnly: the function is not known, but its source file is.
+	OriginFileOnly = "file only"
+	// OriginAddress: nothing is known.
+	OriginAddress = "address"
+)
+
+// Origins are all of them, the best first.
+var Origins = []string{OriginSymbol, OriginInline, OriginDebugFile, OriginStructure, OriginFileOnly, OriginAddress}
+
+// Origin says where the name is from, as one of Origins; "" for a frame that
+// stands for no code.
+func (f *Frame) Origin() string {
+	switch {
+	case f.Source == SourceNone:
+		return ""
+	case f.Source == SourceAddress && f.File != "":
+		return OriginFileOnly
+	case f.Source == SourceAddress:
+		return OriginAddress
+	case f.Source == SourceFound:
+		return OriginStructure
+	case f.Source == SourceInline:
+		return OriginInline
+	case f.Separate:
+		return OriginDebugFile
+	}
+	return OriginSymbol
 }

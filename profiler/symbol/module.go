@@ -47,6 +47,8 @@ type Module struct {
 
 	debugLink debugLink
 	debugFile string // path of the separate debug file that is used, "" if none
+	// What of symbols and dwarf is the debug file's.
+	symbolsApart, dwarfApart bool
 
 	mu    sync.RWMutex
 	cache map[lookup][]Frame
@@ -91,10 +93,10 @@ func Open(r io.ReaderAt, name string) (*Module, error) {
 // adopt takes from d, which belongs to the same code, what m lacks.
 func (m *Module) adopt(d *Module) {
 	if len(m.symbols.symbols) == 0 {
-		m.symbols = d.symbols
+		m.symbols, m.symbolsApart = d.symbols, true
 	}
 	if !m.HasDWARF() && (d.HasDWARF() || !m.HasLines()) {
-		m.dwarf, m.noDWARF = d.dwarf, d.noDWARF
+		m.dwarf, m.noDWARF, m.dwarfApart = d.dwarf, d.noDWARF, true
 	}
 	m.mu.Lock()
 	clear(m.cache)
@@ -189,8 +191,11 @@ func (m *Module) resolve(key lookup) []Frame {
 	for i := range frames {
 		f := &frames[i]
 		f.Module, f.Address = m.name, key.vaddr
-		if f.Function == "" {
+		switch {
+		case f.Function == "":
 			f.Function, f.Source = fmt.Sprintf("%s+%#x", m.name, key.vaddr), SourceAddress
+		case f.Source == SourceDWARF || f.Source == SourceInline:
+			f.Separate = m.dwarfApart
 		}
 	}
 	return frames
@@ -207,6 +212,7 @@ func (m *Module) nameOwner(f *Frame, pc uint64) {
 			f.Symbol = name
 			if f.Function == "" {
 				f.Function, f.Source = baseName(name), t.source
+				f.Separate = t.source == SourceSymbol && m.symbolsApart
 			}
 			return
 		}

@@ -2,7 +2,7 @@
 "use strict";
 // The retained stacks as a flame graph, with the list below it.
 const retained = (() => {
-	const { doc, byId, color, element, printable, size, plural, percent, place, isAllocator, classes } = page;
+	const { doc, byId, color, element, printable, size, plural, percent, place, named, label, isAllocator, classes } = page;
 	const still = matchMedia("(prefers-reduced-motion: reduce)");
 	const program = doc.target.exe.replace(/.*\//s, "");
 
@@ -43,7 +43,7 @@ const retained = (() => {
 			}
 			for (const f of s.frames.toReversed()) {
 				add(`${f.module}\n${f.function}`, () => ({
-					name: printable(f.function), frame: f, places: new Set(),
+					name: printable(label(f)), frame: f, places: new Set(),
 					kind: isAllocator(f.function) ? "alloc" : f.module === program ? "bird" : "other",
 				}));
 				node.places.add(place(f));
@@ -105,7 +105,7 @@ const retained = (() => {
 			.minFrameSize(1)
 			.transitionDuration(still.matches ? 0 : 150)
 			.setColorMapper((d) => (d.highlight ? color("--found") : fill(d)))
-			.setLabelHandler((d) => `${d.data.name}: ${amounts(d.data)}`)
+			.setLabelHandler((d) => `${d.data.name}: ${amounts(d.data)}${d.data.frame ? `; ${named(d.data.frame)}` : ""}`)
 			.setSearchMatch(matches)
 			.setSearchHandler(() => {})
 			.setDetailsHandler(() => {})
@@ -175,6 +175,7 @@ const retained = (() => {
 		if (d.data.places) {
 			const places = [...d.data.places];
 			lines.push(element("div", "note", places.slice(0, 5).join(", ") + (places.length > 5 ? ` and ${places.length - 5} more` : "")));
+			if (named(d.data.frame)) lines.push(element("div", "note", named(d.data.frame)));
 		}
 		panel.replaceChildren(...lines);
 		narrowed = new Set(d.data.stacks);

@@ -58,6 +58,18 @@ const page = (() => {
 		return file ? (f.line > 0 ? `${file}:${f.line}` : file) : f.module;
 	}
 
+	// named says where a frame's name is from, "" if that was not noted; told marks
+	// what no symbol tells; label is the name, with the file where it is all that
+	// says anything.
+	const sources = new Map([
+		["symbol", "the program's or library's own symbols"], ["inline", "debug information: the call was inlined"],
+		["debug file", "the separate debug file"], ["structure", "what the code does, or the table that has it"],
+		["file only", "not known, but the source file is, by strings and neighbours"], ["address", "not known"],
+	]);
+	const named = (f) => (sources.has(f.source) ? `name by ${f.source}: ${sources.get(f.source)}` : "");
+	const told = (f) => (f.source === "structure" || f.source === "file only" ? ` (${f.source})` : "");
+	const label = (f) => (f.source === "file only" ? `${f.function} (${f.file.replace(/.*\//s, "")})` : f.function);
+
 	const allocators = new Set(JSON.parse(byId("allocators").textContent));
 	const isAllocator = (name) => allocators.has(name.replace(/[@.].*/s, ""));
 	// The classes of memory, as pointers say. Reports from before they were
@@ -67,5 +79,5 @@ const page = (() => {
 		s.held_by ??= [];
 		if (classes.every((c) => !s[`${c}_bytes`])) s.unknown_bytes = s.bytes;
 	}
-	return { doc, byId, color, forgetColors: () => colors.clear(), element, printable, size, axisSizes, count, plural, percent, place, isAllocator, classes };
+	return { doc, byId, color, forgetColors: () => colors.clear(), element, printable, size, axisSizes, count, plural, percent, place, named, told, label, isAllocator, classes };
 })();

@@ -2,7 +2,7 @@
 "use strict";
 // The retained stacks as a list: what is chosen of them, and each in words.
 const stackList = (() => {
-	const { doc, byId, element, size, count, plural, percent, place, isAllocator, classes } = page;
+	const { doc, byId, element, size, count, plural, percent, place, named, told, isAllocator, classes } = page;
 
 	const few = 8; // stacks in the list until all are asked for
 	const chosen = new Set(classes);
@@ -49,8 +49,12 @@ const stackList = (() => {
 	const share = (h) => (h.share < 1 ? `: ${(100 * h.share).toFixed(0)}% of those looked at` : "");
 
 	function frameTable(frames) {
-		return element("table", "", element("tbody", "", ...frames.map((f) => element("tr", isAllocator(f.function) ? "allocator" : "",
-			element("td", "name", f.function), element("td", "", place(f) + (f.inlined ? " (inlined)" : ""))))));
+		return element("table", "", element("tbody", "", ...frames.map((f) => {
+			const row = element("tr", isAllocator(f.function) ? "allocator" : "",
+				element("td", "name", f.function), element("td", "", place(f) + (f.inlined ? " (inlined)" : "") + told(f)));
+			row.title = named(f);
+			return row;
+		})));
 	}
 
 	function describe(s, total) {
