@@ -99,6 +99,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if c.Debug, err = f.debug.places(ctx, os.Stderr, f.pid); err != nil {
 		return withPIDHint(err)
 	}
+	if err := makeOut(&f.out, f.pid); err != nil {
+		return err
+	}
 	dieFirst()
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
 	if err != nil {
@@ -112,12 +115,6 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if c.Control != nil {
 		defer c.Control.Close()
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: attached to pid %d (%s), %d probes\n", f.pid, p.Process.Exe, len(p.Plan.Sites))
-	if f.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.duration)
-		defer cancel()
-	}
 	c.Session.Interval = f.interval
 	// Marks are for what nobody else tells; without them it goes on.
 	if marks, stop, err := listenControl(ctx, f.pid); err != nil {
@@ -125,6 +122,17 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	} else {
 		defer stop()
 		c.Marks = marks
+	}
+	rights, stop, err := f.limitRights(&c)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	fmt.Fprintf(os.Stderr, "leakprof: attached to pid %d (%s), %d probes; keeps %s\n", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
 	}
 	c.Interim = func(res *report.Result) { f.interim(stdout, res) }
 	return f.conclude(ctx, stdout, c)

@@ -3,18 +3,12 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -67,48 +61,23 @@ func TestLeastRights(t *testing.T) {
 		// Before Linux 6.10 CAP_SYS_ADMIN has to stand for three of them.
 		least = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH}
 	}
-	out := t.TempDir()
-	if err := os.Chown(out, nobody, nobody); err != nil {
-		t.Fatal(err)
-	}
 	for i := range least {
 		if least[i] == unix.CAP_CHECKPOINT_RESTORE {
 			continue // for files that were replaced: TestUpgraded
 		}
 		held := slices.Delete(slices.Clone(least), i, i+1)
-		if got := runAsNobody(t, held, "doctor", "--pid", pid); got.status != exitError {
+		if got := startAsNobody(t, held, "doctor", "--pid", pid).wait(); got.status != exitError {
 			t.Errorf("with capabilities %v: exit status %d\n%s%s", held, got.status, got.stdout, got.stderr)
 		}
 	}
 	for _, args := range [][]string{
 		{"doctor", "--pid", pid},
-		{"attach", "--pid", pid, "--bmp", "", "--settle", "100ms", "--duration", "1s", "--out", filepath.Join(out, "out")},
+		{"attach", "--pid", pid, "--bmp", "", "--settle", "100ms", "--duration", "1s", "--out", "out"},
 	} {
-		if got := runAsNobody(t, least, args...); got.status != exitDone {
+		if got := startAsNobody(t, least, args...).wait(); got.status != exitDone {
 			t.Errorf("%v with capabilities %v: exit status %d\n%s%s", args, least, got.status, got.stdout, got.stderr)
 		}
 	}
-}
-
-const nobody = 65534 // uid and gid
-
-// runAsNobody runs the program as a common user with some capabilities, in the
-// group that the control socket of a BIRD of root's belongs to.
-func runAsNobody(t *testing.T, capabilities []uintptr, args ...string) result {
-	t.Helper()
-	if err := os.Chmod(filepath.Dir(program), 0o711); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), runDeadline)
-	defer cancel()
-	var stdout, stderr bytes.Buffer
-	c := exec.CommandContext(ctx, program, args...)
-	c.Dir, c.Stdout, c.Stderr = "/", &stdout, &stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{0}}, AmbientCaps: capabilities}
-	if err := c.Run(); c.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
 // TestDoctorOfOthers: without a pid it is about the machine; a pid that is no

@@ -96,12 +96,8 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 // which gets its name from the pid if it has none. An error with a result says
 // that not all of it could be written.
 func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out *string) (*report.Result, error) {
-	if *out == "" {
-		*out = fmt.Sprintf("leakprof-%d", c.Process.PID)
-	}
-	// Hours later is too late to find that nothing can be written there.
-	if err := os.MkdirAll(*out, 0o700); err != nil {
-		return nil, fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
+	if err := makeOut(out, c.Process.PID); err != nil {
+		return nil, err
 	}
 	if f.cycleExec != "" {
 		socket := ""
