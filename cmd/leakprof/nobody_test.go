@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const nobody = 65534 // uid and gid
+
+// startAsNobody starts the program as a common user with some capabilities, in
+// the group that the control socket of a BIRD of root's belongs to, and in a
+// directory of his own. It is killed with the test.
+func startAsNobody(t *testing.T, capabilities []uintptr, args ...string) *running {
+	t.Helper()
+	if err := os.Chmod(filepath.Dir(program), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	// Above t.TempDir() are directories of root's alone.
+	dir, err := os.MkdirTemp("", "leakprof-nobody-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), runDeadline)
+	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
+	r.Dir, r.Stdout, r.Stderr = dir, &r.out, &r.err
+	r.Env = []string{"XDG_RUNTIME_DIR=" + dir, "PATH=" + os.Getenv("PATH")}
+	r.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{0}},
+		AmbientCaps: capabilities,
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		r.Wait()
+		cancel()
+		close(r.done)
+	}()
+	t.Cleanup(func() {
+		r.Process.Kill()
+		<-r.done
+	})
+	return r
+}
+
+// private fails the test unless all that is in a directory of nobody's is his
+// alone.
+func private(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &st)
+		}
+		if err == nil && (st.Uid != nobody || st.Mode&0o077 != 0) {
+			t.Errorf("%s: owner %d, mode %o", path, st.Uid, st.Mode)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
