@@ -90,7 +90,13 @@ func (s *safeBuffer) String() string {
 // start starts the program; it is killed with the test.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), runDeadline)
+	return startWithin(t, runDeadline, args...)
+}
+
+// startWithin starts the program, which is killed if it takes longer.
+func startWithin(t *testing.T, deadline time.Duration, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
 	r.Stdout, r.Stderr = &r.out, &r.err
 	r.Dir = t.TempDir()
