@@ -3,7 +3,6 @@
 package report
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -133,35 +132,4 @@ func remove(dir, name string) error {
 		return fmt.Errorf("remove an earlier run's file: %w", err)
 	}
 	return nil
-}
-
-// WriteFile writes beside the file and renames: nobody ever sees a part of it,
-// not even after a power failure. Only the owner may read it (mode 0600): it
-// tells what the router does.
-func WriteFile(path string, content func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close() // a second time, after an error of the first: harmless
-			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	w := bufio.NewWriterSize(f, 64<<10)
-	if err := content(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

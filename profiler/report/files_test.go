@@ -3,8 +3,6 @@
 package report
 
 import (
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,38 +102,6 @@ func TestWriteAllStops(t *testing.T) {
 	}
 	if slices.Contains(names(t, dir), JSONFile) {
 		t.Error("report.json of the run before is still there")
-	}
-}
-
-// TestWriteFile: a file that cannot be written leaves what was there, and
-// nothing else.
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "profile")
-	if err := os.WriteFile(path, []byte("before"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cause := errors.New("disk is full")
-	err := WriteFile(path, func(w io.Writer) error {
-		if _, err := io.WriteString(w, "half"); err != nil {
-			return err
-		}
-		if got := names(t, dir); len(got) != 2 {
-			t.Errorf("while it is written there are %q", got)
-		}
-		if got, err := os.ReadFile(path); err != nil || string(got) != "before" {
-			t.Errorf("while it is written the file has %q, %v", got, err)
-		}
-		return cause
-	})
-	if !errors.Is(err, cause) || !strings.Contains(err.Error(), path) {
-		t.Errorf("error %v", err)
-	}
-	if got := names(t, dir); !slices.Equal(got, []string{"profile"}) {
-		t.Errorf("left are %q", got)
-	}
-	if err := WriteProfile(filepath.Join(dir, "none", "x"), &profile.Profile{}); err == nil {
-		t.Error("no error for a directory that is not there")
 	}
 }
 
