@@ -234,7 +234,9 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 					r.cpu = c
 				}
 			}
-			if err := r.look(ctx, e); err != nil {
+			// What ends the run ends it after a look that is under way: one that
+			// is given up would cost all that is known by then.
+			if err := r.look(context.WithoutCancel(ctx), e); err != nil {
 				return err
 			}
 			if e.Phase == session.Interval && e.Incomplete == "" && r.Interim != nil {
