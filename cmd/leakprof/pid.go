@@ -13,16 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // pidHelp describes the flag --pid of the commands that look at one process.
-const pidHelp = "the BIRD to look at: a `PID`, the name of its program, or a pid file (with a / in it)"
+const pidHelp = "the BIRD to look at: a `PID`, the name of its program, or a pid file (with a / in it), also of a container"
 
 const (
 	procfs          = "/proc"
-	maxPIDFile      = 64  // bytes; a pid has at most ten digits
 	maxListed       = 8   // processes, in an error
 	maxListedLength = 100 // characters of a command line, in an error
 )
@@ -43,7 +40,7 @@ func findPIDIn(proc, text string) (int, error) {
 		return pid, nil
 	}
 	if strings.Contains(text, "/") {
-		return readPIDFile(text)
+		return findByFile(proc, text)
 	}
 	pids, err := processesNamed(proc, text)
 	if err != nil {
@@ -55,39 +52,19 @@ func findPIDIn(proc, text string) (int, error) {
 	case 1:
 		return pids[0], nil
 	}
-	var list []string
-	for _, pid := range pids[:min(len(pids), maxListed)] {
-		list = append(list, fmt.Sprintf("%d (%s)", pid, commandLine(proc, pid)))
-	}
-	if n := len(pids) - len(list); n > 0 {
-		list = append(list, fmt.Sprintf("and %d more", n))
-	}
-	return 0, usageError{fmt.Errorf("find process %q: %d run a program of that name; choose one by its number: %s", text, len(pids), strings.Join(list, ", "))}
+	return 0, usageError{fmt.Errorf("find process %q: %d run a program of that name; choose one by its number: %s", text, len(pids), list(proc, pids))}
 }
 
-// readPIDFile reads a file that holds a decimal pid and white space, as BIRD
-// writes it with -P. The pid is taken as one of our own pid namespace.
-func readPIDFile(path string) (int, error) {
-	// Opening a FIFO would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return 0, fmt.Errorf("read pid file: %w", err)
+// list names processes for an error.
+func list(proc string, pids []int) string {
+	var all []string
+	for _, pid := range pids[:min(len(pids), maxListed)] {
+		all = append(all, fmt.Sprintf("%d (%s)", pid, commandLine(proc, pid)))
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return 0, fmt.Errorf("read pid file: %w", err)
-	} else if !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("read pid file %s: it is no regular file", path)
+	if n := len(pids) - len(all); n > 0 {
+		all = append(all, fmt.Sprintf("and %d more", n))
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPIDFile))
-	if err != nil {
-		return 0, fmt.Errorf("read pid file: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("read pid file %s: it does not hold a pid alone", path)
-	}
-	return pid, nil
+	return strings.Join(all, ", ")
 }
 
 // processesNamed returns the processes, other than our own, whose executable

@@ -77,12 +77,12 @@ func TestFindPID(t *testing.T) {
 		{text: "bird6", says: "2 run a program of that name; choose one by its number: 30 (/usr/sbin/bird6 -s /run/30.ctl ?[2J), 31 (/srv/bird6 -s /run/31.ctl ?[2J)", usage: true},
 		{text: file("bird.pid", "4711\n"), want: 4711},
 		{text: file("blanks.pid", " 4712 \n\n"), want: 4712},
-		{text: file("empty.pid", ""), says: "does not hold a pid alone"},
+		{text: file("empty.pid", ""), says: "it is empty"},
 		{text: file("two.pid", "1\n2\n"), says: "does not hold a pid alone"},
 		{text: file("zero.pid", "0\n"), says: "does not hold a pid alone"},
-		{text: file("long.pid", strings.Repeat(" ", maxPIDFile)+"4711\n"), says: "does not hold a pid alone"},
-		{text: fifo, says: "no regular file"},
-		{text: dir, says: "no regular file"},
+		{text: file("long.pid", strings.Repeat(" ", maxPIDFile)+"4711\n"), says: "bytes are too many"},
+		{text: fifo, says: "not a regular file"},
+		{text: dir, says: "not a regular file"},
 		{text: filepath.Join(dir, "none.pid"), says: "no such file"},
 	} {
 		t.Run(c.text, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestFindPIDMany(t *testing.T) {
 	}
 }
 
-// TestPIDFile: a real BIRD is found by a file and by its name.
+// TestPIDOfBIRD: a real BIRD is found by a file and by its name.
 func TestPIDOfBIRD(t *testing.T) {
 	bird := startBird(t, lab.Config{Binary: findBird(t, "bird2-sid"), Peers: 1})
 	path := filepath.Join(t.TempDir(), "bird.pid")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"leakprof/collector/birdc"
 	"leakprof/profiler/target"
@@ -41,8 +42,10 @@ func findControl(ctx context.Context, p *target.Process) (*birdc.Conn, error) {
 		return nil, err
 	}
 	candidates := usualSockets
-	if s := socketArgument(args); s != "" {
+	if s, local := birdArgument(args, 's'); s != "" {
 		candidates = []string{s}
+	} else if local {
+		candidates = []string{"bird.ctl"}
 	}
 	var last error
 	for _, s := range candidates {
@@ -70,15 +73,32 @@ func dialIn(ctx context.Context, p *target.Process, name string) (*birdc.Conn, e
 	return birdc.DialAs(ctx, s.Path(), s.Name)
 }
 
-// socketArgument returns the argument of BIRD's option -s, or "".
-func socketArgument(args []string) string {
-	for i, a := range args {
-		if a == "-s" && i+1 < len(args) {
-			return args[i+1]
+// birdArgument returns the argument of one of BIRD's options that has one, ""
+// where it is not given, and whether BIRD was started with -l: relative to its
+// working directory.
+func birdArgument(args []string, option byte) (value string, local bool) {
+	// All that have one, since BIRD 2.0 (opt_list, sysdep/unix/main.c).
+	const withArgument = "cDsPug"
+	for i := 1; i < len(args); i++ {
+		a := args[i]
+		if a == "--" || a == "" || a[0] != '-' {
+			break // getopt(3)
 		}
-		if len(a) > 2 && a[:2] == "-s" {
-			return a[2:]
+		for j := 1; j < len(a); j++ {
+			local = local || a[j] == 'l'
+			if strings.IndexByte(withArgument, a[j]) < 0 {
+				continue
+			}
+			argument := a[j+1:]
+			if argument == "" && i+1 < len(args) {
+				i++
+				argument = args[i]
+			}
+			if a[j] == option {
+				value = argument
+			}
+			break
 		}
 	}
-	return ""
+	return value, local
 }

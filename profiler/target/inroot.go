@@ -17,6 +17,12 @@ import (
 // errKind says that a file is not of the kind that is to be opened.
 var errKind = errors.New("not a regular file")
 
+// emptyError says that a file is empty, and as good as none.
+type emptyError struct{}
+
+func (emptyError) Error() string        { return "it is empty" }
+func (emptyError) Is(target error) bool { return target == fs.ErrNotExist }
+
 // OpenInRoot opens a regular file of a directory tree that may be another's:
 // neither ".." nor a link leads out of root (openat2(2), Linux 5.6). Nothing
 // else is opened, for opening a FIFO blocks and a device may do anything. A file
@@ -71,7 +77,7 @@ func reopen(fd int, limit int64) (*os.File, error) {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return nil, errKind
 	case st.Size == 0:
-		return nil, fmt.Errorf("it is empty: %w", fs.ErrNotExist)
+		return nil, emptyError{}
 	case st.Size > limit:
 		return nil, fmt.Errorf("%d bytes are too many, at most %d are read", st.Size, limit)
 	}
