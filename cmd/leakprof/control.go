@@ -10,10 +10,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,63 +20,51 @@ import (
 )
 
 // A running attach takes marks at a Unix socket that is named by the pid of
-// its target, in a directory of the user's own. One connection carries one
-// line, "mark NAME", and one line of answer: "ok TEXT" or "error TEXT".
+// its target. One connection carries one line, "mark NAME", and one line of
+// answer: "ok TEXT" or "error TEXT". The socket is in the network namespace and
+// not in the file system (unix(7), "Abstract sockets"), so that nothing of it
+// is left when leakprof is killed; and as no file's mode says who may connect,
+// each side asks the kernel who the other is.
 const (
+	controlPrefix  = "@leakprof/"
 	maxControlLine = 512 // bytes
 	// controlPatience bounds how long an answer may take: a look at a large BIRD
 	// may be under way.
 	controlPatience = time.Minute
 )
 
-// runtimeDirectory is where the sockets are: the user's runtime directory, or
-// /run/leakprof of root.
-func runtimeDirectory() string {
-	if d := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(d) {
-		return filepath.Join(d, "leakprof")
-	}
-	return "/run/leakprof"
-}
+func controlName(pid int) string { return controlPrefix + strconv.Itoa(pid) }
 
-func controlPath(pid int) string {
-	return filepath.Join(runtimeDirectory(), strconv.Itoa(pid)+".sock")
-}
-
-// makeRuntimeDirectory makes the directory, or makes sure that nobody else can
-// write to the one that is there.
-func makeRuntimeDirectory() error {
-	dir := runtimeDirectory()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Lstat(dir)
+// peer is the user at the other end of a connection.
+func peer(c net.Conn) (uid int, err error) {
+	raw, err := c.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is not a directory of our own with mode 0700", dir)
+	var credentials *unix.Ucred
+	if outer := raw.Control(func(fd uintptr) {
+		credentials, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); outer != nil || err != nil {
+		return 0, errors.Join(outer, err)
 	}
-	return nil
+	return int(credentials.Uid), nil
+}
+
+// mayMark lets our own user mark, and root.
+func mayMark(c net.Conn) error {
+	uid, err := peer(c)
+	if err == nil && uid != 0 && uid != os.Geteuid() {
+		err = fmt.Errorf("user %d may not", uid)
+	}
+	return err
 }
 
 // listenControl takes marks for the attach to pid until ctx ends.
 func listenControl(ctx context.Context, pid int) (<-chan experiment.Mark, func(), error) {
-	path := controlPath(pid)
-	if err := makeRuntimeDirectory(); err != nil {
-		return nil, nil, fmt.Errorf("take marks: %w", err)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, nil, fmt.Errorf("take marks at %s: another leakprof that is attached to pid %d does", path, pid)
-	} else if errors.Is(err, unix.ECONNREFUSED) {
-		os.Remove(path) // of one that was killed
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, nil, fmt.Errorf("take marks: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: controlName(pid), Net: "unix"})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, nil, fmt.Errorf("take marks: another leakprof that is attached to pid %d does", pid)
+	} else if err != nil {
 		return nil, nil, fmt.Errorf("take marks: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -89,19 +75,22 @@ func listenControl(ctx context.Context, pid int) (<-chan experiment.Mark, func()
 			if err != nil {
 				return
 			}
-			go serveMark(ctx, c, marks)
+			go serveMark(ctx, c, mayMark(c), marks)
 		}
 	}()
 	return marks, func() { cancel(); l.Close() }, nil
 }
 
-// serveMark answers one connection.
-func serveMark(ctx context.Context, c net.Conn, marks chan<- experiment.Mark) {
+// serveMark answers one connection, which is refused if there is a reason to.
+func serveMark(ctx context.Context, c net.Conn, refusal error, marks chan<- experiment.Mark) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(controlPatience))
 	name, err := readControlLine(c, "mark ")
 	if err == nil {
 		err = checkMark(name)
+	}
+	if err == nil && refusal != nil {
+		err = fmt.Errorf("set mark %s: %w", name, refusal)
 	}
 	var answer experiment.MarkAnswer
 	if err == nil {

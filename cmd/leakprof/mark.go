@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"path/filepath"
+	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,19 +64,17 @@ func runMark(ctx context.Context, stdout io.Writer, name string, pid int) error 
 	if err := checkMark(name); err != nil {
 		return usageError{err}
 	}
-	path := controlPath(pid)
 	if pid == 0 {
 		var err error
-		if path, err = onlyControl(); err != nil {
+		if pid, err = onlyAttach(); err != nil {
 			return err
 		}
 	}
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-			return fmt.Errorf("set mark %s: no attach to pid %d is running", name, pid)
-		}
+	c, err := d.DialContext(ctx, "unix", controlName(pid))
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("set mark %s: no attach to pid %d is running", name, pid)
+	} else if err != nil {
 		return fmt.Errorf("set mark %s: %w", name, err)
 	}
 	defer c.Close()
@@ -87,7 +86,8 @@ func runMark(ctx context.Context, stdout io.Writer, name string, pid int) error 
 	if err != nil {
 		return fmt.Errorf("set mark %s: read answer: %w", name, err)
 	}
-	kind, text, _ := strings.Cut(strings.TrimSuffix(answer, "\n"), " ")
+	// Anybody can listen at a name.
+	kind, text, _ := strings.Cut(printable(strings.TrimSuffix(answer, "\n")), " ")
 	if kind != "ok" {
 		return errors.New(text)
 	}
@@ -95,29 +95,39 @@ func runMark(ctx context.Context, stdout io.Writer, name string, pid int) error 
 	return nil
 }
 
-// onlyControl finds the one attach that is running.
-func onlyControl() (string, error) {
-	all, err := filepath.Glob(filepath.Join(runtimeDirectory(), "*.sock"))
+// onlyAttach finds the target of the one attach that is running.
+func onlyAttach() (int, error) {
+	sockets, err := os.ReadFile("/proc/net/unix")
 	if err != nil {
-		return "", fmt.Errorf("find attach: %w", err)
+		return 0, fmt.Errorf("find attach: %w", err)
 	}
-	var alive []string
-	for _, path := range all {
-		// An attach takes a connection without a line for what it is.
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			alive = append(alive, path)
+	pids := listeningAttaches(string(sockets))
+	switch len(pids) {
+	case 1:
+		return pids[0], nil
+	case 0:
+		return 0, errors.New("find attach: none is running; start one: leakprof attach --pid bird")
+	}
+	return 0, usageError{fmt.Errorf("find attach: %d are running; choose one with --pid: %s", len(pids), strings.Trim(fmt.Sprint(pids), "[]"))}
+}
+
+// listeningAttaches are the targets of running attaches by the text of
+// /proc/net/unix (proc_net(5)): num, refcount, protocol, flags, type, state,
+// inode and path of each socket. Their connections have the name too, and not
+// the flag.
+func listeningAttaches(sockets string) (pids []int) {
+	const accepts = 0x10000 // __SO_ACCEPTCON, include/uapi/linux/net.h
+	for line := range strings.Lines(sockets) {
+		fields := strings.Fields(line)
+		if len(fields) != 8 {
+			continue
+		}
+		flags, err := strconv.ParseUint(fields[3], 16, 64)
+		number, ok := strings.CutPrefix(fields[7], controlPrefix)
+		if pid, bad := strconv.Atoi(number); ok && err == nil && bad == nil && flags&accepts != 0 {
+			pids = append(pids, pid)
 		}
 	}
-	switch len(alive) {
-	case 1:
-		return alive[0], nil
-	case 0:
-		return "", errors.New("find attach: none is running; start one: leakprof attach --pid bird")
-	}
-	var pids []string
-	for _, path := range alive {
-		pids = append(pids, strings.TrimSuffix(filepath.Base(path), ".sock"))
-	}
-	return "", usageError{fmt.Errorf("find attach: %d are running; choose one with --pid: %s", len(alive), strings.Join(pids, ", "))}
+	slices.Sort(pids)
+	return pids
 }

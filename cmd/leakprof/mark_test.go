@@ -5,9 +5,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,34 +20,16 @@ import (
 
 // TestMark drives two cycles by hand, of a BIRD that tells nothing.
 func TestMark(t *testing.T) {
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	bird := startBird(t, lab.Config{Binary: findBird(t, birds[0]), Peers: attachPeers})
 	pid := strconv.Itoa(bird.PID())
 	if got := start(t, "mark", "flooding", "--pid", pid).wait(); got.status != exitError || !strings.Contains(got.stderr, "no attach to pid "+pid+" is running") {
 		t.Errorf("without an attach: status %d, %s", got.status, got.stderr)
 	}
-	if got := start(t, "mark", "flooding").wait(); got.status != exitError || !strings.Contains(got.stderr, "none is running") {
-		t.Errorf("without any attach: status %d, %s", got.status, got.stderr)
-	}
-	// Left by one that was killed.
-	if err := makeRuntimeDirectory(); err != nil {
-		t.Fatal(err)
-	}
-	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: controlPath(bird.PID()), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stale.SetUnlinkOnClose(false)
-	stale.Close()
-
 	out := filepath.Join(t.TempDir(), "out")
 	run := start(t, "attach", "--pid", pid, "--bmp", "", "--birdc", "none", "--settle", "300ms", "--cycles", "2", "--out", out)
 	run.says(t, "baseline, quiet")
 	run.says(t, "waiting for: leakprof mark flooding")
-	if info, err := os.Stat(controlPath(bird.PID())); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("socket: %v, %v", info, err)
-	}
-	if got := start(t, "mark", "dropping").wait(); got.status != exitError || !strings.Contains(got.stderr, "set mark dropping: makes no sense in phase baseline") {
+	if got := start(t, "mark", "dropping", "--pid", pid).wait(); got.status != exitError || !strings.Contains(got.stderr, "set mark dropping: makes no sense in phase baseline") {
 		t.Errorf("dropping before a flood: status %d, %s", got.status, got.stderr)
 	}
 	for cycle := 1; cycle <= 2; cycle++ {
@@ -84,9 +68,52 @@ func TestMark(t *testing.T) {
 	if got, want := strings.Join(notes, ", "), "mark flooding, mark dropping, mark router 3 rebooted, mark flooding, mark dropping"; got != want {
 		t.Errorf("notes %q, want %q", got, want)
 	}
-	if _, err := os.Stat(controlPath(bird.PID())); err == nil {
-		t.Error("the socket is still there")
+}
+
+// TestListeningAttaches: which attaches run is told by the sockets that listen.
+func TestListeningAttaches(t *testing.T) {
+	const sockets = `Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 18651 /run/dbus/socket
+0000000000000000: 00000002 00000000 00010000 0001 01 90210 @leakprof/4711
+0000000000000000: 00000003 00000000 00000000 0001 03 90211 @leakprof/4711
+0000000000000000: 00000003 00000000 00000000 0001 03 90212
+0000000000000000: 00000002 00000000 00010000 0001 01 90213 @leakprof/x
+0000000000000000: 00000002 00000000 00010000 0001 01 90214 @leakprof/815
+`
+	if got := listeningAttaches(sockets); !slices.Equal(got, []int{815, 4711}) {
+		t.Errorf("found %v", got)
 	}
+}
+
+// TestMayMark: our own user and root may mark, and nobody else.
+func TestMayMark(t *testing.T) {
+	pid := 1<<22 + rand.IntN(1<<20) // no process has such a number
+	_, stop, err := listenControl(t.Context(), pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := listenControl(t.Context(), pid); err == nil || !strings.Contains(err.Error(), "another leakprof") {
+		t.Errorf("a second one listens: %v", err)
+	}
+	if got := startAsNobody(t, nil, "mark", "flooding", "--pid", strconv.Itoa(pid)).wait(); got.status != exitError || !strings.Contains(got.stderr, "set mark flooding: user 65534 may not") {
+		t.Errorf("nobody: status %d, %s", got.status, got.stderr)
+	}
+	if pids := onlyOf(t); !slices.Contains(pids, pid) {
+		t.Errorf("found %v, want %d among them", pids, pid)
+	}
+	stop()
+	if pids := onlyOf(t); slices.Contains(pids, pid) {
+		t.Errorf("found %v after the end of %d", pids, pid)
+	}
+}
+
+func onlyOf(t *testing.T) []int {
+	t.Helper()
+	sockets, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listeningAttaches(string(sockets))
 }
 
 func TestMarkNames(t *testing.T) {
@@ -106,7 +133,7 @@ func TestControlLine(t *testing.T) {
 		{strings.Repeat("x", 10*maxControlLine) + "\n", "error read line"},
 	} {
 		ours, theirs := net.Pipe()
-		go serveMark(t.Context(), theirs, nil)
+		go serveMark(t.Context(), theirs, nil, nil)
 		go func() {
 			io.WriteString(ours, c.sent)
 			if !strings.HasSuffix(c.sent, "\n") {

@@ -36,7 +36,7 @@ func startAsNobody(t *testing.T, capabilities []uintptr, args ...string) *runnin
 	ctx, cancel := context.WithTimeout(context.Background(), runDeadline)
 	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
 	r.Dir, r.Stdout, r.Stderr = dir, &r.out, &r.err
-	r.Env = []string{"XDG_RUNTIME_DIR=" + dir, "PATH=" + os.Getenv("PATH")}
+	r.Env = []string{"PATH=" + os.Getenv("PATH")}
 	r.SysProcAttr = &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{0}},
 		AmbientCaps: capabilities,
