@@ -64,6 +64,9 @@ var DefaultAddr = netip.MustParseAddrPort("127.0.0.1:11019")
 type Options struct {
 	// Addr is where to listen; the zero value means DefaultAddr.
 	Addr netip.AddrPort
+	// Listener, if set, is what routers connect to, in place of Addr and
+	// ReceiveBuffer. The station closes it.
+	Listener *net.TCPListener
 	// MaxMessage is the longest message taken, in bytes, at most 16 MiB; 0 means
 	// DefaultMaxMessage.
 	MaxMessage int
@@ -162,6 +165,28 @@ func Listen(ctx context.Context, opts Options) (*Station, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for BMP: %w", err)
 	}
+	if s.listener = opts.Listener; s.listener == nil {
+		if s.listener, err = listenTCP(s.ctx, opts); err != nil {
+			s.cancel(nil)
+			return nil, fmt.Errorf("listen for BMP: %w", err)
+		}
+	}
+	s.wg.Add(1)
+	go s.acceptLoop()
+	go func() {
+		<-s.ctx.Done()
+		s.listener.Close()
+		s.wg.Wait()
+		var err error
+		if opts.Record != nil {
+			err = opts.Record.failure()
+		}
+		s.finish(err)
+	}()
+	return s, nil
+}
+
+func listenTCP(ctx context.Context, opts Options) (*net.TCPListener, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		// On the listening socket, since the window's scale is settled by the handshake.
 		if size := opts.ReceiveBuffer; size > 0 {
@@ -174,25 +199,11 @@ func Listen(ctx context.Context, opts Options) (*Station, error) {
 	if !opts.Addr.IsValid() {
 		opts.Addr = DefaultAddr
 	}
-	l, err := lc.Listen(s.ctx, "tcp", opts.Addr.String())
+	l, err := lc.Listen(ctx, "tcp", opts.Addr.String())
 	if err != nil {
-		s.cancel(nil)
-		return nil, fmt.Errorf("listen for BMP: %w", err)
+		return nil, err
 	}
-	s.listener = l.(*net.TCPListener)
-	s.wg.Add(1)
-	go s.acceptLoop()
-	go func() {
-		<-s.ctx.Done()
-		l.Close()
-		s.wg.Wait()
-		var err error
-		if opts.Record != nil {
-			err = opts.Record.failure()
-		}
-		s.finish(err)
-	}()
-	return s, nil
+	return l.(*net.TCPListener), nil
 }
 
 // finish ends the station, all of whose connections have ended.
