@@ -86,7 +86,11 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 	if result == nil {
 		return err
 	}
-	if err := errors.Join(f.print(stdout, report.NewDocument(result), f.out), err); err != nil {
+	dir := f.out
+	if err != nil {
+		dir = "" // its files are not all there
+	}
+	if err := errors.Join(f.print(stdout, report.NewDocument(result), dir), err); err != nil {
 		return err
 	}
 	return f.judge(result)
@@ -107,6 +111,9 @@ func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out 
 		c.Driver, c.Command = nil, cycleCommand(f.cycleExec, c.Process.PID, socket)
 	}
 	live := newStatusLine(os.Stderr)
+	if why := littleRoom(*out); why != "" {
+		live.warn(why)
+	}
 	c.Threshold, c.ThresholdObjects = int64(f.threshold), f.objects
 	c.Session.Settle, c.Session.Limit, c.Status, c.Warn = f.settle, f.limit, live.show, live.warn
 	result, err := experiment.Run(ctx, c)
@@ -115,10 +122,10 @@ func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out 
 		return nil, err
 	}
 	_, err = report.WriteAll(*out, result)
-	return result, err
+	return result, explainFull(err)
 }
 
-// print prints the report of a run whose files are in dir.
+// print prints the report of a run whose files are in dir; "" if they are not.
 func (f *experimentFlags) print(stdout io.Writer, d *report.Document, dir string) error {
 	o := textOptions(stdout, shownStacks)
 	o.Dir = dir

@@ -23,7 +23,7 @@ import (
 func (f *attachFlags) interim(w io.Writer, r *report.Result) {
 	writeGrowth(w, r)
 	if _, err := report.WriteAll(f.out, r); err != nil {
-		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", err)
+		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", explainFull(err))
 	}
 }
 

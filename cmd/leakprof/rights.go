@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -52,16 +51,4 @@ func ownsDirectory(dir string) bool {
 	var st unix.Stat_t
 	const writable = 0o300
 	return unix.Stat(dir, &st) == nil && int(st.Uid) == os.Geteuid() && st.Mode&writable == writable
-}
-
-// makeOut makes an output directory, which gets its name from the pid if it has
-// none. Hours later is too late to find that nothing can be written there.
-func makeOut(out *string, pid int) error {
-	if *out == "" {
-		*out = fmt.Sprintf("leakprof-%d", pid)
-	}
-	if err := os.MkdirAll(*out, 0o700); err != nil {
-		return fmt.Errorf("make output directory: %w; choose another with --out DIR", err)
-	}
-	return nil
 }
