@@ -18,6 +18,7 @@ const (
 	codeProtocolDetail = 1006
 	codeTableCount     = 1007 // of "show route count"; the total over tables is 14
 	codeMemory         = 1018
+	codeBFD            = 1020 // of "show bfd sessions"
 	firstErrorCode     = 8000
 )
 
