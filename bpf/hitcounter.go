@@ -32,7 +32,7 @@ func NewHitCounter(pid int, sites []plan.Site, mode AttachMode) (*HitCounter, er
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	c := &HitCounter{pid: pid, sites: len(sites), multi: useMulti(mode, kernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	c := &HitCounter{pid: pid, sites: len(sites), multi: useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
 	if !c.multi {
 		for _, p := range spec.Programs {
 			p.AttachType = ebpf.AttachNone

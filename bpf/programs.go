@@ -93,7 +93,7 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: useMulti(c.Attach, kernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	p := &Programs{multi: useMulti(c.Attach, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -186,25 +186,13 @@ func useMulti(mode AttachMode, release string, have bool) bool {
 	return have && multiFollowsProcess(release)
 }
 
-// kernelRelease is what uname -r prints, "" if it cannot be had.
-func kernelRelease() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}
-
 // multiFollowsProcess says whether a link of uprobe_multi follows every thread
 // of the process that it is for, in the kernel of a release (uname -r). From
 // 6.6, the first that has it, to 6.9 it follows the first thread alone, which is
 // corrected in 6.10 (commit 46ba0e49b642).
 func multiFollowsProcess(release string) bool {
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
-		return false
-	}
-	return major > 6 || major == 6 && minor >= 10
+	_, ok := numbers(release)
+	return ok && !Older(release, MultiFloor)
 }
 
 // explain adds what to do to the kernel's terse answers.
@@ -214,6 +202,9 @@ func explain(err error) error {
 		return fmt.Errorf("%w; run as root, or with CAP_BPF and CAP_PERFMON", err)
 	case errors.Is(err, os.ErrNotExist) && !haveBTF():
 		return fmt.Errorf("%w; the kernel has no BTF (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF", err)
+	}
+	if lacks := lacking(KernelRelease(), Features()); lacks != nil {
+		return lacks
 	}
 	var verifier *ebpf.VerifierError
 	if errors.As(err, &verifier) {

@@ -9,15 +9,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"leakprof/bpf"
 	"leakprof/profiler"
 )
 
 // Machine is the kernel, what it allows, and what we may do.
 type Machine struct {
-	Release  string    // uname -r
-	Features []Feature // what the programs need, the oldest first
-	BTF      bool      // the kernel describes its types: /sys/kernel/btf/vmlinux
-	Lockdown string    // "none", "integrity", "confidentiality"; "" without lockdown
+	Release  string        // uname -r
+	Features []bpf.Feature // what the programs need, the oldest first
+	BTF      bool          // the kernel describes its types: /sys/kernel/btf/vmlinux
+	Lockdown string        // "none", "integrity", "confidentiality"; "" without lockdown
 	// UnprivilegedBPF and PerfParanoid are the settings of the names
 	// kernel.unprivileged_bpf_disabled and kernel.perf_event_paranoid, "" if
 	// they cannot be read.
@@ -42,16 +43,12 @@ type Machine struct {
 // it returns.
 func ReadMachine() Machine {
 	m := Machine{
-		Features: tryFeatures(), BTF: exists("/sys/kernel/btf/vmlinux"),
+		Release: bpf.KernelRelease(), Features: bpf.Features(), BTF: exists("/sys/kernel/btf/vmlinux"),
 		Lockdown:        lockdown(read("/sys/kernel/security/lockdown")),
 		UnprivilegedBPF: read("/proc/sys/kernel/unprivileged_bpf_disabled"),
 		PerfParanoid:    read("/proc/sys/kernel/perf_event_paranoid"),
 		UserNamespace:   mapped(read("/proc/self/uid_map")),
 		Memory:          profiler.MemoryRoom(),
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		m.Release = unix.ByteSliceToString(u.Release[:])
 	}
 	m.Seccomp, m.Capabilities = ownStatus(read("/proc/self/status"))
 	m.Multi, m.Load = tryLoad()
@@ -118,27 +115,4 @@ func (m *Machine) has(capability int) bool {
 		return m.Capabilities&(1<<unix.CAP_DAC_OVERRIDE) != 0
 	}
 	return false
-}
-
-// release is the kernel's major and minor number.
-func release(name string) (major, minor int, ok bool) {
-	first, rest, ok := strings.Cut(name, ".")
-	if !ok {
-		return 0, 0, false
-	}
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	major, errMajor := strconv.Atoi(first)
-	minor, errMinor := strconv.Atoi(rest[:end])
-	return major, minor, errMajor == nil && errMinor == nil
-}
-
-// older says whether a release is before a version such as "5.15"; false if one
-// cannot be read.
-func older(name, than string) bool {
-	major, minor, ok := release(name)
-	major2, minor2, ok2 := release(than)
-	return ok && ok2 && (major < major2 || major == major2 && minor < minor2)
 }

@@ -6,21 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"leakprof/bpf"
 )
 
 const (
-	// floor is the oldest release of Linux with all that the programs use.
-	floor = "5.15"
-	// multiFloor is the oldest of which uprobe_multi follows all threads of one
-	// process (commit 46ba0e49b642).
-	multiFloor = "6.10"
-
 	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep $(which leakprof)"
-	newerKernel = "boot Linux " + floor + " or later"
+	newerKernel = "boot Linux " + bpf.Floor + " or later"
 )
 
 func (m *Machine) checks() []Check {
@@ -36,21 +32,16 @@ func (m *Machine) checks() []Check {
 // kernel judges by features, as vendors bring them to older releases; where
 // they cannot be asked for, by the release.
 func (m *Machine) kernel() Check {
-	unknown := false
-	for _, f := range m.Features {
-		switch {
-		case errors.Is(f.Err, ebpf.ErrNotSupported):
-			return fails("kernel", newerKernel, "Linux %s has no %s, which is there since %s", m.Release, f.Name, f.Since)
-		case f.Err != nil:
-			unknown = true
-		}
+	if f := bpf.Newest(m.Features); f != nil {
+		return fails("kernel", newerKernel, "Linux %s has no %s, which is there since %s", m.Release, f.Name, f.Since)
 	}
+	unknown := slices.ContainsFunc(m.Features, func(f bpf.Feature) bool { return f.Err != nil })
 	switch {
 	case !unknown:
 		return works("kernel", "Linux %s has all that the programs use", m.Release)
-	case older(m.Release, floor):
+	case bpf.Older(m.Release, bpf.Floor):
 		last := m.Features[len(m.Features)-1]
-		return fails("kernel", newerKernel, "Linux %s is older than %s, the first with %s", m.Release, floor, last.Name)
+		return fails("kernel", newerKernel, "Linux %s is older than %s, the first with %s", m.Release, bpf.Floor, last.Name)
 	}
 	return limited("kernel", asRoot, "Linux %s should have all that the programs use, but may not be asked", m.Release)
 }
@@ -160,13 +151,13 @@ func (m *Machine) probes() Check {
 		return fails(name, "", "%s: refused for lack of rights", way)
 	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && !m.has(unix.CAP_SYS_ADMIN):
 		// Measured on Linux 6.18: CAP_PERFMON is enough for uprobe_multi alone.
-		return fails(name, "run as root, or with CAP_SYS_ADMIN; or boot Linux "+multiFloor+" or later", "%s: refused, because they take CAP_SYS_ADMIN, and the kernel has no uprobe_multi that would do", way)
+		return fails(name, "run as root, or with CAP_SYS_ADMIN; or boot Linux "+bpf.MultiFloor+" or later", "%s: refused, because they take CAP_SYS_ADMIN, and the kernel has no uprobe_multi that would do", way)
 	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && m.paranoid():
 		return fails(name, "sysctl kernel.perf_event_paranoid=2", "%s: %s (kernel.perf_event_paranoid is %s)", way, m.Probe, m.PerfParanoid)
 	case m.Probe != nil:
 		return fails(name, "", "%s: %s", way, m.Probe)
 	case !m.Multi:
-		return limited(name, "boot Linux "+multiFloor+" or later for uprobe_multi", "%s, one for each probe, which take some seconds to attach and to detach", way)
+		return limited(name, "boot Linux "+bpf.MultiFloor+" or later for uprobe_multi", "%s, one for each probe, which take some seconds to attach and to detach", way)
 	}
 	return works(name, "%s", way)
 }

@@ -9,43 +9,11 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"leakprof/bpf"
 	"leakprof/profiler/target"
 )
-
-// Feature is something that the programs need of the kernel.
-type Feature struct {
-	Name  string
-	Since string // the first release of Linux that has it
-	// Err is nil if the kernel has it, wraps ebpf.ErrNotSupported if it has not,
-	// and is another error if that cannot be told, for lack of rights.
-	Err error
-}
-
-// tryFeatures asks the kernel for each feature of its own, the oldest first.
-func tryFeatures() []Feature {
-	helper := func(f asm.BuiltinFunc) func() error {
-		return func() error { return features.HaveProgramHelper(ebpf.Kprobe, f) }
-	}
-	all := []struct {
-		name, since string
-		try         func() error
-	}{
-		{"bpf_probe_read_user", "5.5", helper(asm.FnProbeReadUser)},
-		{"bpf_get_ns_current_pid_tgid", "5.7", helper(asm.FnGetNsCurrentPidTgid)},
-		{"bpf_get_current_task_btf", "5.11", helper(asm.FnGetCurrentTaskBtf)},
-		{"task storage for probes", "5.12", helper(asm.FnTaskStorageGet)}, // commit a10787e6d58c
-		{"bpf_get_attach_cookie", "5.15", helper(asm.FnGetAttachCookie)},  // commit 7adfc6c9b315
-	}
-	out := make([]Feature, 0, len(all))
-	for _, f := range all {
-		out = append(out, Feature{f.name, f.since, f.try()})
-	}
-	return out
-}
 
 // tryLoad has the kernel check and compile the very programs that attach uses,
 // for our own process; nothing is probed. multi says how attach would place its
