@@ -14,6 +14,7 @@ import (
 	"leakprof/bpf"
 	"leakprof/profiler"
 	"leakprof/profiler/internal/fixture"
+	"leakprof/profiler/internal/kerneltest"
 	"leakprof/profiler/live"
 	"leakprof/profiler/target"
 )
@@ -21,6 +22,7 @@ import (
 // attach follows a fixture and checks at the end that the kernel lost nothing.
 func attach(t testing.TB, p *fixture.Process, o profiler.Options) *profiler.Profiler {
 	t.Helper()
+	kerneltest.NeedsMode(t, o.Attach)
 	o.PID, o.AnyProgram = p.PID, true
 	prof, err := profiler.Attach(context.Background(), o)
 	if err != nil {

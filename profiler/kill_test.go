@@ -14,6 +14,7 @@ import (
 
 	"leakprof/profiler"
 	"leakprof/profiler/internal/fixture"
+	"leakprof/profiler/internal/kerneltest"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
 )
@@ -48,6 +49,7 @@ func TestKilled(t *testing.T) {
 	for i, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
+			kerneltest.NeedsMode(t, m.mode)
 			p := startPlain(t)
 			sites := plannedSites(t, p)
 			p.Do(t, "start-loop 3")
