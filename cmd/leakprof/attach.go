@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"leakprof/collector/bmp"
 	"leakprof/profiler"
@@ -29,6 +30,8 @@ type attachFlags struct {
 	duration time.Duration
 	interval time.Duration
 	peer     string
+	follow   bool
+	life     int // the number of the life that we are started for, 0: none
 }
 
 func attachCommand() *cobra.Command {
@@ -39,13 +42,18 @@ func attachCommand() *cobra.Command {
 		Long: `Attaches to a running BIRD, follows what its BGP sessions do by the BMP messages
 that it sends (configure BIRD with a station at the address of --bmp), or by its
 control socket, and reports what is retained after they went down. ^C takes the
-last snapshot and ends; a second ^C ends at once.`,
+last snapshot and ends; a second ^C ends at once.
+
+With --follow it goes on when BIRD is started again, upgraded or not, and leaves
+one report per life in DIR/1, DIR/2 and so on, with a line for each. A number is
+told from other BIRDs by the program, its arguments, and its root or control group.`,
 		Example: `  leakprof attach --pid bird
   leakprof attach --pid /run/bird/bird.pid --duration 10m --out /tmp/bird-memory
-  leakprof attach --pid 4711 --interval 1h`,
+  leakprof attach --pid 4711 --interval 1h
+  leakprof attach --pid bird --follow --out /var/lib/leakprof`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runAttach(c.Context(), c.OutOrStdout(), &f)
+			return runAttach(c.Context(), c.OutOrStdout(), &f, c.Flags())
 		},
 	}
 	flags := c.Flags()
@@ -56,10 +64,13 @@ last snapshot and ends; a second ^C ends at once.`,
 	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
 	flags.StringVar(&f.peer, "peer", "", "the experiment is about the peers whose address or protocol matches `PATTERN` (* and ? as in a shell; default: all); it needs BMP")
 	flags.DurationVar(&f.interval, "interval", 0, "report the growth of every `D`, and judge by it, whatever the sessions do: for a BIRD that grows while nothing flaps")
+	flags.BoolVar(&f.follow, "follow", false, "follow BIRD's next life, too, when its supervisor starts it again, and so on until interrupted")
+	flags.IntVar(&f.life, lifeFlag, 0, "")
+	flags.MarkHidden(lifeFlag)
 	return c
 }
 
-func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
+func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pflag.FlagSet) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -78,29 +89,34 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 	if f.process == "" {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid bird")}
 	}
+	if f.follow {
+		return runFollow(ctx, f, flags)
+	}
 	var err error
 	if f.pid, err = findPID(f.process); err != nil {
 		return err
 	}
+	if f.life > 0 {
+		return f.attachToLife(ctx, stdout)
+	}
+	return f.attach(ctx, stdout)
+}
+
+// attach follows one BIRD.
+func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	c := experiment.Config{Cycles: f.cycles, Peer: f.peer}
 	if f.bmp != "" {
-		addr, err := netip.ParseAddrPort(f.bmp)
+		station, err := f.listen(ctx)
 		if err != nil {
-			return usageError{fmt.Errorf("--bmp %q: want an address and port such as 127.0.0.1:11019", f.bmp)}
-		}
-		station, err := bmp.Listen(ctx, bmp.Options{Addr: addr})
-		if err != nil {
-			return fmt.Errorf("%w; choose another with --bmp ADDR, or none with --bmp \"\"", err)
+			return err
 		}
 		defer station.Close()
 		go drain(station)
 		c.Station = station
 	}
+	var err error
 	if c.Debug, err = f.debug.places(ctx, os.Stderr, f.pid); err != nil {
 		return withPIDHint(err)
-	}
-	if err := makeOut(&f.out, f.pid); err != nil {
-		return err
 	}
 	dieFirst()
 	p, err := profiler.Attach(ctx, f.profiler(f.pid))
@@ -123,6 +139,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		defer stop()
 		c.Marks = marks
 	}
+	if err := makeOut(&f.out, f.pid); err != nil {
+		return err
+	}
 	rights, stop, err := f.limitRights(&c)
 	if err != nil {
 		return err
@@ -135,5 +154,36 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags) error {
 		defer cancel()
 	}
 	c.Interim = func(res *report.Result) { f.interim(stdout, res) }
+	if f.life > 0 {
+		return f.concludeLife(ctx, stdout, c)
+	}
 	return f.conclude(ctx, stdout, c)
+}
+
+// listen runs the BMP station.
+func (f *attachFlags) listen(ctx context.Context) (*bmp.Station, error) {
+	var options bmp.Options
+	var err error
+	if f.life > 0 {
+		options.Listener, err = inheritedListener()
+	} else {
+		options.Addr, err = stationAddress(f.bmp)
+	}
+	if err != nil {
+		return nil, err
+	}
+	station, err := bmp.Listen(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another with --bmp ADDR, or none with --bmp \"\"", err)
+	}
+	return station, nil
+}
+
+// stationAddress reads the value of --bmp.
+func stationAddress(text string) (netip.AddrPort, error) {
+	addr, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return addr, usageError{fmt.Errorf("--bmp %q: want an address and port such as 127.0.0.1:11019", text)}
+	}
+	return addr, nil
 }
