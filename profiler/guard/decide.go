@@ -115,7 +115,7 @@ func (d *decider) step(to int, share float64, reason string) *decision {
 // percent prints a share of a core.
 func percent(share float64) string {
 	if share < 0.0995 {
-		return fmt.Sprintf("%.1f %%", 100*share)
+		return fmt.Sprintf("%.1f%%", 100*share)
 	}
-	return fmt.Sprintf("%.0f %%", 100*share)
+	return fmt.Sprintf("%.0f%%", 100*share)
 }

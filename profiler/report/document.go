@@ -48,6 +48,7 @@ type Document struct {
 	StackQuality    DocumentStackQuality `json:"stack_quality"`
 	FloodCPU        *DocumentFloodCPU    `json:"flood_cpu"`
 	Overhead        *DocumentOverhead    `json:"overhead"`
+	Guard           *DocumentGuard       `json:"guard"`
 	Sessions        *DocumentSessions    `json:"sessions"`
 	Covered         []string             `json:"covered"`
 	NotCovered      []string             `json:"not_covered"`
@@ -229,6 +230,7 @@ func NewDocument(r *Result) *Document {
 		NotCovered:     append([]string{}, r.NotCovered...),
 		NamesHint:      r.NamesHint,
 		Overhead:       newOverhead(r.Overhead),
+		Guard:          newGuard(r.Guard),
 		Sessions:       newSessions(r.Sessions),
 	}
 	for _, c := range r.Cycles {

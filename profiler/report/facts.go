@@ -46,6 +46,9 @@ func (d *Document) facts(brief bool) (all []fact) {
 	}
 	add("Sessions", d.Sessions.sentence(d.hasPhase(phaseInterval)))
 	add("Overhead", d.Overhead.sentence())
+	for _, s := range d.Guard.sentences() {
+		add("Guard", s)
+	}
 	add("Flood", d.FloodCPU.sentence())
 	for _, s := range noteLines(d.Notes) {
 		add("Noted", s)

@@ -373,6 +373,7 @@ func incomplete() *Result {
 	}
 	r.Series = course(r.Phases)
 	r.Sessions = &madeSessions
+	r.Guard = &madeGuard
 	r.Before = &Before{Bytes: 41_000_000, Blocks: 301_000, Pages: 12}
 	r.Phases[3].Incomplete, r.Phases[3].End = "not settled after 10m0s: graceful restart holds 400,000 routes", time.Time{}
 	r.Target.Version = ""

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/guard"
 )
 
 // Schema is the version of report.json (docs/report.md). It changes when a
@@ -46,6 +47,9 @@ type Result struct {
 	CPU *FloodCPU
 	// Overhead is what the probes cost the target; nil if it is not known.
 	Overhead *Overhead
+	// Guard is what the probes were expected to cost, and what was done to keep
+	// that in bounds; nil if neither was asked for.
+	Guard *guard.Account
 	// Sessions are the BGP sessions that came and went; nil if nobody told.
 	Sessions *Sessions
 	// NamesHint says how function names could be had, or from which separate
