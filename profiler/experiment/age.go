@@ -44,6 +44,9 @@ func (r *run) ageMarks(now int) []uint32 {
 
 // ageMark is that of one mark, as of the current look.
 func (r *run) ageMark(mark uint32) uint32 {
+	// What was allocated before the experiment began anew was there at its
+	// baseline.
+	mark -= min(mark, r.firstMark)
 	if int(mark) < len(r.ages) {
 		return r.ages[mark]
 	}

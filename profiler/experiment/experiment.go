@@ -17,6 +17,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler"
 	"leakprof/profiler/attribution"
+	"leakprof/profiler/guard"
 	"leakprof/profiler/report"
 	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
@@ -41,6 +42,10 @@ type Config struct {
 	// Debug is where the process's separate debug file may be, for the names in
 	// stacks.
 	Debug symbol.Places
+	// Guard watches what the probes cost, and takes them off in time; may be nil.
+	Guard *guard.Watcher
+	// Estimate is what they were expected to cost, nil if nobody counted.
+	Estimate *guard.Estimate
 	// Peer chooses the peers that the experiment is about, by address or by the
 	// name of BIRD's protocol, with * and ? as in a shell; "" for all. It needs
 	// a station. What other peers do is noted, and not waited for.
@@ -100,6 +105,7 @@ type run struct {
 	forgotten  int      // index of the last phase of which a summary is kept
 	omitted    int      // cycles of which nothing is
 	ages       []uint32 // marks under which those of phases are summed up, as of the current look
+	firstMark  uint32   // of the baseline
 	course     report.Recorder
 	started    time.Time
 
@@ -119,6 +125,7 @@ type run struct {
 
 	overhead overhead
 	sessions sessions
+	guarded  guarded
 
 	notes []report.Note
 	noted struct { // as of the last look
@@ -153,16 +160,13 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
 	r.trend.standing = c.Session.Interval > 0 || c.Command != nil
 	if c.Profiler != nil {
-		r.attributor = attribution.New(c.Process, c.Profiler.BIRD, attribution.Options{
-			Objects: c.Profiler.ObjectClasses(), LinpoolObjects: c.Profiler.FollowsLinpoolObjects(),
-			Functions: c.Profiler.Plan.Functions, Mark: r.ageMark, Debug: c.Debug,
-		})
+		r.attributor = r.newAttributor()
 	}
 	if c.Control != nil {
 		r.version = c.Control.Version()
 	}
 	r.phases = []report.Phase{{Name: string(session.Baseline), Start: now, Routes: -1}}
-	err := r.loop(ctx)
+	err := r.guardedLoop(ctx)
 	if err != nil && !errors.Is(err, errEnded) {
 		return nil, err
 	}
@@ -171,6 +175,13 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 		return nil, err
 	}
 	return r.result()
+}
+
+func (r *run) newAttributor() *attribution.Attributor {
+	return attribution.New(r.Process, r.Profiler.BIRD, attribution.Options{
+		Objects: r.Profiler.ObjectClasses(), LinpoolObjects: r.Profiler.FollowsLinpoolObjects(),
+		Functions: r.Profiler.Plan.Functions, Mark: r.ageMark, Debug: r.Debug,
+	})
 }
 
 func (r *run) loop(ctx context.Context) error {
@@ -187,6 +198,11 @@ func (r *run) loop(ctx context.Context) error {
 			continue
 		case m := <-r.Marks:
 			if err := r.mark(ctx, m); err != nil {
+				return err
+			}
+			continue
+		case s := <-r.steps():
+			if err := r.takeStep(s); err != nil {
 				return err
 			}
 			continue
@@ -222,7 +238,7 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 		case session.Began:
 			r.phases[len(r.phases)-1].End = e.Time
 			if r.Profiler != nil {
-				if err := r.Profiler.Mark(uint32(len(r.phases))); err != nil {
+				if err := r.Profiler.Mark(r.firstMark + uint32(len(r.phases))); err != nil {
 					return err
 				}
 			}

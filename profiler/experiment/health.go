@@ -124,6 +124,9 @@ func (r *run) health() ([]report.Health, error) {
 	for _, function := range slices.Sorted(maps.Keys(rare)) {
 		add(report.Health{Name: "hits of " + function + " that did not fit", Count: rare[function], Harmless: true, Meaning: "their objects stand under [allocation not seen]"})
 	}
+	if r.Guard != nil && r.Guard.Trouble() != nil {
+		add(report.Health{Name: "trouble of the guard", Count: 1, Harmless: true, Meaning: r.Guard.Trouble().Error()})
+	}
 	if err := r.Profiler.Trouble(); err != nil {
 		add(report.Health{Name: "trouble while following", Count: 1, Harmless: true, Meaning: err.Error()})
 	}

@@ -40,7 +40,9 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		if err != nil {
 			return err
 		}
-		if r.Profiler.BIRD != nil {
+		if r.probesOff() {
+			p.Incomplete = probesWereOff
+		} else if r.Profiler.BIRD != nil {
 			p.Books = r.books(s, first, r.showMemory(ctx))
 		}
 		if s.Why != "" && len(r.notQuiet) < maxNotQuiet {
@@ -77,6 +79,10 @@ func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snap
 		if err != nil {
 			return nil, nil, err
 		}
+		if r.probesOff() {
+			s.Quiet, s.Why = false, probesWereOff
+			return s, nil, nil
+		}
 		if !compared(phase) || !r.Process.Alive() {
 			return s, nil, nil
 		}
@@ -96,7 +102,7 @@ func (r *run) snapshot(ctx context.Context, phase session.Phase) (*snapshot.Snap
 		if moved == "" {
 			return s, reach, nil
 		}
-		if attempt == searchAttempts {
+		if attempt == searchAttempts || r.probesOff() {
 			reach.Distrust(moved)
 			return s, reach, nil
 		}
@@ -113,6 +119,9 @@ func compared(p session.Phase) bool {
 // is another one.
 func (r *run) moved(s *snapshot.Snapshot) string {
 	const why = "BIRD allocated or freed memory while pointers were followed"
+	if r.probesOff() {
+		return probesWereOff // nobody counts any more
+	}
 	now, err := r.Profiler.Counters()
 	if err != nil {
 		return err.Error()

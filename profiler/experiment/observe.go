@@ -47,6 +47,7 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 		r.observeStation(&o)
 	}
 	o.ByHand = r.Control == nil && r.peers.connections == 0
+	o.PeerUps, o.PeerDowns = o.PeerUps-r.guarded.ups, o.PeerDowns-r.guarded.downs
 	r.last = o
 	return o, nil
 }
@@ -114,6 +115,7 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	if err != nil {
 		return err
 	}
+	r.watchTimers(ctx, all)
 	if slices.ContainsFunc(all, func(p birdc.Protocol) bool { return isUp(p) && r.address(p.Name) == "" }) {
 		if _, err := r.showSessions(ctx); err != nil {
 			return err

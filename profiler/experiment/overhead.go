@@ -19,6 +19,7 @@ type overhead struct {
 	cpu   time.Duration // at the begin, as the next two
 	hits  map[string]bpf.Hits
 	ran   bpf.Runtime
+	sites []plan.Site // some of them may be given up later
 
 	ticks  int
 	events uint64 // as of the last observation
@@ -48,6 +49,7 @@ func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
 			// Unknown, they count from the time of attaching: a few more.
 			o.hits, _ = r.Profiler.Hits()
 			o.ran, _ = r.Profiler.Runtime()
+			o.sites = r.Profiler.Plan.Sites
 		}
 	}
 	o.ticks++
@@ -106,7 +108,7 @@ func (o *overhead) result(r *run) *report.Overhead {
 		h := hits[name]
 		hits[name] = bpf.Hits{Entered: h.Entered - before.Entered, Returned: h.Returned - before.Returned}
 	}
-	res.Hits, res.Probes = hitCost(r.Profiler.Plan.Sites, hits)
+	res.Hits, res.Probes = hitCost(o.sites, hits)
 	ran, err := r.Profiler.Runtime()
 	if err != nil || ran.Runs-o.ran.Runs < fewRuns {
 		return res

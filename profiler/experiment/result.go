@@ -37,8 +37,10 @@ func (r *run) result() (*report.Result, error) {
 		res.Target.BuildID = exe.BuildID()
 		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
 	}
+	res.Guard = r.guardAccount()
 	r.judge(res)
 	r.judgeStuck(&res.Verdict)
+	r.judgeGuarded(&res.Verdict)
 	return res, nil
 }
 

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"leakprof/collector/birdc"
+	"leakprof/collector/session"
+	"leakprof/profiler/guard"
+	"leakprof/profiler/report"
+)
+
+// guarded is what the run knows of its guard.
+type guarded struct {
+	giveUp context.CancelFunc // ends what a driver or command is at
+	// ups and downs are how many sessions had come and gone when the experiment
+	// began anew.
+	ups, downs uint64
+	detached   string // where in the run the probes were taken off, "" if they were not
+	askedBFD   time.Time
+	// expired has the protocols that were down for a timer when last asked; nil
+	// before the first answer.
+	expired map[string]bool
+}
+
+// probesWereOff is why a look is not of one moment.
+const probesWereOff = "the guard took the probes off"
+
+// probesOff says whether the guard has taken off all probes: what is freed since
+// stays in the live set.
+func (r *run) probesOff() bool { return r.Guard != nil && r.Guard.Detached() }
+
+// steps are those of the guard; nil, so that nothing ever comes, without one.
+func (r *run) steps() <-chan guard.Step {
+	if r.Guard == nil {
+		return nil
+	}
+	return r.Guard.Steps()
+}
+
+// guardedLoop is loop, but that the guard can end what it has begun.
+func (r *run) guardedLoop(ctx context.Context) error {
+	ctx, r.guarded.giveUp = context.WithCancel(ctx)
+	defer r.guarded.giveUp()
+	return r.loop(ctx)
+}
+
+// takeStep does what follows from a step of the guard: with cheaper options the
+// experiment begins anew, for what was seen before has other stacks; without
+// probes it ends.
+func (r *run) takeStep(s guard.Step) error {
+	phase, cycle := r.machine.Phase()
+	where := fmt.Sprintf("cycle %d (%s)", cycle, phase)
+	if s.Detached {
+		r.guarded.detached = where
+		r.announce(s.Time, fmt.Sprintf("guard, in %s: %s; the run ends", where, s))
+		r.guarded.giveUp()
+		return errors.Join(r.finishDriver(), errEnded)
+	}
+	r.announce(s.Time, fmt.Sprintf("guard, in %s: %s; the experiment begins anew", where, s))
+	if err := r.Profiler.Replan(s.To); err != nil {
+		return err
+	}
+	return r.beginAnew(time.Now())
+}
+
+// announce notes what a user should know at once.
+func (r *run) announce(at time.Time, text string) {
+	r.note(at, text)
+	if r.Warn != nil {
+		r.Warn(text)
+	}
+}
+
+// beginAnew begins the experiment again with its baseline, as one that attaches
+// now, but for what is known of the blocks and pages that are live.
+func (r *run) beginAnew(now time.Time) error {
+	r.firstMark += uint32(len(r.phases))
+	if err := r.Profiler.Mark(r.firstMark); err != nil {
+		return err
+	}
+	r.phases = []report.Phase{{Name: string(session.Baseline), Start: now, Routes: -1}}
+	r.machine = session.NewMachine(r.Session, now)
+	r.trend = trend{standing: r.trend.standing}
+	r.attributor = r.newAttributor()
+	r.forgotten, r.omitted, r.ages = 0, 0, nil
+	r.flood, r.cpu = floodClock{}, nil
+	r.notQuiet = nil
+	r.guarded.ups, r.guarded.downs = r.guarded.ups+r.last.PeerUps, r.guarded.downs+r.last.PeerDowns
+	r.last.PeerUps, r.last.PeerDowns = 0, 0
+	return nil
+}
+
+// timerErrors are what BIRD says of a session that it lost because a timer ran
+// out (bgp_handle_message, bgp_misc_errors in proto/bgp; BIRD 2.13 to 3.4).
+var timerErrors = []string{"Hold timer expired", "BFD session down"}
+
+// watchTimers tells the guard of BFD sessions, and of sessions that were lost
+// because a timer ran out.
+func (r *run) watchTimers(ctx context.Context, all []birdc.Protocol) {
+	g := &r.guarded
+	if r.Guard == nil {
+		return
+	}
+	const pause = time.Minute
+	expired := make(map[string]bool)
+	for _, p := range all {
+		if p.Proto == "BFD" && p.State == "up" && time.Since(g.askedBFD) > pause {
+			g.askedBFD = time.Now()
+			up, err := r.Control.ShowBFDSessions(ctx)
+			r.Guard.SetBFD(err == nil && len(up) > 0)
+		}
+		for _, text := range timerErrors {
+			if p.Proto != "BGP" || !strings.Contains(p.Info, text) {
+				continue
+			}
+			expired[p.Name] = true
+			if g.expired != nil && !g.expired[p.Name] {
+				r.Guard.Expired(fmt.Sprintf("BIRD lost the session of %s (%s)", p.Name, text))
+			}
+		}
+	}
+	g.expired = expired
+}
+
+// guardAccount is what the guard did, and what was counted before; nil if
+// neither was asked for.
+func (r *run) guardAccount() *guard.Account {
+	switch {
+	case r.Guard != nil:
+		a := r.Guard.Account()
+		return &a
+	case r.Estimate != nil:
+		return &guard.Account{Estimate: r.Estimate}
+	}
+	return nil
+}
+
+// judgeGuarded says in the verdict where the run ended early.
+func (r *run) judgeGuarded(v *report.Verdict) {
+	if r.guarded.detached != "" {
+		v.Sentence += fmt.Sprintf("; the guard took the probes off in %s", r.guarded.detached)
+	}
+}
