@@ -23,6 +23,7 @@ import (
 
 type attachFlags struct {
 	experimentFlags
+	guard    guardFlags
 	process  string // --pid as given
 	pid      int
 	bmp      string
@@ -58,6 +59,7 @@ told from other BIRDs by the program, its arguments, and its root or control gro
 	}
 	flags := c.Flags()
 	f.register(flags, 30*time.Second, 0)
+	f.guard.register(flags)
 	flags.StringVar(&f.process, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
@@ -72,6 +74,9 @@ told from other BIRDs by the program, its arguments, and its root or control gro
 
 func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pflag.FlagSet) error {
 	if err := f.validate(); err != nil {
+		return err
+	}
+	if err := f.guard.validate(); err != nil {
 		return err
 	}
 	if f.duration < 0 {
@@ -119,12 +124,22 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		return withPIDHint(err)
 	}
 	dieFirst()
-	p, err := profiler.Attach(ctx, f.profiler(f.pid))
+	options := f.profiler(f.pid)
+	account, err := f.guard.before(ctx, &options)
+	if err != nil {
+		return err
+	}
+	p, err := profiler.Attach(ctx, options)
 	if err != nil {
 		return withPIDHint(err)
 	}
 	defer p.Close()
 	c.Profiler, c.Process = p, p.Process
+	unwatch, err := f.guard.watch(&c, account)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
 	if c.Control, err = dialControl(ctx, p.Process, f.control); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,10 @@ func start(t *testing.T, args ...string) *running {
 // startWithin starts the program, which is killed if it takes longer.
 func startWithin(t *testing.T, deadline time.Duration, args ...string) *running {
 	t.Helper()
+	// Ten seconds each are long where it is not about them.
+	if args[0] == "attach" && !slices.Contains(args, "--estimate") {
+		args = append(slices.Clone(args), "--estimate", "0")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
 	r.Stdout, r.Stderr = &r.out, &r.err
