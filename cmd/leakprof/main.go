@@ -71,7 +71,7 @@ the memory that is still held after the BGP peers went down.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(attachCommand(), bmpCommand(), diffCommand(), doctorCommand(), labCommand(), manCommand(), markCommand(), meterCommand(), planCommand(), reportCommand(), treeCommand(), versionCommand())
+	root.AddCommand(attachCommand(), bmpCommand(), bundleCommand(), diffCommand(), doctorCommand(), labCommand(), manCommand(), markCommand(), meterCommand(), planCommand(), reportCommand(), treeCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {

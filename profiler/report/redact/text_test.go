@@ -173,7 +173,7 @@ func isDocumentation(a netip.Addr) bool {
 
 var (
 	quad    = regexp.MustCompile(`(?:^|[^0-9A-Za-z_.])([0-9]+(?:\.[0-9]+){3})`)
-	colons  = regexp.MustCompile(`(?:^|[^0-9A-Za-z_:])([0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|(?:[0-9A-Fa-f]+:){7}[0-9A-Fa-f]+)`)
+	colons  = regexp.MustCompile(`(?:^|[^0-9A-Za-z_.:])([0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|(?:[0-9A-Fa-f]+:){7}[0-9A-Fa-f]+)`)
 	madeUp  = regexp.MustCompile(`^(?:(?i:asn?)[0-9]*|name[0-9]+|host[0-9]+|example|[eE][0-9]+|x[0-9a-f]+|[0-9a-fA-F]+|ffff|kB|GB|MB|[kMGBxsmhunTZ]|ms|us|ns)$`)
 	lettery = regexp.MustCompile(`[\p{L}\p{M}_][\p{L}\p{M}\p{N}_]*`)
 )
