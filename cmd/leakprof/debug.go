@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -86,24 +87,48 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 		}
 		return places, nil
 	}
-	if m.HasDWARF() {
-		return places, nil
+	return places, f.complete(ctx, stderr, m, exe.Path, places)
+}
+
+// complete finds what debug information the module lacks, and fetches it if that
+// was asked for: the debug file, and then the supplementary file that it may
+// refer to. The error is that of a user who did not want to wait.
+func (f *debugFlags) complete(ctx context.Context, stderr io.Writer, m *symbol.Module, path string, places symbol.Places) error {
+	if m.Lacks() == nil {
+		return nil
 	}
-	used, err := m.FindDebugFile(exe.Path, places)
+	_, err := m.FindDebugFile(path, places)
+	for range 2 {
+		var id, what string
+		switch missing := m.MissingSupplement(); {
+		case !f.fetch:
+		case missing != nil:
+			id, what = missing.ID, "what that shares with others"
+		case !m.HasDWARF() && m.DebugFile() == "":
+			id, what = m.BuildID(), "the debug file of "+filepath.Base(path)
+		}
+		if id == "" {
+			break
+		}
+		if missing := new(symbol.MissingSupplementError); err != nil && !errors.As(err, &missing) {
+			fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
+		}
+		fmt.Fprintf(stderr, "leakprof: asking %s for %s\n", os.Getenv("DEBUGINFOD_URLS"), what)
+		if _, err = debuginfod.Fetch(ctx, debuginfod.Servers(), places.Cache, id); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			break
+		}
+		_, err = m.FindDebugFile(path, places)
+	}
+	if err == nil && errors.Is(m.DWARFError(), symbol.ErrSplitDWARF) {
+		err = fmt.Errorf("read debug information of %s: %w", filepath.Base(path), m.DWARFError())
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
 	}
-	if used != "" || !f.fetch {
-		return places, nil
-	}
-	fmt.Fprintf(stderr, "leakprof: asking %s for the debug file of %s\n", os.Getenv("DEBUGINFOD_URLS"), exe.Name)
-	if _, err := debuginfod.Fetch(ctx, debuginfod.Servers(), places.Cache, m.BuildID()); err != nil {
-		if ctx.Err() != nil {
-			return symbol.Places{}, err
-		}
-		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
-	}
-	return places, nil
+	return nil
 }
 
 // sharesRoot says whether the process sees the same file systems as we do.

@@ -36,9 +36,36 @@ type waiting struct {
 	full, debug string // the program unstripped, and its debug file
 	pid         int
 	buildID     string
+	// What dwz took out of the debug file, and its build ID.
+	shared, sharedID string
 }
 
-func startWaiting(t *testing.T, stripped bool) *waiting {
+// share takes what the debug file has in common with another one into a file of
+// its own, as Debian's debug files have it.
+func (w *waiting) share(t *testing.T) {
+	t.Helper()
+	dir := filepath.Dir(w.debug)
+	w.shared = filepath.Join(dir, "shared")
+	command(t, "coreutils", "cp", w.full, w.debug)
+	command(t, "coreutils", "cp", w.full, filepath.Join(dir, "other"))
+	command(t, "binutils", "objcopy", "--remove-section=.note.gnu.build-id", filepath.Join(dir, "other"))
+	command(t, "dwz", "dwz", "-m", w.shared, "-M", "/usr/lib/debug/.dwz/prog.debug", w.debug, filepath.Join(dir, "other"))
+	f, err := os.Open(w.debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := symbol.Open(f, "prog")
+	if err != nil || m.MissingSupplement() == nil {
+		t.Fatalf("nothing is shared: %v", err)
+	}
+	w.sharedID = m.MissingSupplement().ID
+}
+
+func startWaiting(t *testing.T, stripped bool) *waiting { return startBuilt(t, stripped, "-g") }
+
+// startBuilt is startWaiting with the compiler's flags for debug information.
+func startBuilt(t *testing.T, stripped bool, debug ...string) *waiting {
 	t.Helper()
 	dir := t.TempDir()
 	w := &waiting{root: filepath.Join(dir, "root"), full: filepath.Join(dir, "prog"), debug: filepath.Join(dir, "prog.debug")}
@@ -50,7 +77,7 @@ func startWaiting(t *testing.T, stripped bool) *waiting {
 		t.Fatal(err)
 	}
 	program := filepath.Join(w.root, "opt/prog")
-	command(t, "gcc libc6-dev", "gcc", "-g", "-static", "-Wl,--build-id", "-o", w.full, source)
+	command(t, "gcc libc6-dev", "gcc", append(debug, "-static", "-Wl,--build-id", "-o", w.full, source)...)
 	command(t, "binutils", "objcopy", "--only-keep-debug", w.full, w.debug)
 	if stripped {
 		command(t, "binutils", "strip", "-o", program, w.full)
@@ -210,6 +237,84 @@ func TestDebugPlaces(t *testing.T) {
 				t.Errorf("HasDWARF %v", m.HasDWARF())
 			}
 		})
+	}
+}
+
+// TestSharedDebugFile: what a debug file shares with others is found, or fetched,
+// or said to be missing.
+func TestSharedDebugFile(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		fetch, has      bool
+		stderr, missing string
+	}{
+		{"missing", false, true, "names that ", "debuginfod-find debuginfo "},
+		{"fetched", true, true, "asking http://127.0.0.1:", ""},
+		{"on no server", true, false, "asking http://127.0.0.1:", "no server has it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := startWaiting(t, true)
+			w.share(t)
+			server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/buildid/"+w.buildID+"/debuginfo":
+					http.ServeFile(out, r, w.debug)
+				case r.URL.Path == "/buildid/"+w.sharedID+"/debuginfo" && c.has:
+					http.ServeFile(out, r, w.shared)
+				default:
+					out.WriteHeader(http.StatusNotFound)
+				}
+			}))
+			defer server.Close()
+			t.Setenv("DEBUGINFOD_URLS", server.URL)
+			t.Setenv("DEBUGINFOD_CACHE_PATH", t.TempDir())
+			if !c.fetch {
+				w.install(t, filepath.Join(w.root, "usr/lib/debug/.build-id", w.buildID[:2], w.buildID[2:]+".debug"))
+			}
+			var stderr bytes.Buffer
+			places, err := (&debugFlags{fetch: c.fetch}).places(context.Background(), &stderr, w.pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stderr.String(); !strings.Contains(got, c.stderr) || !strings.Contains(got, c.missing) || c.missing == "" && strings.Contains(got, "warning") {
+				t.Errorf("stderr %q, want %q and %q", got, c.stderr, c.missing)
+			}
+			p, err := target.Open(w.pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			f, err := os.Open(filepath.Join(w.root, "opt/prog"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			m, err := symbol.Open(f, "prog")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = m.FindDebugFile(filepath.Join(w.root, "opt/prog"), places)
+			if !m.HasDWARF() || (m.Lacks() == nil) != (c.missing == "") {
+				t.Errorf("HasDWARF %v, lacks %v", m.HasDWARF(), m.Lacks())
+			}
+		})
+	}
+}
+
+// TestSplitDWARF: functions that are in .dwo files are said to be missing, once.
+func TestSplitDWARF(t *testing.T) {
+	t.Chdir(t.TempDir()) // where the compiler leaves them
+	for _, compiled := range []string{"-gdwarf-4", "-gdwarf-5"} {
+		w := startBuilt(t, false, compiled, "-g", "-gsplit-dwarf")
+		t.Setenv("DEBUGINFOD_CACHE_PATH", t.TempDir())
+		var stderr bytes.Buffer
+		if _, err := new(debugFlags).places(context.Background(), &stderr, w.pid); err != nil {
+			t.Fatal(err)
+		}
+		want := "leakprof: warning: read debug information of prog: " + symbol.ErrSplitDWARF.Error() + "\n"
+		if got := stderr.String(); got != want {
+			t.Errorf("%s: stderr %q, want %q", compiled, got, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package attribution
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -53,6 +54,7 @@ type module struct {
 	*target.Module
 	symbols   *symbol.Module   // nil if its symbols could not be read
 	functions []names.Function // what structure tells, by address
+	mixed     string           // why it tells no files, "" if it does or was not asked
 	public    Module
 }
 
@@ -223,7 +225,7 @@ func (a *Attributor) addModules(modules []*target.Module) {
 			executable := len(a.modules) == 0
 			// Libraries keep the names that they export: those of their debug
 			// files are others, such as __libc_malloc.
-			if executable && !s.HasDWARF() {
+			if executable && s.Lacks() != nil {
 				// One that cannot be used is as none: there are addresses still.
 				_, _ = s.FindDebugFile(m.Path, a.options.Debug)
 			}
@@ -231,7 +233,10 @@ func (a *Attributor) addModules(modules []*target.Module) {
 			added.symbols = s
 			if executable {
 				added.useStructure(a.options.Functions)
-				added.public.ToldFiles = added.toldFiles()
+				added.public.ToldFiles, added.public.Mixed = added.toldFiles(), added.mixed
+			}
+			if err := s.Lacks(); err != nil && !errors.Is(err, symbol.ErrNoDWARF) {
+				added.public.Unread = err.Error()
 			}
 			added.public.HasSymbols, added.public.HasLines, added.public.HasInlines = s.HasSymbols(), s.HasLines(), s.HasDWARF()
 		}

@@ -95,6 +95,13 @@ type Module struct {
 	HasLines           bool // DWARF line numbers
 	ToldFiles          bool // without HasLines: structure tells most source files
 	HasInlines         bool // DWARF inlined calls
+	// Mixed says by what code of several source files was seen to be mixed, as by
+	// link-time optimisation, so that structure tells hooks and no files; "" if it
+	// was not.
+	Mixed string
+	// Unread says which debug information is there and was not read, such as split
+	// DWARF; "" if none.
+	Unread string
 }
 
 // Amount is a number of objects and their bytes.

@@ -18,7 +18,7 @@ func (m *module) useStructure(allocators []plan.Function) {
 	if !m.symbols.HasSymbols() && !m.symbols.HasLines() {
 		// Where nothing can be told there are addresses still.
 		if n, err := names.Find(m.Reader); err == nil {
-			m.functions = n.Functions
+			m.functions, m.mixed = n.Functions, n.Mixed
 		}
 	}
 	for _, f := range m.functions {

@@ -111,7 +111,7 @@ func (t *Target) names(p *target.Process, exe *target.Module) {
 		t.DWARF = err
 		return
 	}
-	if !s.HasDWARF() {
+	if s.Lacks() != nil {
 		places := symbol.Places{Roots: []string{p.Root(), "/"}, Cache: debuginfod.Cache()}
 		// Seen from outside of a chroot, paths of the process begin with its root's.
 		if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
@@ -119,7 +119,10 @@ func (t *Target) names(p *target.Process, exe *target.Module) {
 		}
 		t.DebugFile, t.Debug = s.FindDebugFile(exe.Path, places)
 	}
-	t.Symbols, t.DWARF = s.HasSymbols(), s.DWARFError()
+	t.Symbols, t.DWARF = s.HasSymbols(), s.Lacks()
+	if s.HasDWARF() && t.DWARF != nil {
+		t.Debug = nil // it says no more than that
+	}
 }
 
 // Known says whether the process is a BIRD that can be read.

@@ -3,12 +3,10 @@
 package experiment
 
 import (
-	"fmt"
 	"time"
 
 	"leakprof/profiler"
 	"leakprof/profiler/report"
-	"leakprof/profiler/target"
 )
 
 // result puts together what was found.
@@ -35,7 +33,7 @@ func (r *run) result() (*report.Result, error) {
 		res.Before = before(r.Profiler)
 		exe := r.Profiler.Modules()[0]
 		res.Target.BuildID = exe.BuildID()
-		res.Target.Symbols, res.NamesHint = names(res.Phases, exe)
+		res.Target.Symbols, res.NamesHint = names(res.Phases, exe.Name)
 	}
 	res.Guard = r.guardAccount()
 	r.judge(res)
@@ -55,31 +53,6 @@ func before(p *profiler.Profiler) *report.Before {
 		out.Unknown = b.Unknown.Error()
 	}
 	return out
-}
-
-// names says where the program's names come from, and how better ones could
-// be had.
-func names(phases []report.Phase, exe *target.Module) (symbols, hint string) {
-	h := lastHeap(phases)
-	if h == nil || len(h.Modules) == 0 {
-		return "none", ""
-	}
-	switch m := h.Modules[0]; {
-	case m.HasInlines && m.DebugFile != "":
-		return "dwarf", fmt.Sprintf("%s is stripped; they are from its debug file %s", exe.Name, m.DebugFile)
-	case m.HasInlines:
-		return "dwarf", ""
-	case m.HasSymbols:
-		return "symtab", fmt.Sprintf("%s has no debug information: files, lines and inlined functions are missing", exe.Name)
-	}
-	hint = fmt.Sprintf("%s is stripped: but for allocators, frames are file and offset", exe.Name)
-	if h.Modules[0].ToldFiles {
-		hint = fmt.Sprintf("%s is stripped: allocators, protocols' hooks and most source files are told by its code, other names are file and offset", exe.Name)
-	}
-	if id := exe.BuildID(); id != "" {
-		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo %s", id)
-	}
-	return "none", hint
 }
 
 // hitRate is the probes' hits per second since the last call.

@@ -47,14 +47,21 @@ const maxDebugFile = 1 << 30
 // file name, takes from it what the module itself lacks, .symtab and DWARF, and
 // returns its path as we see it: "" if there is none. It must have the module's
 // build ID and, found by .gnu_debuglink, the checksum too. The error says which
-// files were there and could not be used, also if another could. It must not
-// run together with Frames.
+// files were there and could not be used, also if another could; and that a
+// supplementary file of the debug information was not (MissingSupplementError),
+// be that the module's own. It must not run together with Frames.
 func (m *Module) FindDebugFile(name string, p Places) (string, error) {
+	if m.HasDWARF() && p.File == "" {
+		return "", m.findSupplement(p.own(name), p)
+	}
 	var unusable []error
 	unread := int64(maxDebugFile)
 	for _, c := range m.candidates(name, p) {
 		err := m.useCandidate(c, &unread)
 		if err == nil {
+			if err := m.findSupplement(c, p); err != nil {
+				unusable = append(unusable, err)
+			}
 			return m.debugFile, errors.Join(unusable...)
 		}
 		if !absent(err) {
@@ -89,7 +96,7 @@ func (m *Module) candidates(name string, p Places) (all []candidate) {
 	linked := ok && path.IsAbs(inside) && m.debugLink.name != ""
 	for _, root := range p.Roots {
 		if len(m.buildID) > 2 {
-			all = append(all, candidate{root: root, name: debugDirectory + "/.build-id/" + m.buildID[:2] + "/" + m.buildID[2:] + ".debug"})
+			all = append(all, candidate{root: root, name: byBuildID(m.buildID)})
 		}
 		if !linked {
 			continue
@@ -105,17 +112,34 @@ func (m *Module) candidates(name string, p Places) (all []candidate) {
 	return all
 }
 
+// byBuildID is where distributions install the debug file with a build ID, of
+// more than two digits.
+func byBuildID(id string) string {
+	return debugDirectory + "/.build-id/" + id[:2] + "/" + id[2:] + ".debug"
+}
+
+// own is where the process has the module that is mapped from the file name.
+func (p Places) own(name string) candidate {
+	c := candidate{name: strings.TrimPrefix(name, p.Prefix)}
+	if len(p.Roots) > 0 {
+		c.root = p.Roots[0]
+	}
+	return c
+}
+
+// open opens the file, in its root if it has one.
+func (c candidate) open() (*os.File, error) {
+	// Clients of debuginfod leave an empty file where no server has it.
+	if c.root != "" {
+		return target.OpenInRoot(c.root, c.name, maxDebugFile)
+	}
+	return target.OpenRegular(c.name, maxDebugFile)
+}
+
 // useCandidate takes over what the file has if it belongs to the module.
 // unread is how many bytes may yet be read for checksums.
 func (m *Module) useCandidate(c candidate, unread *int64) error {
-	var f *os.File
-	var err error
-	// Clients of debuginfod leave an empty file where no server has it.
-	if c.root != "" {
-		f, err = target.OpenInRoot(c.root, c.name, maxDebugFile)
-	} else {
-		f, err = target.OpenRegular(c.name, maxDebugFile)
-	}
+	f, err := c.open()
 	if err != nil {
 		return err
 	}

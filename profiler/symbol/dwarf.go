@@ -18,7 +18,7 @@ var ErrNoDWARF = errors.New("no .debug_info section")
 
 // ErrSplitDWARF is why HasDWARF is false for a file of which some part was built
 // with -gsplit-dwarf. The other parts (often just assembly) are still resolved.
-var ErrSplitDWARF = errors.New("functions are in split DWARF files (.dwo, .dwp), which are not read: build without -gsplit-dwarf")
+var ErrSplitDWARF = errors.New("inlined functions are in split DWARF files (.dwo, .dwp), which are not read; symbols name the others; for all of them build without -gsplit-dwarf")
 
 // Stats counts what was read of the debug information and what could not be.
 type Stats struct {
@@ -44,6 +44,10 @@ type dwarfIndex struct {
 	units  []*unit
 	spans  spanTable // address to index in units
 	names  map[dwarf.Offset]string
+	// link is the supplementary file that is referred to, nil if none is, and
+	// supplement what it has, nil if it was not found.
+	link       *Supplement
+	supplement *supplement
 	// budget is the number of ranges and line rows that may still be kept: a
 	// file of n bytes can describe n² of them by sharing.
 	budget int
@@ -68,11 +72,15 @@ var dwarfSections = []string{"abbrev", "info", "line", "ranges", "str", "addr", 
 // readDWARF indexes the compile units of a file by address. The index may be
 // non-nil together with an error if lines, or some units, can still be had.
 func readDWARF(f *elf.File, text spanTable) (*dwarfIndex, error) {
-	sections, err := loadSections(f)
+	sections, err := loadSections(f, dwarfSections)
 	if err != nil {
 		return nil, err
 	}
-	return newDWARFIndex(sections, f.ByteOrder, text)
+	d, err := newDWARFIndex(sections, f.ByteOrder, text)
+	if d != nil {
+		d.link = readSupplementLink(f)
+	}
+	return d, err
 }
 
 func newDWARFIndex(sections map[string][]byte, order binary.ByteOrder, text spanTable) (*dwarfIndex, error) {
@@ -119,10 +127,10 @@ func newDWARFIndex(sections map[string][]byte, order binary.ByteOrder, text span
 }
 
 // loadSections returns .debug_NAME, or .zdebug_NAME as older linkers compressed
-// it, for dwarfSections.
-func loadSections(f *elf.File) (map[string][]byte, error) {
+// it.
+func loadSections(f *elf.File, names []string) (map[string][]byte, error) {
 	sections := make(map[string][]byte)
-	for _, name := range dwarfSections {
+	for _, name := range names {
 		s := f.Section(".debug_" + name)
 		if s == nil {
 			s = f.Section(".zdebug_" + name)
@@ -227,12 +235,7 @@ func unitHeader(info []byte, off int, order binary.ByteOrder) (root, end int, ok
 
 // entry reads the entry at off.
 func (d *dwarfIndex) entry(off dwarf.Offset) (*dwarf.Entry, error) {
-	d.reader.Seek(off)
-	e, err := d.reader.Next()
-	if err == nil && e == nil {
-		err = errors.New("unexpected end of .debug_info")
-	}
-	return e, err
+	return d.readEntry(die{off: off})
 }
 
 // inText keeps the ranges that start in code and charges them to the budget.
@@ -310,9 +313,12 @@ func (d *dwarfIndex) name(off dwarf.Offset) string {
 	}
 	var name string
 	err := guard(func() error {
-		at := off
+		at := die{off: off}
 		for range maxOrigins {
-			e, err := d.entry(at)
+			e, err := d.readEntry(at)
+			if errors.Is(err, errNoSupplement) {
+				return nil // said once (MissingSupplement)
+			}
 			if err != nil {
 				return err
 			}
@@ -326,9 +332,9 @@ func (d *dwarfIndex) name(off dwarf.Offset) string {
 				name = baseName(linkage)
 				return nil
 			}
-			next, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset)
+			next, ok := reference(e, at, dwarf.AttrAbstractOrigin)
 			if !ok {
-				next, ok = e.Val(dwarf.AttrSpecification).(dwarf.Offset)
+				next, ok = reference(e, at, dwarf.AttrSpecification)
 			}
 			if !ok {
 				return nil

@@ -15,8 +15,8 @@
 // the code of many source files into a few compile units whose entries name
 // their function through DW_AT_abstract_origin in another unit.
 //
-// Not read: split DWARF (.dwo, .dwp; line numbers still work), and names in a
-// supplementary file made by dwz -m.
+// Names may be in a supplementary file made by dwz -m, as in Debian's debug
+// files. Not read: split DWARF (.dwo, .dwp; line numbers still work).
 package symbol
 
 import (
@@ -138,6 +138,22 @@ func (m *Module) HasDWARF() bool { return m.noDWARF == nil }
 // HasLines reports whether file and line can be had, which split DWARF gives
 // even where HasDWARF is false.
 func (m *Module) HasLines() bool { return m.dwarf != nil && m.dwarf.hasLines }
+
+// Lacks returns what a separate debug file could still tell: ErrNoDWARF and the
+// like, a MissingSupplementError, or nil.
+func (m *Module) Lacks() error {
+	if m.noDWARF != nil {
+		return m.noDWARF
+	}
+	if link := m.MissingSupplement(); link != nil {
+		of := m.debugFile
+		if of == "" {
+			of = m.name
+		}
+		return &MissingSupplementError{Of: of, Supplement: *link}
+	}
+	return nil
+}
 
 // DWARFError returns why HasDWARF is false, nil if it is true.
 func (m *Module) DWARFError() error { return m.noDWARF }

@@ -125,12 +125,12 @@ func fetch(ctx context.Context, server, dir, buildID string) (_ string, err erro
 	if n > maxFile {
 		return "", fmt.Errorf("get %s: more than %d bytes", u, int64(maxFile))
 	}
-	m, err := symbol.Open(f, "file")
+	id, err := symbol.ReadBuildID(f)
 	if err != nil {
 		return "", fmt.Errorf("get %s: %w", u, err)
 	}
-	if m.BuildID() != buildID {
-		return "", fmt.Errorf("get %s: the file's build ID is %q", u, m.BuildID())
+	if id != buildID {
+		return "", fmt.Errorf("get %s: the file's build ID is %q", u, id)
 	}
 	path := filepath.Join(dir, "debuginfo")
 	if err := f.Close(); err != nil {
