@@ -129,8 +129,12 @@ func TestStart(t *testing.T) {
 			if got := readFile(t, filepath.Join(b.Dir(), "bird.conf")); got != b.ConfigText() {
 				t.Errorf("configuration on disk is not ConfigText:\n%s", got)
 			}
-			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.PID())); err != nil || exe != b.Binary().Path {
-				t.Errorf("process runs %s (%v), want %s", exe, err, b.Binary().Path)
+			want, err := filepath.EvalSymlinks(b.Binary().Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.PID())); err != nil || exe != want {
+				t.Errorf("process runs %s (%v), want %s", exe, err, want)
 			}
 			running, err := b.CPUTime()
 			if err != nil || running <= 0 {
