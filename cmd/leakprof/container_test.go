@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ import (
 // started, this test's own program does, when it finds these variables.
 const (
 	containerRoot   = "LEAKPROF_TEST_ROOT"   // the directory that becomes the root
+	containerLayer  = "LEAKPROF_TEST_LAYER"  // an empty directory for what is written in the root
 	containerConfig = "LEAKPROF_TEST_CONFIG" // written to /run/bird.conf
 	containerOut    = "LEAKPROF_TEST_OUT"    // a directory that is mounted at /out
 	containerRights = "LEAKPROF_TEST_RIGHTS" // capabilities that are kept, by number
@@ -43,24 +45,27 @@ func init() {
 // for ourselves, and runs the program named by our arguments. It returns only if
 // that fails.
 func enterContainer(root string) error {
-	program := os.Args[1]
-	mounts := []struct {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts to ourselves: %w", err)
+	}
+	if layer := os.Getenv(containerLayer); layer != "" {
+		var err error
+		if root, err = writable(root, layer); err != nil {
+			return err
+		}
+	}
+	type mount struct {
 		from, to, kind string
 		flags          uintptr
-	}{
-		{"", "/", "", unix.MS_REC | unix.MS_PRIVATE},
+	}
+	const safe = unix.MS_NOSUID | unix.MS_NODEV
+	mounts := []mount{
 		{root, root, "", unix.MS_BIND},
-		{"proc", root + "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{"tmpfs", root + "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV},
+		{"proc", root + "/proc", "proc", safe | unix.MS_NOEXEC},
+		{"tmpfs", root + "/run", "tmpfs", safe},
 	}
 	if out := os.Getenv(containerOut); out != "" {
-		mounts = append(mounts, []struct {
-			from, to, kind string
-			flags          uintptr
-		}{
-			{"sysfs", root + "/sys", "sysfs", unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-			{out, root + "/out", "", unix.MS_BIND},
-		}...)
+		mounts = append(mounts, mount{"sysfs", root + "/sys", "sysfs", safe | unix.MS_NOEXEC | unix.MS_RDONLY}, mount{out, root + "/out", "", unix.MS_BIND})
 	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.from, m.to, m.kind, m.flags, ""); err != nil {
@@ -107,7 +112,28 @@ func enterContainer(root string) error {
 			return err
 		}
 	}
-	return syscall.Exec(program, os.Args[1:], []string{"PATH=/bin"})
+	return syscall.Exec(os.Args[1], os.Args[1:], []string{"PATH=/bin"})
+}
+
+// writable lays an empty file system over a root, as engines do, and returns
+// where both are seen as one.
+func writable(root, layer string) (string, error) {
+	if err := unix.Mount("tmpfs", layer, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return "", fmt.Errorf("mount %s: %w", layer, err)
+	}
+	for _, dir := range []string{"upper", "work", "root"} {
+		if err := os.Mkdir(filepath.Join(layer, dir), 0o755); err != nil {
+			return "", err
+		}
+	}
+	seen := filepath.Join(layer, "root")
+	err := unix.Mount("overlay", seen, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", root, layer, layer))
+	if errors.Is(err, unix.ENODEV) { // a kernel without
+		return seen, os.CopyFS(seen, os.DirFS(root))
+	} else if err != nil {
+		return "", fmt.Errorf("mount %s: %w", seen, err)
+	}
+	return seen, nil
 }
 
 func loopbackUp() error {
@@ -126,7 +152,8 @@ func loopbackUp() error {
 
 // container is a BIRD in namespaces of its own, in which it is process 1.
 type container struct {
-	pid     int // as we number it
+	pid     int    // as we number it
+	root    string // as we see it
 	control *birdc.Conn
 }
 
@@ -147,7 +174,7 @@ func startContainer(t *testing.T, name string) *container {
 	}
 	fmt.Fprintf(&config, "}\n")
 	c := exec.Command("/proc/self/exe", "/usr/sbin/bird", "-f", "-c", "/run/bird.conf", "-s", "/run/link/bird.ctl", "-P", "/run/bird.pid")
-	c.Env = append(os.Environ(), containerRoot+"="+root, containerConfig+"="+config.String())
+	c.Env = append(os.Environ(), containerRoot+"="+root, containerLayer+"="+t.TempDir(), containerConfig+"="+config.String())
 	var output safeBuffer
 	c.Stdout, c.Stderr = &output, &output
 	c.SysProcAttr = &syscall.SysProcAttr{
@@ -166,11 +193,10 @@ func startContainer(t *testing.T, name string) *container {
 		c.Process.Kill()
 		<-ended
 	})
-	b := &container{pid: c.Process.Pid}
-	socket := fmt.Sprintf("/proc/%d/root/run/bird.ctl", b.pid)
+	b := &container{pid: c.Process.Pid, root: fmt.Sprintf("/proc/%d/root", c.Process.Pid)}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		var err error
-		if b.control, err = birdc.Dial(t.Context(), socket); err == nil {
+		if b.control, err = birdc.Dial(t.Context(), b.root+"/run/bird.ctl"); err == nil {
 			break
 		}
 		select {

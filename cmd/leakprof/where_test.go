@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/pprof/profile"
+	"golang.org/x/sys/unix"
+
 	"leakprof/profiler/report"
+	"leakprof/profiler/target"
 )
 
 // followed reads the report of a run that followed a BIRD at work.
@@ -45,7 +48,7 @@ func TestContainer(t *testing.T) {
 	b := startContainer(t, "bird3-trixie")
 	b.churn(t)
 	pid := strconv.Itoa(b.pid)
-	file := fmt.Sprintf("/proc/%d/root/run/bird.pid", b.pid)
+	file := b.root + "/run/bird.pid"
 	for _, c := range []struct {
 		args []string
 		says string
@@ -67,6 +70,78 @@ func TestContainer(t *testing.T) {
 	if d.Target.PID != b.pid || d.Target.Version == "" {
 		t.Errorf("the report is of %+v", d.Target)
 	}
+}
+
+// TestUpgraded: an upgrade has replaced BIRD's program by another version and its
+// C library by another, and they still run: these are read and probed. The
+// capability for that is named where it is missing.
+func TestUpgraded(t *testing.T) {
+	b := startContainer(t, "bird3-trixie")
+	pid := strconv.Itoa(b.pid)
+	was := start(t, "plan", "--pid", pid).wait()
+	if was.status != exitDone {
+		t.Fatalf("exit status %d\n%s", was.status, was.stderr)
+	}
+	newRoot := strings.TrimSuffix(birdPath(t, "bird2-sid"), "/usr/sbin/bird")
+	for _, file := range []string{"/usr/sbin/bird", "/usr/lib/x86_64-linux-gnu/libc.so.6"} {
+		data, err := os.ReadFile(newRoot + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As dpkg does it.
+		if err := os.WriteFile(b.root+file+".dpkg-new", data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(b.root+file+".dpkg-new", b.root+file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := start(t, "plan", "--pid", pid).wait()
+	if was.stdout != strings.ReplaceAll(is.stdout, " (deleted)", "") {
+		t.Errorf("the plan was\n%s\nand is\n%s%s", was.stdout, is.stdout, is.stderr)
+	}
+	rights := []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH}
+	got := startAsNobody(t, rights, "plan", "--pid", pid).wait()
+	if got.status != exitError || !strings.Contains(got.stderr, "libc.so.6") || !strings.Contains(got.stderr, "CAP_CHECKPOINT_RESTORE") || strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("exit status %d\n%s", got.status, got.stderr)
+	}
+	b.churn(t)
+	out := filepath.Join(t.TempDir(), "out")
+	if got := start(t, attachBriefly(pid, "--bmp", "", "--out", out)...).wait(); got.status != exitDone {
+		t.Fatalf("exit status %d\n%s", got.status, got.stderr)
+	}
+	d := followed(t, out)
+	file, err := target.OpenModule(birdPath(t, "bird3-trixie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	// Told by the code of the old file, which in the new one is elsewhere.
+	if files := sourceFiles(t, filepath.Join(out, "settled.pb.gz")); !files["proto/static/static.c"] {
+		t.Errorf("stacks are through %v", files)
+	}
+	if d.Target.BuildID != file.BuildID() || d.Target.BuildID == "" || !strings.HasPrefix(d.Target.Version, "3.1") {
+		t.Errorf("the report is of %+v, BIRD's build ID is %s", d.Target, file.BuildID())
+	}
+}
+
+// sourceFiles are the source files that the frames of a profile name.
+func sourceFiles(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := profile.Parse(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string]bool)
+	for _, fn := range p.Function {
+		files[fn.Filename] = true
+	}
+	return files
 }
 
 // TestSidecar: the program's image follows the BIRD of another container, whose
