@@ -74,16 +74,20 @@ func TestRelease(t *testing.T) {
 		t.Errorf("commit %s, archive %s: %v, version %+v", commit, name, err, v)
 	}
 	for file, want := range map[string]string{
-		"share/bash-completion/completions/leakprof":           "complete .* leakprof",
-		"share/zsh/site-functions/_leakprof":                   "^#compdef leakprof\n",
-		"share/fish/vendor_completions.d/leakprof.fish":        "complete -c leakprof",
-		"share/man/man1/leakprof-attach.1":                     "^\\.TH LEAKPROF",
-		"share/doc/leakprof/KNOWN_ISSUES.md":                   "46ba0e49b642",
-		"share/doc/leakprof/CHANGELOG.md":                      "# Changelog",
-		"share/doc/leakprof/licences/go/LICENSE":               "Go Authors",
-		"share/doc/leakprof/licences/golang.org/x/sys/LICENSE": "Go Authors",
-		"lib/systemd/system/leakprof.service":                  "(?m)^ExecStart=/usr/local/bin/leakprof attach ",
-		"share/leakprof/Containerfile":                         "(?m)^COPY bin/leakprof ",
+		"share/bash-completion/completions/leakprof":            "complete .* leakprof",
+		"share/zsh/site-functions/_leakprof":                    "^#compdef leakprof\n",
+		"share/fish/vendor_completions.d/leakprof.fish":         "complete -c leakprof",
+		"share/man/man1/leakprof-attach.1":                      "^\\.TH LEAKPROF",
+		"share/doc/leakprof/KNOWN_ISSUES.md":                    "46ba0e49b642",
+		"share/doc/leakprof/CHANGELOG.md":                       "# Changelog",
+		"share/doc/leakprof/LICENSE":                            "Apache License",
+		"share/doc/leakprof/licences/leakprof/GPL-2.0-only.txt": "Version 2, June 1991",
+		"share/doc/leakprof/licences/leakprof/BSD-2-Clause.txt": "leakprof authors",
+		"share/doc/leakprof/licences/report.html/d3.LICENSE":    "Mike Bostock",
+		"share/doc/leakprof/licences/go/LICENSE":                "Go Authors",
+		"share/doc/leakprof/licences/golang.org/x/sys/LICENSE":  "Go Authors",
+		"lib/systemd/system/leakprof.service":                   "(?m)^ExecStart=/usr/local/bin/leakprof attach ",
+		"share/leakprof/Containerfile":                          "(?m)^COPY bin/leakprof ",
 	} {
 		data, err := os.ReadFile(filepath.Join(prefix, file))
 		if err != nil || !regexp.MustCompile(want).Match(data) {
