@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"leakprof/bpf"
+	"leakprof/profiler/privilege"
 )
 
 const (
@@ -71,7 +72,7 @@ func (m *Machine) rights() []Check {
 		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use", "a BIRD whose libraries were upgraded on disk while it runs cannot be read"},
 	} {
 		if m.has(c.number) {
-			checks = append(checks, works(c.name, "held, %s", c.purpose))
+			checks = append(checks, works(c.name, "held, %s; %s", c.purpose, afterwards(c.number)))
 		} else {
 			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: asRoot})
 		}
@@ -81,6 +82,16 @@ func (m *Machine) rights() []Check {
 			"capabilities here are those of a user namespace: the kernel does not count them for BPF"))
 	}
 	return checks
+}
+
+// afterwards says what attach does with a capability once its probes are in place.
+func afterwards(capability int) string {
+	for _, k := range privilege.Following() {
+		if int(k.Capability) == capability {
+			return "attach keeps it, to " + k.Purpose
+		}
+	}
+	return "attach gives it up when the probes are in place"
 }
 
 // unprivileged says what is behind the refusal of BPF to common users.
