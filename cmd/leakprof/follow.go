@@ -54,7 +54,7 @@ func runFollow(ctx context.Context, f *attachFlags, flags *pflag.FlagSet) error 
 	if f.out == "" {
 		f.out = "leakprof-" + filepath.Base(f.process)
 	}
-	w := &follower{process: f.process, out: f.out, args: lifeArguments(flags), estimate: flags.Lookup("estimate") == nil || flags.Changed("estimate")}
+	w := &follower{process: f.process, out: f.out, args: lifeArguments(flags), estimate: flags.Changed("estimate")}
 	if f.bmp != "" {
 		var err error
 		if w.listener, err = listenForLives(f.bmp); err != nil {
