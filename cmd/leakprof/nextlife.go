@@ -109,7 +109,7 @@ func (w *follower) next(ctx context.Context, known *identity) (*life, error) {
 		if known == nil && errors.As(err, &usage) {
 			return nil, err
 		}
-		if err != nil && err.Error() != said {
+		if err != nil && !errors.Is(err, errNotYet) && err.Error() != said {
 			said = err.Error()
 			fmt.Fprintf(os.Stderr, "leakprof: waiting: %s\n", said)
 		}
