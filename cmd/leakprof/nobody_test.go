@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -21,6 +22,9 @@ const nobody = 65534 // uid and gid
 // directory of his own. It is killed with the test.
 func startAsNobody(t *testing.T, capabilities []uintptr, args ...string) *running {
 	t.Helper()
+	if args[0] == "attach" && !slices.Contains(args, "--estimate") {
+		args = append(slices.Clone(args), "--estimate", "0") // as start does
+	}
 	if err := os.Chmod(filepath.Dir(program), 0o711); err != nil {
 		t.Fatal(err)
 	}
