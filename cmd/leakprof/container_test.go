@@ -32,6 +32,9 @@ const (
 	containerRights = "LEAKPROF_TEST_RIGHTS" // capabilities that are kept, by number
 )
 
+// birdGroup is the user and the group that the BIRD of a container runs as.
+const birdGroup = 65534
+
 func init() {
 	if root := os.Getenv(containerRoot); root != "" {
 		// It is this thread that enters, and that becomes the program.
@@ -73,7 +76,7 @@ func enterContainer(root string) error {
 		}
 	}
 	if config := os.Getenv(containerConfig); config != "" {
-		if err := os.WriteFile(root+"/run/bird.conf", []byte(config), 0o600); err != nil {
+		if err := os.WriteFile(root+"/run/bird.conf", []byte(config), 0o644); err != nil {
 			return err
 		}
 		// As /var/run is one of another root's: it must not lead to ours.
@@ -107,6 +110,9 @@ func enterContainer(root string) error {
 			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
 				return fmt.Errorf("drop capability %d: %w", c, err)
 			}
+		}
+		if err := syscall.Setgroups([]int{birdGroup}); err != nil {
+			return fmt.Errorf("join groups: %w", err)
 		}
 		if err := os.Chdir("/out"); err != nil {
 			return err
@@ -173,7 +179,7 @@ func startContainer(t *testing.T, name string) *container {
 		fmt.Fprintf(&config, "route 10.%d.%d.0/24 blackhole;\n", i/256, i%256)
 	}
 	fmt.Fprintf(&config, "}\n")
-	c := exec.Command("/proc/self/exe", "/usr/sbin/bird", "-f", "-c", "/run/bird.conf", "-s", "/run/link/bird.ctl", "-P", "/run/bird.pid")
+	c := exec.Command("/proc/self/exe", "/usr/sbin/bird", "-f", "-c", "/run/bird.conf", "-s", "/run/link/bird.ctl", "-P", "/run/bird.pid", "-u", strconv.Itoa(birdGroup), "-g", strconv.Itoa(birdGroup))
 	c.Env = append(os.Environ(), containerRoot+"="+root, containerLayer+"="+t.TempDir(), containerConfig+"="+config.String())
 	var output safeBuffer
 	c.Stdout, c.Stderr = &output, &output
@@ -237,7 +243,7 @@ func (b *container) churn(t *testing.T) {
 
 // runBeside runs the program as its image does in a container that shares the
 // BIRD's pid and network namespace, with a root that has nothing but the program
-// and with some capabilities, and returns the directory at /out, too.
+// with some capabilities and in BIRD's group, and returns the directory at /out, too.
 func (b *container) runBeside(t *testing.T, rights []string, args ...string) (result, string) {
 	t.Helper()
 	root, out := t.TempDir(), t.TempDir()
