@@ -78,8 +78,8 @@ torture: ## every build of the fixture against its own books, every cut of every
 	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts|TestManyCycles' ./profiler
 
 .PHONY: fuzz
-fuzz: ## run each fuzz target for FUZZTIME (30s)
-	FUZZTIME=$(FUZZTIME) scripts/fuzz
+fuzz: ## run each fuzz target for FUZZTIME (30s), or for FUZZCPU seconds of CPU; FUZZ=REGEXP chooses, FUZZPARALLEL workers
+	FUZZTIME=$(FUZZTIME) FUZZCPU=$(FUZZCPU) FUZZPARALLEL=$(FUZZPARALLEL) scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
 
 .PHONY: bench
 bench: ## run the benchmarks; BENCH=REGEXP chooses
