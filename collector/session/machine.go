@@ -150,6 +150,8 @@ func (m *Machine) next() string {
 		return "leakprof mark flooding: neither BMP nor a control socket tells of sessions"
 	case m.phase == Flooded:
 		return "a session to go down"
+	case m.last.Sessionless != "":
+		return "a session to come up, but " + m.last.Sessionless
 	}
 	return "a session to come up"
 }

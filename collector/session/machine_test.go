@@ -452,14 +452,16 @@ func TestWaitingAtRest(t *testing.T) {
 	for _, c := range []struct {
 		o                 Options
 		byHand            bool
+		sessionless       string
 		baseline, flooded string
 	}{
-		{Options{}, false, "a session to come up", "a session to go down"},
-		{Options{}, true, "leakprof mark flooding: neither", "leakprof mark dropping: neither"},
-		{Options{Driven: true}, false, "the next phase", "the next phase"},
+		{Options{}, false, "", "a session to come up", "a session to go down"},
+		{Options{}, false, "none is there", "a session to come up, but none is there", "a session to go down"},
+		{Options{}, true, "", "leakprof mark flooding: neither", "leakprof mark dropping: neither"},
+		{Options{Driven: true}, false, "", "the next phase", "the next phase"},
 	} {
 		w := newWorld(c.o)
-		w.o.ByHand = c.byHand
+		w.o.ByHand, w.o.Sessionless = c.byHand, c.sessionless
 		for _, p := range []Phase{Baseline, Flooded} {
 			want := c.baseline
 			if p == Flooded {

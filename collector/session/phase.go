@@ -78,6 +78,9 @@ type Observation struct {
 	// ByHand: nobody tells of sessions at the moment, so that phases begin by Mark
 	// alone.
 	ByHand bool
+	// Sessionless says why no session can come up as BIRD is configured; "" if one
+	// can, or if nobody knows.
+	Sessionless string
 	// Behind says what BMP has yet to tell of that BIRD's control socket does; ""
 	// for nothing, or if nobody knows. Things cannot be quiet meanwhile, unless
 	// whoever drives knows better.

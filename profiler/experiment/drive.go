@@ -25,8 +25,20 @@ type Driver interface {
 	Down(ctx context.Context) error
 	// Routes is how many routes BIRD has to have after Up, 0 if unknown.
 	Routes() int64
-	// A method Doing() string, if there is one, says what Up or Down is at, in
-	// words. It is called while they run.
+}
+
+// Narrator is a Driver that says what it is at.
+type Narrator interface {
+	// Doing says in words what Up or Down does at the moment. It is called while
+	// they run.
+	Doing() string
+}
+
+// Watcher is a Driver whose own ends of the sessions know when one breaks.
+type Watcher interface {
+	// Dropped returns how many of the sessions that Up has brought up are down
+	// now without Down, and why the last of them is.
+	Dropped() (n int, why error)
 }
 
 // work is what a driver, or a cycle's command, does at the moment.
@@ -38,7 +50,7 @@ type work struct {
 // doing says what the driver does at the moment, as well as it knows; "" if it
 // does nothing.
 func (r *run) doing() string {
-	if d, ok := r.Driver.(interface{ Doing() string }); ok && r.work.done != nil {
+	if d, ok := r.Driver.(Narrator); ok && r.work.done != nil {
 		return cmp.Or(d.Doing(), r.work.what)
 	}
 	return r.work.what

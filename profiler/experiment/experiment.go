@@ -114,6 +114,7 @@ type run struct {
 	// where there is no station to tell.
 	protocols   map[string]bool
 	protocolsAt time.Time
+	configured  int // BGP protocols, up or not, as of then
 	ups, downs  uint64
 	byBMP       bool // a router has connected to the station
 	peers       *peers

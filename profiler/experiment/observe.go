@@ -42,6 +42,7 @@ func (r *run) observe(ctx context.Context) (session.Observation, error) {
 			o.Routes, o.Kept, o.Keeping = -1, -1, ""
 		}
 	}
+	o.Sessionless = r.sessionless()
 	o.PeerUps, o.PeerDowns, o.PeersUp = r.ups, r.downs, len(r.protocols)
 	if r.Station != nil {
 		r.observeStation(&o)
@@ -122,7 +123,11 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 		}
 	}
 	up := make(map[string]bool)
+	r.configured = 0
 	for _, p := range all {
+		if p.Proto == "BGP" {
+			r.configured++
+		}
 		if isUp(p) && r.peers.selects(r.address(p.Name), p.Name) {
 			up[p.Name] = true
 			// Sessions that were up before we came are the baseline's.
@@ -138,6 +143,14 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	}
 	r.protocols = up
 	return nil
+}
+
+// sessionless says why no session can come up, "" if one can or nobody knows.
+func (r *run) sessionless() string {
+	if r.Control == nil || r.protocolsAt.IsZero() || r.configured > 0 {
+		return ""
+	}
+	return "BIRD has no BGP protocol (--interval needs none)"
 }
 
 // countNow counts routes: in all tables, or those of the peers that the run is

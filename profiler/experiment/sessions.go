@@ -116,7 +116,7 @@ func (s *sessions) list(r *run, c change, cause report.Cause) {
 // askDriver: the driver's own ends know which sessions broke, while it is neither
 // bringing them up nor taking them down.
 func (s *sessions) askDriver(r *run, now time.Time) {
-	d, ok := r.Driver.(interface{ Dropped() (int, error) })
+	d, ok := r.Driver.(Watcher)
 	phase, cycle := r.machine.Phase()
 	if !ok || r.work.done != nil || phase != session.Flooding && phase != session.Flooded {
 		return
@@ -162,7 +162,7 @@ func (s *sessions) result(r *run) *report.Sessions {
 		slices.SortStableFunc(out.Down, func(a, b report.Down) int { return a.Time.Compare(b.Time) })
 		out.Down = out.Down[:min(len(out.Down), report.MaxDowns)]
 	}
-	switch _, knows := r.Driver.(interface{ Dropped() (int, error) }); {
+	switch _, knows := r.Driver.(Watcher); {
 	case r.byBMP:
 		out.ToldBy = "bmp"
 	case s.byControl:
