@@ -57,16 +57,7 @@ func TestLostGolden(t *testing.T) {
 func TestTreeLost(t *testing.T) {
 	for _, name := range birds {
 		t.Run(name, func(t *testing.T) {
-			binary, err := lab.Find(t.Context(), birdPath(t, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := lab.Start(t.Context(), lab.Config{Binary: binary, Peers: 2})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Stop(t.Context())
-			pid := strconv.Itoa(b.PID())
+			pid := strconv.Itoa(startBird(t, lab.Config{Binary: findBird(t, name), Peers: 2}).PID())
 
 			r := start(t, "tree", "--pid", pid, "--lost").wait()
 			if r.status != exitDone || !strings.HasPrefix(r.stdout, "lost     0.0  B of ") || r.stderr != "" {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"leakprof/collector/lab"
+	"leakprof/collector/lab/labtest"
 )
 
 // The tests run the program itself, built once, against real BIRDs.
@@ -240,16 +241,7 @@ func TestExitStatus(t *testing.T) {
 // startBird starts a BIRD that leakprof knows nothing of.
 func startBird(t *testing.T, c lab.Config) *lab.Bird {
 	t.Helper()
-	bird, err := lab.Start(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := bird.Stop(context.Background()); err != nil {
-			t.Errorf("stop bird: %v", err)
-		}
-	})
-	return bird
+	return labtest.Start(t, c)
 }
 
 func findBird(t *testing.T, name string) *lab.Binary {

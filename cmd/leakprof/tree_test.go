@@ -108,16 +108,7 @@ func TestBirdSize(t *testing.T) {
 func TestTree(t *testing.T) {
 	for _, name := range birds {
 		t.Run(name, func(t *testing.T) {
-			binary, err := lab.Find(t.Context(), birdPath(t, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := lab.Start(t.Context(), lab.Config{Binary: binary, Peers: 2})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Stop(t.Context())
-			pid := strconv.Itoa(b.PID())
+			pid := strconv.Itoa(startBird(t, lab.Config{Binary: findBird(t, name), Peers: 2}).PID())
 
 			r := start(t, "tree", "--pid", pid).wait()
 			if r.status != exitDone || !strings.Contains(r.stdout, "\nRoot ") || !strings.Contains(r.stdout, "\n  Protocols ") {
