@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"leakprof/bpf"
@@ -34,7 +35,8 @@ type ModeCost struct {
 	HitsPerSecond float64
 	// Extra is how much of one core the probes would take.
 	Extra float64
-	// Least and Most are what a hit costs, by the site.
+	// Least and Most are what a hit costs, by the site: of those that a route
+	// passes.
 	Least, Most time.Duration
 }
 
@@ -52,26 +54,30 @@ const (
 	restShare = 0.01
 )
 
-// IsAtRest says that the process did next to nothing, so that what it costs
-// under load is not known.
-func (e *Estimate) IsAtRest() bool { return e.BIRD < restShare }
+// saysLittle: the process did next to nothing, so that what it would cost under
+// load is not told.
+func (e *Estimate) saysLittle() bool { return e.BIRD < restShare }
 
 // Ratio is how many times the CPU time of BIRD alone it would use with the
 // probes of a mode.
 func (e *Estimate) Ratio(m ModeCost) float64 {
 	if e.BIRD <= 0 {
-		return 1
+		return 1 // nothing is known
 	}
 	return 1 + m.Extra/e.BIRD
 }
 
-// seen is what was seen while hits were counted.
-type seen struct {
-	took, counted time.Duration
-	cpu           time.Duration // of the process, over all the time
-	counting      time.Duration // of that, while hits were counted
-	hits          []uint64      // then, by site
-	cost          time.Duration // of counting them
+// slice is what was seen in one period.
+type slice struct {
+	hits []uint64 // by site, while they were counted
+	took time.Duration
+	cpu  time.Duration // of the process then
+	cost time.Duration // of counting, which is a part of it
+	// isCut: it was ended because of its cost.
+	isCut bool
+	// restTook is the time before and after it, restCPU what the process used
+	// then.
+	restTook, restCPU time.Duration
 }
 
 // Count counts hits of a plan's sites for a while, in short slices, and tells
@@ -89,32 +95,27 @@ func Count(ctx context.Context, p *target.Process, pl *plan.Plan, d time.Duratio
 	}
 	n := max(int(d/slicePeriod), 1)
 	period := d / time.Duration(n)
-	s := seen{hits: make([]uint64, len(pl.Sites))}
+	all := make([]slice, n)
 	begin := time.Now()
-	cpu, err := p.CPUTime()
-	if err != nil {
-		return nil, err
-	}
-	for i := range n {
-		if err := s.count(p, counter, pl.Sites, time.Duration(sliceShare*float64(period)), time.Duration(share*float64(period))); err != nil {
+	for i := range all {
+		s, most, until := &all[i], time.Duration(sliceShare*float64(period)), begin.Add(time.Duration(i)*period)
+		// Somewhere in the period: what the process does may have periods, too.
+		err := s.rest(ctx, p, until.Add(rand.N(period-most)))
+		if err == nil {
+			err = s.count(p, counter, pl.Sites, most, time.Duration(share*float64(period)))
+		}
+		if err == nil {
+			err = s.rest(ctx, p, until.Add(period))
+		}
+		if err != nil {
 			return nil, fmt.Errorf("estimate the cost of probes: %w", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Until(begin.Add(time.Duration(i+1) * period))):
-		}
 	}
-	now, err := p.CPUTime()
-	if err != nil {
-		return nil, err
-	}
-	s.took, s.cpu = time.Since(begin), now-cpu
-	return s.estimate(pl), nil
+	return estimate(pl, all, time.Since(begin)), nil
 }
 
-// count counts in one slice of at most most, until the hits have cost budget.
-func (s *seen) count(p *target.Process, counter *bpf.HitCounter, sites []plan.Site, most, budget time.Duration) error {
+// count counts for at most most, until the hits have cost budget.
+func (s *slice) count(p *target.Process, counter *bpf.HitCounter, sites []plan.Site, most, budget time.Duration) error {
 	if err := counter.On(); err != nil {
 		return err
 	}
@@ -122,32 +123,63 @@ func (s *seen) count(p *target.Process, counter *bpf.HitCounter, sites []plan.Si
 	if err != nil {
 		return err
 	}
-	begin := time.Now()
 	cpu, err := p.CPUTime()
 	if err != nil {
 		return err
 	}
-	var hits []uint64
-	var cost time.Duration
-	for cost < budget && time.Since(begin) < most {
+	s.hits = make([]uint64, len(sites))
+	for begin := time.Now(); !s.isCut && s.took < most; s.took = time.Since(begin) {
 		time.Sleep(slicePoll)
-		if hits, err = counter.Hits(); err != nil {
+		hits, err := counter.Hits()
+		if err != nil {
 			return err
 		}
-		cost = 0
+		s.cost = 0
 		for i, site := range sites {
-			cost += time.Duration(hits[i]-before[i]) * countCost(site)
+			s.hits[i] = hits[i] - before[i]
+			s.cost += time.Duration(s.hits[i]) * countCost(site)
 		}
+		s.isCut = s.cost >= budget
 	}
 	now, err := p.CPUTime()
 	if err != nil {
 		return err
 	}
-	for i := range hits {
-		s.hits[i] += hits[i] - before[i]
-	}
-	s.counted, s.counting, s.cost = s.counted+time.Since(begin), s.counting+now-cpu, s.cost+cost
+	s.cpu = now - cpu
 	return counter.Off()
+}
+
+// rest lets the process go on without probes until a time.
+func (s *slice) rest(ctx context.Context, p *target.Process, end time.Time) error {
+	cpu, err := p.CPUTime()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(end)):
+	}
+	now, err := p.CPUTime()
+	s.restTook, s.restCPU = s.restTook+time.Since(begin), s.restCPU+now-cpu
+	return err
+}
+
+// perSecond is how often in a second there is what was seen once in the slice. A
+// slice that was cut met a burst, which says nothing of how many there are: then
+// it is reckoned by the process's own CPU time, of which as much as in the rest
+// of the period goes to the like.
+func (s *slice) perSecond() float64 {
+	const leastShare = 0.1 // of what was measured is the process's own
+	if !s.isCut {
+		return 1 / s.took.Seconds()
+	}
+	own := max(s.cpu-s.cost, time.Duration(leastShare*float64(s.cpu))).Seconds()
+	if own <= 0 || s.restTook <= 0 {
+		return 1 / s.took.Seconds()
+	}
+	return s.restCPU.Seconds() / s.restTook.Seconds() / own
 }
 
 // countCost is what counting a hit costs.
@@ -156,18 +188,27 @@ func countCost(s plan.Site) time.Duration {
 	return s.Cost()
 }
 
-// estimate reckons by the process's own CPU time: what it does in a second of
-// that it does in the slices as elsewhere, and slices that were ended for their
-// cost are those in which it did much.
-func (s *seen) estimate(pl *plan.Plan) *Estimate {
-	const leastShare = 0.1 // of what was measured is the process's own
-	own := max(s.cpu-s.cost, time.Duration(leastShare*float64(s.cpu)))
-	ownCounting := max(s.counting-s.cost, time.Duration(leastShare*float64(s.counting)))
-	e := &Estimate{Took: s.took, Counted: s.counted, BIRD: own.Seconds() / s.took.Seconds()}
-	// How often in a second there is what was seen once in the slices.
-	perSecond := 0.0
-	if ownCounting > 0 {
-		perSecond = own.Seconds() / ownCounting.Seconds() / s.took.Seconds()
+// isCommon says whether a route passes a site.
+func isCommon(s plan.Site) bool {
+	return s.Event != plan.BlockResized && (s.Event != plan.BlockAllocated || s.Function == "malloc")
+}
+
+// estimate sums up periods, each of which counts the same.
+func estimate(pl *plan.Plan, all []slice, took time.Duration) *Estimate {
+	e := &Estimate{Took: took}
+	rates := make([]float64, len(pl.Sites)) // hits per second
+	var restTook, restCPU time.Duration
+	for i := range all {
+		s := &all[i]
+		weight := s.perSecond() / float64(len(all))
+		for i, n := range s.hits {
+			rates[i] += float64(n) * weight
+		}
+		e.Counted += s.took
+		restTook, restCPU = restTook+s.restTook, restCPU+s.restCPU
+	}
+	if restTook > 0 {
+		e.BIRD = restCPU.Seconds() / restTook.Seconds()
 	}
 	for _, o := range ladder(pl.Options) {
 		m := ModeCost{Options: o}
@@ -176,12 +217,14 @@ func (s *seen) estimate(pl *plan.Plan) *Estimate {
 				continue
 			}
 			each := site.Cost() + programTime(site)
-			if m.Least == 0 || each < m.Least {
+			if isCommon(site) && (m.Least == 0 || each < m.Least) {
 				m.Least = each
 			}
-			m.Most = max(m.Most, each)
-			m.HitsPerSecond += float64(s.hits[i]) * perSecond
-			m.Extra += float64(s.hits[i]) * perSecond * each.Seconds()
+			if isCommon(site) {
+				m.Most = max(m.Most, each)
+			}
+			m.HitsPerSecond += rates[i]
+			m.Extra += rates[i] * each.Seconds()
 		}
 		e.Modes = append(e.Modes, m)
 	}
@@ -196,17 +239,17 @@ const hitsPerRoute = "3 to 12 hits per route in exact, up to 8 in pages"
 // String says it in one line.
 func (e *Estimate) String() string {
 	s := fmt.Sprintf("in %s BIRD used %s of a core", e.Took.Round(100*time.Millisecond), percent(e.BIRD))
-	if e.IsAtRest() {
-		m := e.Modes[0]
-		return s + fmt.Sprintf(": it is at rest, and what it costs under load is not known: %.1f to %.1f us per hit; %s",
-			m.Least.Seconds()*1e6, m.Most.Seconds()*1e6, hitsPerRoute)
-	}
 	for i, m := range e.Modes {
 		sep := "; "
 		if i > 0 {
 			sep = ", "
 		}
-		s += fmt.Sprintf("%s%s would take %s more (%.2f times BIRD's own) for %.0f hits/s", sep, m.Options, percent(m.Extra), e.Ratio(m), m.HitsPerSecond)
+		s += fmt.Sprintf("%s%s would take %s more (%.1f times BIRD's own) for %.0f hits/s", sep, m.Options, percent(m.Extra), e.Ratio(m), m.HitsPerSecond)
+	}
+	if e.saysLittle() && len(e.Modes) > 0 {
+		m := e.Modes[0]
+		s += fmt.Sprintf("; that is a BIRD at rest and says little of one under load: %s, of %.1f to %.1f us each",
+			hitsPerRoute, m.Least.Seconds()*1e6, m.Most.Seconds()*1e6)
 	}
 	return s
 }

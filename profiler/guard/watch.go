@@ -162,9 +162,9 @@ func (w *Watcher) watch(m *meter, d *decider) {
 		if err = readErr; err != nil {
 			continue
 		}
+		used := now.cpu - before.cpu
 		next := d.take(Window{
-			Took: now.at.Sub(before.at), BIRD: now.cpu - before.cpu, Wait: max(now.wait-before.wait, 0),
-			Cost: m.cost(hits), BFD: w.bfd.Load(), Expired: w.takeExpired(),
+			Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used), BFD: w.bfd.Load(), Expired: w.takeExpired(),
 		})
 		before = now
 		w.note(d.peak)
@@ -172,6 +172,17 @@ func (w *Watcher) watch(m *meter, d *decider) {
 			return
 		}
 	}
+}
+
+// within makes costs no more than what the process used: how long programs run is
+// measured by the clock, which goes on where they wait for a CPU.
+func within(costs []time.Duration, used time.Duration) []time.Duration {
+	if all := costs[0]; all > used {
+		for i := range costs {
+			costs[i] = time.Duration(float64(costs[i]) * float64(used) / float64(all))
+		}
+	}
+	return costs
 }
 
 func (w *Watcher) takeExpired() (what string) {
