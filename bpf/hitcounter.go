@@ -40,7 +40,7 @@ func NewHitCounter(pid int, sites []plan.Site, mode AttachMode) (*HitCounter, er
 	}
 	spec.Maps[countMapCounts].MaxEntries = uint32(max(len(sites), 1))
 	if err := spec.LoadAndAssign(&c.objects, nil); err != nil {
-		return nil, fmt.Errorf("load BPF program that counts: %w", explain(err))
+		return nil, fmt.Errorf("load BPF program that counts: %w", explain(err, false))
 	}
 	for i, s := range sites {
 		if err := c.add(s, uint64(i)); err != nil {
@@ -70,7 +70,7 @@ func (c *HitCounter) On() error {
 		links, err := placeGroup(c.pid, g, c.multi)
 		c.links = append(c.links, links...)
 		if err != nil {
-			return errors.Join(fmt.Errorf("attach probes that count: %w", explain(err)), c.Off())
+			return errors.Join(fmt.Errorf("attach probes that count: %w", explain(err, !c.multi)), c.Off())
 		}
 	}
 	return nil

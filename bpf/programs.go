@@ -8,6 +8,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/plan"
+	"leakprof/profiler/privilege"
 	"leakprof/profiler/unwind"
 )
 
@@ -130,7 +132,7 @@ func Load(c Config) (*Programs, error) {
 		}
 	}
 	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
-		return nil, fmt.Errorf("load BPF programs: %w", explain(err))
+		return nil, fmt.Errorf("load BPF programs: %w", explain(err, false))
 	}
 	p.tables = tables{
 		rows: p.objects.Rows, rules: p.objects.Rules, areas: p.objects.Areas,
@@ -195,19 +197,24 @@ func multiFollowsProcess(release string) bool {
 	return ok && !Older(release, MultiFloor)
 }
 
-// explain adds what to do to the kernel's terse answers.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w; run as root, or with CAP_BPF and CAP_PERFMON", err)
+// explain puts what to do to the kernel's terse answers. What it refuses for lack
+// of rights cilium/ebpf takes for a limit that is gone since Linux 5.11 (memcg
+// accounting); perfEvents says that probes were to be placed by them.
+func explain(err error, perfEvents bool) error {
+	allowed := privilege.ReadRestrictions()
+	var verifier *ebpf.VerifierError
+	switch rejected := errors.As(err, &verifier); {
+	case rejected && allowed.NoKernelMemory():
+		return errors.New(privilege.Locked)
+	case !rejected && errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %s", unix.EPERM, allowed.Refusal(perfEvents))
 	case errors.Is(err, os.ErrNotExist) && !haveBTF():
 		return fmt.Errorf("%w; the kernel has no BTF (/sys/kernel/btf/vmlinux): run a kernel built with CONFIG_DEBUG_INFO_BTF", err)
 	}
 	if lacks := lacking(KernelRelease(), Features()); lacks != nil {
 		return lacks
 	}
-	var verifier *ebpf.VerifierError
-	if errors.As(err, &verifier) {
+	if verifier != nil {
 		return fmt.Errorf("%w; please report this with the kernel's version", err)
 	}
 	return err
@@ -324,7 +331,7 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	for _, groups := range [][]*group{frees, returns, entries} {
 		for _, g := range groups {
 			if err := p.attachGroup(pid, g); err != nil {
-				return fmt.Errorf("attach probes: %w", explain(err))
+				return fmt.Errorf("attach probes: %w", explain(err, !p.multi))
 			}
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/plan"
+	"leakprof/profiler/privilege"
 	"leakprof/profiler/symbol"
 )
 
@@ -33,10 +34,11 @@ var errDenied = fmt.Errorf("map create: %w", fs.ErrPermission)
 func good() Facts {
 	return Facts{
 		Machine: Machine{
-			Release: "6.12.48+deb13-amd64", BTF: true, Lockdown: "none", UnprivilegedBPF: "2", PerfParanoid: "2",
+			Release: "6.12.48+deb13-amd64", BTF: true,
 			Features:     []bpf.Feature{{Name: "task storage for probes", Since: "5.12"}, {Name: "bpf_get_attach_cookie", Since: "5.15"}},
-			Capabilities: 1<<41 - 1, Multi: true,
-			Memory: profiler.Room{Available: 16 << 30, Budget: 2 << 30},
+			Restrictions: privilege.Restrictions{Lockdown: "none", UnprivilegedBPF: "2", PerfParanoid: "2", Capabilities: 1<<41 - 1},
+			Multi:        true,
+			Memory:       profiler.Room{Available: 16 << 30, Budget: 2 << 30},
 		},
 		Target: &Target{
 			PID: 4711, Exe: "/usr/sbin/bird", Generation: bird.BIRD3, BuildID: "1f27345d", Sites: 12, Need: 100 << 20,
@@ -203,25 +205,5 @@ func TestJSON(t *testing.T) {
 		if got.Fit == nil || *got.Fit != fit || !slices.Equal(got.Checks, checks) {
 			t.Errorf("got %+v, want %v and %+v", got, fit, checks)
 		}
-	}
-}
-
-func TestKernelFiles(t *testing.T) {
-	for text, want := range map[string]string{
-		"none [integrity] confidentiality": "integrity", "[none] integrity confidentiality": "none", "": "", "none": "", "[": "",
-	} {
-		if got := lockdown(text); got != want {
-			t.Errorf("lockdown %q: %q, want %q", text, got, want)
-		}
-	}
-	for text, want := range map[string]bool{
-		"         0          0 4294967295": false, "         0       1000          1": true, "": false, "0 0 1\n1 100 65536": true,
-	} {
-		if got := mapped(text); got != want {
-			t.Errorf("uid_map %q: %v, want %v", text, got, want)
-		}
-	}
-	if mode, caps := ownStatus("Name:\tx\nCapPrm:\t01\nCapEff:\t000000c000080000\nSeccomp:\t2\n"); mode != 2 || caps != 0xc000080000 {
-		t.Errorf("seccomp %d, capabilities %x", mode, caps)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -71,7 +70,7 @@ func (m *Machine) rights() []Check {
 		{"CAP_DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH, Limited, "to open the memory of other users' processes", "memory can be opened of processes of our own user only"},
 		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use", "a BIRD whose libraries were upgraded on disk while it runs cannot be read"},
 	} {
-		if m.has(c.number) {
+		if m.Has(c.number) {
 			checks = append(checks, works(c.name, "held, %s; %s", c.purpose, afterwards(c.number)))
 		} else {
 			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: asRoot})
@@ -120,7 +119,7 @@ func (m *Machine) seccomp() Check {
 	switch {
 	case m.Seccomp == 0:
 		return works(name, "no filter")
-	case m.denied() && m.has(unix.CAP_BPF) && m.has(unix.CAP_PERFMON) && !m.UserNamespace:
+	case m.denied() && m.Has(unix.CAP_BPF) && m.Has(unix.CAP_PERFMON) && !m.UserNamespace:
 		return fails(name, remedy, "a filter of system calls is in force, and likely what refuses BPF: the capabilities are held")
 	case m.Load != nil || m.Probe != nil:
 		return limited(name, remedy, "a filter of system calls is in force; what it refuses cannot be told")
@@ -146,7 +145,7 @@ func (m *Machine) programs() Check {
 // unprivilegedUser says that rights which are not held are why something was
 // refused, which their own checks say better.
 func (m *Machine) unprivilegedUser() bool {
-	return m.denied() && !(m.has(unix.CAP_BPF) && m.has(unix.CAP_PERFMON))
+	return m.denied() && !(m.Has(unix.CAP_BPF) && m.Has(unix.CAP_PERFMON))
 }
 
 func (m *Machine) probes() Check {
@@ -160,10 +159,10 @@ func (m *Machine) probes() Check {
 		return fails(name, "", "not tried: there are no programs")
 	case m.unprivilegedUser():
 		return fails(name, "", "%s: refused for lack of rights", way)
-	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && !m.has(unix.CAP_SYS_ADMIN):
+	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && !m.Has(unix.CAP_SYS_ADMIN):
 		// Measured on Linux 6.18: CAP_PERFMON is enough for uprobe_multi alone.
 		return fails(name, "run as root, or with CAP_SYS_ADMIN; or boot Linux "+bpf.MultiFloor+" or later", "%s: refused, because they take CAP_SYS_ADMIN, and the kernel has no uprobe_multi that would do", way)
-	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && m.paranoid():
+	case errors.Is(m.Probe, fs.ErrPermission) && !m.Multi && m.Paranoid():
 		return fails(name, "sysctl kernel.perf_event_paranoid=2", "%s: %s (kernel.perf_event_paranoid is %s)", way, m.Probe, m.PerfParanoid)
 	case m.Probe != nil:
 		return fails(name, "", "%s: %s", way, m.Probe)
@@ -171,13 +170,6 @@ func (m *Machine) probes() Check {
 		return limited(name, "boot Linux "+bpf.MultiFloor+" or later for uprobe_multi", "%s, one for each probe, which take some seconds to attach and to detach", way)
 	}
 	return works(name, "%s", way)
-}
-
-// paranoid says that perf events are forbidden to more than the kernel itself
-// knows of: some distributions have levels above 2.
-func (m *Machine) paranoid() bool {
-	level, err := strconv.Atoi(m.PerfParanoid)
-	return err == nil && level > 2
 }
 
 func (m *Machine) runtime() Check {
