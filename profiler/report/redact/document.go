@@ -86,6 +86,12 @@ var fields = map[string]rule{
 	"DocumentStackQuality.ends": text,
 	"DocumentFloodCPU.limit":    text,
 
+	"DocumentEstimate.sentence": text,
+	"DocumentModeCost.mode":     text,
+	"DocumentGuardStep.from":    text,
+	"DocumentGuardStep.to":      text,
+	"DocumentGuardStep.reason":  text,
+
 	"DocumentSessions.told_by": text,
 	"Down.peer":                text,
 	"Down.protocol":            ownName,
