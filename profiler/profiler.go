@@ -80,6 +80,7 @@ func Attach(ctx context.Context, o Options) (*Profiler, error) {
 	}
 	p := &Profiler{Process: process, unwinder: newUnwinder(process), pageSize: uint64(os.Getpagesize()), stop: make(chan struct{})}
 	if err := p.attach(ctx, o); err != nil {
+		err = process.Explain(err)
 		p.Close()
 		return nil, err
 	}

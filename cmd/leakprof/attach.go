@@ -101,6 +101,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pfl
 	if f.pid, err = findPID(f.process); err != nil {
 		return err
 	}
+	if err := runs(f.pid); err != nil {
+		return err
+	}
 	if f.life > 0 {
 		return f.attachToLife(ctx, stdout)
 	}
@@ -133,7 +136,10 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return withPIDHint(err)
 	}
-	defer p.Close()
+	// The probes stay until this process ends, when the kernel takes them off. Were
+	// they taken off here, and we killed meanwhile, one could stay in BIRD: with a
+	// fatal signal pending the kernel gives up (uprobe_unregister_nosync in
+	// kernel/events/uprobes.c), which it has not for a process that is ending.
 	c.Profiler, c.Process = p, p.Process
 	unwatch, err := f.guard.watch(&c, account)
 	if err != nil {
@@ -141,7 +147,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	}
 	defer unwatch()
 	if c.Control, err = dialControl(ctx, p.Process, f.control); err != nil {
-		return err
+		return p.Process.Explain(err)
 	}
 	if c.Control != nil {
 		defer c.Control.Close()

@@ -60,7 +60,7 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 	}
 	modules, err := p.Modules()
 	if err != nil {
-		return symbol.Places{}, err
+		return symbol.Places{}, p.Explain(err)
 	}
 	defer func() {
 		for _, m := range modules {

@@ -60,15 +60,11 @@ const mostCopies = 32 * 4096
 // gone fails the test if anything is there that was not before. BIRD has to run.
 func (b *traces) gone(t *testing.T) {
 	t.Helper()
+	left := leftObjects(t, b.objects)
 	var probes, files int
-	left := kernelObjects(t)
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		probes, files = patched(t, b.bird.PID()), openFiles(t, b.bird.PID())
-		// What other processes hold is theirs: of one moment alone that cannot be
-		// told, for they come and go.
-		now, held := kernelObjects(t), heldObjects()
-		maps.DeleteFunc(left, func(o string, _ bool) bool { return b.objects[o] || !now[o] || held[o] })
-		if probes == 0 && files <= b.files && len(left) == 0 || time.Now().After(deadline) {
+		if probes == 0 && files <= b.files || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -86,7 +82,23 @@ func (b *traces) gone(t *testing.T) {
 		t.Errorf("BIRD has %d bytes of code of its own, and %d mappings of the kernel's for probes", copies, steps)
 	}
 	if len(left) > 0 {
-		t.Errorf("in the kernel are left: %v", slices.Sorted(maps.Keys(left)))
+		t.Errorf("in the kernel are left: %v", left)
+	}
+}
+
+// leftObjects are the kernel's BPF objects that were not there before, that no
+// process holds, and that do not go away.
+func leftObjects(t *testing.T, before map[string]bool) []string {
+	t.Helper()
+	left := kernelObjects(t)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		// What other processes hold is theirs. Of one moment alone it cannot be told:
+		// they come and go.
+		now, held := kernelObjects(t), heldObjects()
+		maps.DeleteFunc(left, func(o string, _ bool) bool { return before[o] || !now[o] || held[o] })
+		if len(left) == 0 || time.Now().After(deadline) {
+			return slices.Sorted(maps.Keys(left))
+		}
 	}
 }
 

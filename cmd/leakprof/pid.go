@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"leakprof/profiler/target"
 )
 
 // pidHelp describes the flag --pid of the commands that look at one process.
@@ -127,4 +129,18 @@ func commandLine(proc string, pid int) string {
 		return string(text[:maxListedLength]) + "..."
 	}
 	return string(text)
+}
+
+// runs refuses a process that is stopped: it would be waited for in vain.
+func runs(pid int) error {
+	p, err := target.Open(pid)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	stopped, err := p.Stopped()
+	if err == nil && stopped {
+		err = fmt.Errorf("attach to pid %d: it is stopped; let it run with kill -CONT %d", pid, pid)
+	}
+	return err
 }

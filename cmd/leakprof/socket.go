@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"leakprof/collector/birdc"
 	"leakprof/profiler/target"
@@ -17,9 +18,14 @@ import (
 // packages, and of a build from source.
 var usualSockets = []string{"/run/bird/bird.ctl", "/var/run/bird.ctl", "/run/bird.ctl", "/usr/local/var/run/bird.ctl"}
 
+// greetingPatience bounds how long a busy BIRD may take to greet.
+const greetingPatience = 30 * time.Second
+
 // dialControl connects to the control socket that the user named, or to the
 // one found. None is no error: then BMP alone tells what goes on.
 func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, greetingPatience, fmt.Errorf("no greeting in %v", greetingPatience))
+	defer cancel()
 	switch path {
 	case "none":
 		return nil, nil

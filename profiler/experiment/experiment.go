@@ -268,12 +268,21 @@ func (r *run) handle(ctx context.Context, events []session.Event) error {
 	return nil
 }
 
+// controlPatience bounds how long BIRD may take to answer: a busy one long, and
+// one that is stopped (SIGSTOP) no longer than a phase may take.
+func (r *run) controlPatience() time.Duration {
+	if limit := r.Session.Limit; limit > 0 {
+		return min(controlTimeout, limit)
+	}
+	return controlTimeout
+}
+
 // showMemory asks BIRD for its own account, nil if it does not answer.
 func (r *run) showMemory(ctx context.Context) *birdc.Memory {
 	if r.Control == nil || !r.Process.Alive() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.controlPatience())
 	defer cancel()
 	memory, err := r.Control.ShowMemory(ctx)
 	if err != nil {
@@ -288,7 +297,7 @@ func (r *run) countRoutes(ctx context.Context) {
 	if r.Control == nil || !r.Process.Alive() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.controlPatience())
 	defer cancel()
 	if err := r.countNow(ctx, &r.last); err != nil {
 		r.loseControl(err)

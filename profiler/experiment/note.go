@@ -64,7 +64,7 @@ func (r *run) noteOthers(ctx context.Context, e session.Event) {
 	if r.Control == nil || !r.Process.Alive() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.controlPatience())
 	defer cancel()
 	reply, err := r.Control.Command(ctx, "show status")
 	if err != nil {

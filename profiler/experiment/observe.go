@@ -100,7 +100,7 @@ func (r *run) observeStation(o *session.Observation) {
 // askControl counts routes when the session's machine wants it, and reads the
 // state of the BGP protocols.
 func (r *run) askControl(ctx context.Context, o *session.Observation) error {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.controlPatience())
 	defer cancel()
 	if r.machine.WantsRoutes() || o.Routes < 0 && r.isCalm(o) {
 		if err := r.countNow(ctx, o); err != nil {
