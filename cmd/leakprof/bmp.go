@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"leakprof/collector/bmp"
+	"leakprof/profiler/privilege"
 )
 
 type bmpFlags struct {
@@ -121,6 +122,10 @@ func runBMP(ctx context.Context, stdout io.Writer, f *bmpFlags, changed func(str
 	station, done, err := f.start(ctx, speed)
 	if err != nil {
 		return err
+	}
+	// All files are open, and strangers talk to us.
+	if _, err := privilege.Keep(); err != nil {
+		return errors.Join(err, station.Close(), done())
 	}
 	if f.replay == "" {
 		fmt.Fprintf(os.Stderr, "leakprof: listening for BMP at %v\n", station.Addr())

@@ -149,3 +149,16 @@ func TestRightsOfAttach(t *testing.T) {
 		})
 	}
 }
+
+// TestRightsOfStation: the station alone has none, whoever started it.
+func TestRightsOfStation(t *testing.T) {
+	run := start(t, "bmp", "--listen", "127.0.0.1:0", "--record", "record")
+	run.says(t, "listening for BMP")
+	if got, want := rightsOf(t, run.Process.Pid), (rights{noNewPrivs: 1}); got != want {
+		t.Errorf("rights are %+x, want %+x", got, want)
+	}
+	run.Process.Signal(unix.SIGINT)
+	if got := run.wait(); got.status != exitDone {
+		t.Errorf("exit status %d\n%s", got.status, got.stderr)
+	}
+}
