@@ -14,7 +14,7 @@ type Object struct {
 // another by what it loads into the kernel.
 func Objects() []Object {
 	return []Object{
-		{Name: "count_x86_bpfel.o", SHA256: sha256.Sum256(_CountBytes)},
-		{Name: "live_x86_bpfel.o", SHA256: sha256.Sum256(_LiveBytes)},
+		{Name: "count_bpfel.o", SHA256: sha256.Sum256(_CountBytes)},
+		{Name: "live_bpfel.o", SHA256: sha256.Sum256(_LiveBytes)},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"time"
 
@@ -64,6 +65,9 @@ func run(ctx context.Context, args []string) error {
 		Short:         "Find what memory BIRD retains, and who allocated it",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			return checkPlatform(c, runtime.GOARCH)
+		},
 		Long: `leakprof follows the memory of a running BIRD by eBPF probes on its allocators,
 runs the BMP station that BIRD reports to, and says which call stacks allocated
 the memory that is still held after the BGP peers went down.`,

@@ -120,7 +120,7 @@ func (p *process) atBreakpoint(address uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return regs.Rip == address && dr6&debugHit0 != 0, nil
+	return instructionPointer(&regs) == address && dr6&debugHit0 != 0, nil
 }
 
 func (p *process) pokeDebugReg(n int, value uint64) error {
