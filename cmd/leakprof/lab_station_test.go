@@ -52,6 +52,9 @@ func TestStationStalls(t *testing.T) {
 					t.Errorf("%d bytes of the queue are %s by %v: %s", s.Bytes, s.Class, s.HeldBy, s.WhyUnknown)
 				}
 			}
+			if through := checkSources(t, birdPath(t, name), out); through["proto/bmp/"] == 0 {
+				t.Errorf("no retained stack goes through BMP: %v", through)
+			}
 			if held < 256<<10 {
 				t.Errorf("%d bytes of the queue are retained", held)
 			}

@@ -95,6 +95,9 @@ func TestLab(t *testing.T) {
 					t.Errorf("%s: no malloc in\n%s", p, top)
 				}
 			}
+			if through := checkSources(t, birdPath(t, name), out); through["proto/bgp/"] == 0 {
+				t.Errorf("no retained stack goes through BGP: %v", through)
+			}
 			tags := pprof(t, "-tags", filepath.Join(out, "settled.pb.gz"))
 			for _, want := range []string{"Root/Protocols", "Root/Routing tables", "mb", "Memory", "baseline"} {
 				if !strings.Contains(tags, want) {
