@@ -15,6 +15,31 @@ import (
 	"testing"
 )
 
+// shapes are ways to compile the fixture that make different debug information.
+var shapes = []struct {
+	name, compiler, flags string
+	marked                bool // the compiler marks where calls begin
+}{
+	{"gcc-O1", "gcc", "-g -O1", true},
+	{"gcc-O2", "gcc", "-g -O2", true},
+	{"gcc-O3", "gcc", "-g -O3", true},
+	{"gcc-Os", "gcc", "-g -Os", true},
+	{"gcc-unrolled", "gcc", "-g -O3 -funroll-all-loops", true},
+	{"gcc-dwarf4", "gcc", "-gdwarf-4 -O2", true},
+	{"gcc-dwarf64", "gcc", "-g -gdwarf64 -O2", true},
+	{"gcc-LTO", "gcc", "-g -O2 -flto", true},
+	{"gcc-LTO-dwarf4", "gcc", "-gdwarf-4 -O3 -flto -flto-partition=max", true},
+	{"gcc-no-views", "gcc", "-g -O2 -gno-variable-location-views", false},
+	{"gcc-view-pairs", "gcc", "-g -O2 -gvariable-location-views=incompat5", true},
+	{"gcc-frame-pointer", "gcc", "-g -O2 -fno-omit-frame-pointer -no-pie", true},
+	{"gcc-endbr", "gcc", "-g -O2 -fcf-protection", true},
+	{"clang-O1", "clang", "-g -O1", false},
+	{"clang-O2", "clang", "-g -O2", false},
+	{"clang-O3-dwarf4", "clang", "-gdwarf-4 -O3", false},
+	{"clang-Os", "clang", "-g -Os -fno-pie -no-pie", false},
+	{"clang-LTO", "clang", "-g -O2 -flto", false},
+}
+
 // tool runs a tool of a Debian package.
 func tool(t testing.TB, pkg, name string, args ...string) []byte {
 	t.Helper()
