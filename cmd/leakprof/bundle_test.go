@@ -42,7 +42,7 @@ func somebodysRun(t *testing.T) string {
 	if err := os.WriteFile(config, []byte(configOfSomebody), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got := start(t, "lab", "--bird", birdPath(t, "bird3-trixie"), "--config", config, "--peers", "1", "--routes", "500", "--cycles", "2", "--settle", "300ms", "--out", out).wait()
+	got := start(t, "lab", "--bird", birdPath(t, "bird3-trixie"), "--config", config, "--peers", "1", "--routes", "500", "--cycles", "1", "--settle", "300ms", "--out", out).wait()
 	if got.status != exitDone {
 		t.Fatalf("exit status %d\n%s\n%s", got.status, got.stderr, got.stdout)
 	}

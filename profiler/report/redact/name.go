@@ -11,7 +11,7 @@ import (
 
 // given are names that BIRD (its protocols' templates and default tables) or
 // leakprof's lab gives: they are nobody's own.
-var given = regexp.MustCompile(`^(?:(?:aggregator|babel|bfd|bgp|bmp|bridge|device|direct|evpn|kernel|l3vpn|mrt|ospf|perf|pipe|radv|rip|rpki|static|stats|peer)[0-9]{1,3}|master[46]|lab_(?:igp6?|next_hops|peer[0-9]*))$`)
+var given = regexp.MustCompile(`^(?:leakprof_)?(?:(?:aggregator|babel|bfd|bgp|bmp|bridge|device|direct|evpn|kernel|l3vpn|mrt|ospf|perf|pipe|radv|rip|rpki|static|stats|peer)[0-9]{1,3}|master[46]|device|lab_(?:igp6?|next_hops|peer[0-9]*))$`)
 
 // channels are the names that BIRD gives to channels (net_label in lib/net.c),
 // which follow a protocol's name.

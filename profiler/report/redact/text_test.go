@@ -60,6 +60,7 @@ func TestNames(t *testing.T) {
 		in, want string
 	}{
 		{r.pool, "Root/Protocols/bmp1", "Root/Protocols/bmp1"},
+		{r.pool, "Root/Protocols/leakprof_peer1/Channel leakprof_peer1.ipv4 export", "Root/Protocols/leakprof_peer1/Channel leakprof_peer1.ipv4 export"},
 		{r.pool, "Root/Protocols/acme/Protocol acme early cleanup objects", "Root/Protocols/name1/Protocol name1 early cleanup objects"},
 		{r.pool, "Root/Protocols/acme/Channel acme.ipv6-mpls export", "Root/Protocols/name1/Channel name1.ipv6-mpls export"},
 		{r.pool, "Root/Protocols/a.b/a.b.ipv4 TX", "Root/Protocols/name2/name2.ipv4 TX"},

@@ -59,6 +59,13 @@ var (
 	verbs = regexp.MustCompile(`%[-+# 0]*[0-9*]*(?:\.[0-9*]+)?(?:\[[0-9]+\])?[a-zA-Z%]`)
 )
 
+// resources are BIRD's resource classes (struct resclass) of more than a word that
+// leakprof does not itself speak of.
+var resources = []string{
+	"Attribute class reference", "BFD request reference", "BGP Listen Request", "BMP TX buffers", "CLI TX buffers", "Custom attribute", "FakeSlab",
+	"Publisher", "Routing table", "Subscriber",
+}
+
 // vocabulary returns the words in the strings of the packages from which the
 // text of a report comes, in BIRD's pools, and in the kernel's errors.
 func vocabulary(t *testing.T) map[string]bool {
@@ -108,6 +115,9 @@ func vocabulary(t *testing.T) map[string]bool {
 	}
 	for p := range pools {
 		add(p)
+	}
+	for _, c := range resources {
+		add(c)
 	}
 	for _, p := range poolTemplates {
 		add(p.before + p.after)
