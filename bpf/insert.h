@@ -35,7 +35,7 @@ static __always_inline int insert(__u64 address, struct block *block)
 		count(COUNTER_NOT_ACCEPTED_BYTES, block->size);
 		return 0;
 	}
-	long err = accepting == ACCEPTING ? put(address, block, BPF_ANY) : -E2BIG;
+	int err = accepting == ACCEPTING ? put(address, block, BPF_ANY) : -E2BIG;
 	if (!err)
 		return 1;
 	if (err == -E2BIG) {

@@ -100,10 +100,15 @@ static __always_inline struct block *find_live(__u64 address, __u32 *step)
 	return b && b->function != FUNCTION_FREED ? b : NULL;
 }
 
-static __always_inline long put(__u64 address, struct block *block, __u64 flags)
+/*
+ * What an update of a map returns is an int to be: before Linux 6.4
+ * (d7ba4cc900bf) the call goes straight to a function that returns one, and the
+ * upper half of the register is not its sign.
+ */
+static __always_inline int put(__u64 address, struct block *block, __u64 flags)
 {
 	__u32 newest = live_step, steps = live_steps;
-	long err = -E2BIG;
+	int err = -E2BIG;
 
 	/* From the newest on; then those in which frees have made room. */
 	for (__u32 i = 0; i < MAX_STEPS; i++) {

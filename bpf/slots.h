@@ -59,7 +59,7 @@ static __always_inline long make_slots(__u64 page, struct slots_head *head, __u3
 	for (__u32 i = 0; i < MAX_STEPS; i++) {
 		__u32 k = newest + i;
 		struct slots_head *made = NULL;
-		long err;
+		int err; /* as in put */
 
 		if (i >= steps)
 			break;
