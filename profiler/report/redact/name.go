@@ -55,11 +55,12 @@ func (r *Redactor) host(s string) string {
 	return r.replace(kindHost, s, func(i int) string { return fmt.Sprintf("host%d.example", i) })
 }
 
-// learn takes in a name that stands where only somebody's own can: it is
-// replaced wherever it stands, whatever word it is.
+// learn takes in a name that stands where only somebody's own can: where else it
+// stands it is replaced as a whole. One that is a word of leakprof's own stays in
+// sentences: it tells nothing there, and they would tell nothing without it.
 func (r *Redactor) learn(s string) {
 	r.name(s)
-	r.own[s] = !given.MatchString(s)
+	r.own[s] = !given.MatchString(s) && !r.vocabulary(s)
 }
 
 // pool replaces the names in the path of one of BIRD's pools. What is not known

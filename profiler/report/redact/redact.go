@@ -27,7 +27,7 @@ type Redactor struct {
 	as        asNumbers
 	names     map[string]string // by the original, of names and hosts
 	count     map[kind]int
-	own       map[string]bool // names that are somebody's own wherever they stand
+	own       map[string]bool // names that are somebody's own, whatever they are made of
 	keep      map[string]bool // build IDs
 	entries   []Entry
 	known     map[Entry]bool
