@@ -146,7 +146,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer unwatch()
-	if c.Control, err = dialControl(ctx, p.Process, f.control); err != nil {
+	if c.Control, err = awaitControl(ctx, p.Process, f.control); err != nil {
 		return p.Process.Explain(err)
 	}
 	if c.Control != nil {
