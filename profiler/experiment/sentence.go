@@ -220,14 +220,20 @@ func classes(all []attribution.Retained) string {
 	return ", " + strings.Join(parts, ", ")
 }
 
-// holder says who holds the stacks' memory, or most of it; "" if nobody does.
+// holder says who holds what is in the stacks' memory, or most of it; "" if
+// nobody does. Free room counts where there is nothing else.
 func holder(all []attribution.Retained) string {
+	weight := func(r *attribution.Retained) int64 { return r.Bytes - r.FreeRoom() }
+	if !slices.ContainsFunc(all, func(r attribution.Retained) bool { return weight(&r) > 0 }) {
+		weight = func(r *attribution.Retained) int64 { return r.Bytes }
+	}
 	bytes := make(map[string]int64)
 	var sum int64
-	most := ""
+	most, holders := "", make(map[string]bool)
 	for i := range all {
-		sum += all[i].Bytes
+		sum += weight(&all[i])
 		if len(all[i].Holders) == 0 {
+			holders[""] = true
 			continue
 		}
 		h := &all[i].Holders[0]
@@ -237,13 +243,14 @@ func holder(all []attribution.Retained) string {
 				text += " of " + c
 			}
 		}
+		holders[text] = true
 		// Of those that hold as much, the first stays: its stack is the largest.
-		if bytes[text] += all[i].Bytes; bytes[text] > bytes[most] {
+		if bytes[text] += weight(&all[i]); bytes[text] > bytes[most] {
 			most = text
 		}
 	}
 	switch {
-	case bytes[most] == sum:
+	case most != "" && len(holders) == 1:
 		return " by " + most
 	case 2*bytes[most] > sum:
 		return ", most of it by " + most

@@ -17,6 +17,11 @@ func TestHolder(t *testing.T) {
 		}
 		return s
 	}
+	room := func(bytes int64, pool string) attribution.Retained {
+		s := by(bytes, pool)
+		s.Empty = bytes
+		return s
+	}
 	for _, c := range []struct {
 		name string
 		all  []attribution.Retained
@@ -27,6 +32,8 @@ func TestHolder(t *testing.T) {
 		{"most in several stacks", []attribution.Retained{by(5, "Root/a"), by(4, "Root/b"), by(4, "Root/b")}, ", most of it by Memory in Root/b"},
 		{"many", []attribution.Retained{by(10, "Root/a"), by(9, "Root/b"), by(9, "Root/c")}, ""},
 		{"unknown", []attribution.Retained{by(10), by(9, "Root/b")}, ""},
+		{"room in larger arrays", []attribution.Retained{room(20, "Root/b"), by(10, "Root/a"), by(3, "Root/c")}, ", most of it by Memory in Root/a"},
+		{"room alone", []attribution.Retained{room(20, "Root/b"), room(10, "Root/a")}, ", most of it by Memory in Root/b"},
 		{"nobody", []attribution.Retained{by(10)}, ""},
 	} {
 		if got := holder(c.all); got != c.want {
