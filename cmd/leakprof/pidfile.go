@@ -14,12 +14,7 @@ import (
 	"leakprof/profiler/target"
 )
 
-const (
-	maxPIDFile = 64 // bytes; a pid has at most ten digits
-	// maxStatus bounds /proc/PID/status, whose length a process with many groups
-	// decides, in bytes.
-	maxStatus = 1 << 20
-)
+const maxPIDFile = 64 // bytes; a pid has at most ten digits
 
 // findByFile returns the process that a pid file is of. The number in it is one
 // of the pid namespace of whoever wrote it, as BIRD does with -P: that of a
@@ -90,37 +85,15 @@ func processesNumbered(proc string, number int) ([]int, error) {
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err == nil && ownNumber(filepath.Join(proc, e.Name(), "status")) == number {
+		if err != nil {
+			continue
+		}
+		if own, err := target.OwnNumber(filepath.Join(proc, e.Name(), "status")); err == nil && own == number {
 			pids = append(pids, pid)
 		}
 	}
 	slices.Sort(pids)
 	return pids, nil
-}
-
-// ownNumber is the process's number in its own pid namespace, 0 if that cannot
-// be told: the last one of NSpid (proc_pid_status(5), Linux 4.1).
-func ownNumber(status string) int {
-	f, err := os.Open(status)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxStatus))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			numbers := strings.Fields(rest)
-			if len(numbers) == 0 {
-				return 0
-			}
-			n, _ := strconv.Atoi(numbers[len(numbers)-1])
-			return n
-		}
-	}
-	return 0
 }
 
 // liesIn says whether a file that we know by its name is in a root. A root's

@@ -107,28 +107,6 @@ func TestFindByFile(t *testing.T) {
 	}
 }
 
-func TestOwnNumber(t *testing.T) {
-	for content, want := range map[string]int{
-		"Name:\tbird\nNSpid:\t4711\t12\t7\nThreads:\t1\n": 7,
-		"NSpid:\t4711\n":    4711,
-		"NSpid:\n":          0,
-		"NSpid:\tx\n":       0,
-		"Name:\tNSpid: 4\n": 0,
-		"":                  0,
-	} {
-		path := filepath.Join(t.TempDir(), "status")
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if got := ownNumber(path); got != want {
-			t.Errorf("%q: %d, want %d", content, got, want)
-		}
-	}
-	if got := ownNumber("/proc/self/status"); got != os.Getpid() {
-		t.Errorf("we have the number %d, want %d", got, os.Getpid())
-	}
-}
-
 func TestBirdArgument(t *testing.T) {
 	for _, c := range []struct {
 		args  string

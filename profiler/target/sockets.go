@@ -14,7 +14,7 @@ import (
 // kind, and the one at the usual place may be another's.
 func (p *Process) HasSocket(path string) (bool, error) {
 	// Num RefCount Protocol Flags Type St Inode Path (proc(5), /proc/net/unix)
-	table, err := os.ReadFile(p.path("net/unix"))
+	table, err := p.read("net/unix")
 	if err != nil {
 		return false, fmt.Errorf("read sockets of process %d: %w", p.PID, err)
 	}

@@ -5,11 +5,7 @@ package pagecache
 import (
 	"debug/elf"
 	"encoding/binary"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"leakprof/profiler/target"
@@ -25,13 +21,14 @@ type thread struct {
 // threads finds the thread pointers of a process from outside, without tracing
 // it. The C library has a descriptor for each thread, at its thread pointer
 // (struct pthread, nptl/descr.h of glibc). All are in lists whose heads are
-// variables of the library: a node (next, prev), and behind it the thread's id.
+// variables of the library: a node (next, prev), and behind it the thread's id, as
+// its own pid namespace has it.
 // A descriptor is told by its own address, which it holds at 0 and 16
 // (tcbhead_t, sysdeps/x86_64/nptl/tls.h).
 type threads struct {
 	process *target.Process
-	data    []span // variables of the C library
-	known   map[int]descriptor
+	data    []span             // variables of the C library
+	known   map[int]descriptor // by the numbers that the process knows
 	// ended are the thread pointers of threads that have ended, but whose stacks
 	// the library keeps for others (the stack cache of nptl/allocatestack.c, 40 MB
 	// at most). They are looked for only if endedToo is set, for many words look
@@ -88,18 +85,22 @@ func cLibrary(name string) bool {
 
 // list returns the threads that there are now, in the order of their ids.
 func (t *threads) list() ([]thread, error) {
-	ids, err := t.ids()
+	list, err := t.process.ThreadList()
 	if err != nil {
 		return nil, err
+	}
+	ids := make([]int, len(list))
+	for i, one := range list {
+		ids[i] = one.Own
 	}
 	if !t.current(ids) {
 		if err := t.search(ids); err != nil {
 			return nil, err
 		}
 	}
-	all := make([]thread, len(ids))
-	for i, id := range ids {
-		all[i] = thread{id, t.known[id].pointer}
+	all := make([]thread, len(list))
+	for i, one := range list {
+		all[i] = thread{one.ID, t.known[one.Own].pointer}
 	}
 	return all, nil
 }
@@ -122,21 +123,6 @@ func (t *threads) current(ids []int) bool {
 		}
 	}
 	return true
-}
-
-func (t *threads) ids() ([]int, error) {
-	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(t.process.PID), "task"))
-	if err != nil {
-		return nil, fmt.Errorf("list threads of process %d: %w", t.process.PID, target.ErrGone)
-	}
-	var ids []int
-	for _, e := range entries {
-		if id, err := strconv.Atoi(e.Name()); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids, nil
 }
 
 // search looks for the descriptors of the threads.

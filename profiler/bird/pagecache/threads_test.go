@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"leakprof/profiler/target"
@@ -65,6 +66,31 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// TestThreadsElsewhere: in a pid namespace of its own a process knows its threads
+// by other numbers than we do.
+func TestThreadsElsewhere(t *testing.T) {
+	t.Parallel()
+	p := startThreadsIn(t, syscall.CLONE_NEWPID, nil)
+	fmt.Fprintln(p.input, 5)
+	p.listen(t)
+	pointers, _, err := ThreadPointers(p.process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := p.process.ThreadList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 6 || len(pointers) != 6 {
+		t.Fatalf("%d threads, pointers of %d, want 6", len(list), len(pointers))
+	}
+	for _, th := range list {
+		if got, want := pointers[th.ID], p.pointers[th.Own]; got != want || want == 0 {
+			t.Errorf("thread %d, %d where it is: pointer 0x%x, want 0x%x", th.ID, th.Own, got, want)
+		}
+	}
+}
+
 // checkEnded wants the threads that have ended to be told from those that have
 // not. Their stacks are kept, if some have just ended.
 func (p *threadProgram) checkEnded(t *testing.T, some bool) {
@@ -105,12 +131,19 @@ type threadProgram struct {
 
 func startThreads(t *testing.T, flags []string) *threadProgram {
 	t.Helper()
+	return startThreadsIn(t, 0, flags)
+}
+
+// startThreadsIn is startThreads in new namespaces (clone(2)).
+func startThreadsIn(t *testing.T, namespaces uintptr, flags []string) *threadProgram {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "threads")
 	args := append(flags, "-O2", "-pthread", "-o", path, "testdata/threads.c")
 	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v: %s(apt-get install -y gcc libc6-dev)", err, out)
 	}
 	cmd := exec.Command(path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
