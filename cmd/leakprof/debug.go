@@ -50,14 +50,6 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 		return symbol.Places{}, err
 	}
 	defer p.Close()
-	places := symbol.Places{File: f.file, Roots: []string{"/"}, Cache: debuginfod.Cache()}
-	if !sharesRoot(p) {
-		places.Roots = []string{p.Root(), "/"}
-	}
-	// Seen from outside of a chroot, paths of the process begin with its root's.
-	if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
-		places.Prefix = root
-	}
 	modules, err := p.Modules()
 	if err != nil {
 		return symbol.Places{}, p.Explain(err)
@@ -67,27 +59,51 @@ func (f *debugFlags) places(ctx context.Context, stderr io.Writer, pid int) (sym
 			m.Close()
 		}
 	}()
-	if len(modules) == 0 {
-		return places, nil
+	if len(modules) > 0 {
+		if _, err := f.open(ctx, stderr, modules[0], p); err != nil {
+			return symbol.Places{}, err
+		}
 	}
-	exe := modules[0]
+	return f.where(p), nil
+}
+
+// where says where debug files of a process may be, or of a file that none runs.
+func (f *debugFlags) where(p *target.Process) symbol.Places {
+	places := symbol.Places{File: f.file, Roots: []string{"/"}, Cache: debuginfod.Cache()}
+	if p == nil {
+		return places
+	}
+	if !sharesRoot(p) {
+		places.Roots = []string{p.Root(), "/"}
+	}
+	// Seen from outside of a chroot, paths of the process begin with its root's.
+	if root, err := os.Readlink(p.Root()); err == nil && root != "/" {
+		places.Prefix = root
+	}
+	return places
+}
+
+// open reads the symbols of a program with those of its debug file, which may be
+// fetched for it; nil if they cannot be read. p is the process, nil if none runs.
+func (f *debugFlags) open(ctx context.Context, stderr io.Writer, exe *target.Module, p *target.Process) (*symbol.Module, error) {
+	places := f.where(p)
 	m, err := symbol.Open(exe.Reader, exe.Name)
 	if err != nil {
 		if f.file != "" {
-			return symbol.Places{}, err
+			return nil, err
 		}
-		return places, nil
+		return nil, nil
 	}
 	if f.file != "" {
 		if used, err := m.FindDebugFile(exe.Path, symbol.Places{File: f.file}); used == "" {
 			if err == nil {
 				err = fmt.Errorf("use debug file %s: there is no such file, or it is empty", f.file)
 			}
-			return symbol.Places{}, fmt.Errorf("%w (--debug-file)", err)
+			return nil, fmt.Errorf("%w (--debug-file)", err)
 		}
-		return places, nil
+		places.File = "" // what that lacks may be elsewhere
 	}
-	return places, f.complete(ctx, stderr, m, exe.Path, places)
+	return m, f.complete(ctx, stderr, m, exe.Path, places)
 }
 
 // complete finds what debug information the module lacks, and fetches it if that

@@ -11,6 +11,7 @@ import (
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/structure"
 	"leakprof/profiler/plan"
+	"leakprof/profiler/symbol"
 	"leakprof/profiler/target"
 )
 
@@ -18,6 +19,7 @@ func planCommand() *cobra.Command {
 	var process, exe string
 	var asJSON bool
 	var o plan.Options
+	var debug debugFlags
 	c := &cobra.Command{
 		Use:   "plan --pid PID | --exe FILE",
 		Short: "Show which probes attach would place, and where",
@@ -25,12 +27,20 @@ func planCommand() *cobra.Command {
 was found, and about what a hit costs; or what tells the event instead; then the
 allocator functions that the program holds, and what is not covered. It changes
 nothing, and a process is not stopped. Of a FILE only what lies in the program
-itself can be shown: the C library is that of the process.`,
+itself can be shown: the C library is that of the process.
+
+What is found in a stripped BIRD has the symbols of its separate debug file, if
+there is one, as a check: probes are placed by the program alone.`,
 		Example: `  leakprof plan --pid bird
   leakprof plan --exe /usr/sbin/bird --mode pages --json`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, closePlan, err := makePlan(process, exe, o)
+			if err := debug.validate(); err != nil {
+				return err
+			}
+			p, closePlan, err := makeNamedPlan(process, exe, o, func(m *target.Module, p *target.Process) (*symbol.Module, error) {
+				return debug.open(c.Context(), c.ErrOrStderr(), m, p)
+			})
 			if err != nil {
 				return err
 			}
@@ -46,10 +56,18 @@ itself can be shown: the C library is that of the process.`,
 	c.Flags().Var(&o.Mode, "mode", "how closely to follow slabs: exact (each object) or pages")
 	c.Flags().BoolVar(&o.LinpoolObjects, "linpool-objects", false, "follow each object in linpools, not their chunks alone")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	debug.register(c.Flags())
 	return c
 }
 
-func makePlan(pidText, exe string, o plan.Options) (_ *plan.Plan, closeAll func(), err error) {
+// makePlan plans for a process or a file.
+func makePlan(pidText, exe string, o plan.Options) (*plan.Plan, func(), error) {
+	return makeNamedPlan(pidText, exe, o, func(*target.Module, *target.Process) (*symbol.Module, error) { return nil, nil })
+}
+
+// makeNamedPlan is makePlan with the names of what open returns for the program,
+// whose process is nil for a file.
+func makeNamedPlan(pidText, exe string, o plan.Options, open func(*target.Module, *target.Process) (*symbol.Module, error)) (_ *plan.Plan, closeAll func(), err error) {
 	if (pidText != "") == (exe != "") {
 		return nil, nil, usageError{errors.New("give either --pid PID or --exe FILE")}
 	}
@@ -66,6 +84,12 @@ func makePlan(pidText, exe string, o plan.Options) (_ *plan.Plan, closeAll func(
 			}
 			return nil, nil, err
 		}
+		names, err := open(m, nil)
+		if err != nil {
+			m.Close()
+			return nil, nil, err
+		}
+		namePlan(p, names)
 		return p, func() { m.Close() }, nil
 	}
 	pid, err := findPID(pidText)
@@ -94,10 +118,15 @@ func makePlan(pidText, exe string, o plan.Options) (_ *plan.Plan, closeAll func(
 	if err == nil {
 		p, err = plan.New(process, modules, o)
 	}
+	var names *symbol.Module
+	if err == nil {
+		names, err = open(modules[0], process)
+	}
 	if err != nil {
 		closeAll()
 		return nil, nil, withPIDHint(err)
 	}
+	namePlan(p, names)
 	return p, closeAll, nil
 }
 
