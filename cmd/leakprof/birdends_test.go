@@ -44,6 +44,7 @@ var endings = []struct {
 // it had nothing yet, with one line that says why; and nothing is left in the
 // kernel.
 func TestBirdEndsAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	moments := []moment{
 		{"set-up", func(*testing.T, *running, string) {}, 1500 * time.Millisecond, nil},
 		{"attached", func(t *testing.T, run *running, _ string) { run.says(t, "attached to pid") }, 300 * time.Millisecond, nil},
@@ -54,13 +55,13 @@ func TestBirdEndsAtAnyMoment(t *testing.T) {
 			run.Process.Signal(os.Interrupt)
 		}, 2 * time.Second, nil},
 	}
-	n := rounds(len(moments), 60) // on each BIRD
-	for _, name := range birds[:2] {
+	n := rounds(len(moments)/2, 60) // on each BIRD
+	for b, name := range birds[:2] {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tally := make(map[string]int)
 			for i := range n {
-				m, ending := moments[i%len(moments)], endings[rand.IntN(len(endings))]
+				m, ending := moments[(b*n+i)%len(moments)], endings[rand.IntN(len(endings))]
 				bird := startBird(t, lab.Config{Binary: findBird(t, name), Peers: attachPeers})
 				churn := startChurn(t, bird)
 				objects := kernelObjects(t)
@@ -110,9 +111,10 @@ func TestBirdEndsAtAnyMoment(t *testing.T) {
 	}
 }
 
-// TestUpgrade replaces BIRD's file while it is followed, and then restarts BIRD:
+// TestUpgradedAndRestarted replaces BIRD's file while it is followed, and then restarts BIRD:
 // what was followed is reported, and the new one can be followed.
-func TestUpgrade(t *testing.T) {
+func TestUpgradedAndRestarted(t *testing.T) {
+	t.Parallel()
 	binary := *findBird(t, birds[1])
 	dir, err := os.MkdirTemp(filepath.Join(binary.Root, "run"), "leakprof-test-")
 	if err != nil {
@@ -147,7 +149,7 @@ func TestUpgrade(t *testing.T) {
 	follow := func(bird *lab.Bird, out string) *running {
 		return start(t, "attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", bird.Control(), "--settle", "200ms", "--out", out)
 	}
-	for _, round := range []string{"old", "new"} {
+	for _, round := range []string{"old", "new"}[:rounds(1, 2)] {
 		bird := startBird(t, lab.Config{Binary: &installed, Peers: attachPeers})
 		objects := kernelObjects(t)
 		out := filepath.Join(t.TempDir(), "out")

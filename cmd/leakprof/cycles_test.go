@@ -20,7 +20,7 @@ import (
 // and over, in one process: neither the kernel nor BIRD keeps anything of it,
 // nor does that process.
 func TestAttachedAgainAndAgain(t *testing.T) {
-	n := rounds(3, 500) // on each BIRD
+	n := rounds(2, 500) // on each BIRD
 	files := openFiles(t, os.Getpid())
 	t.Run("", func(t *testing.T) {
 		for _, name := range birds[:2] {
@@ -58,11 +58,16 @@ func attachedAgainAndAgain(t *testing.T, name string, n int) {
 		}
 		detaching += time.Since(begin)
 		if i == 0 {
-			first = processUse(t, bird.PID())
+			if first, err = processUse(bird.PID()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	before.gone(t)
-	last := processUse(t, bird.PID())
+	last, err := processUse(bird.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("%d times attached, in %v, and detached, in %v on the average; BIRD's anonymous memory is %s after the first and %s after the last",
 		n, attaching/time.Duration(n), detaching/time.Duration(n), report.Size(first.anonymous), report.Size(last.anonymous))
 	const breathes = 1 << 20 // BIRD's heap under churn

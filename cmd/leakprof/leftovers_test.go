@@ -61,6 +61,11 @@ const mostCopies = 32 * 4096
 func (b *traces) gone(t *testing.T) {
 	t.Helper()
 	left := leftObjects(t, b.objects)
+	select {
+	case <-b.bird.Exited():
+		t.Fatalf("BIRD has ended: %v", b.bird.Err())
+	default:
+	}
 	var probes, files int
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		probes, files = patched(t, b.bird.PID()), openFiles(t, b.bird.PID())

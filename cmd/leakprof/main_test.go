@@ -102,8 +102,14 @@ func startWithin(t *testing.T, deadline time.Duration, args ...string) *running 
 	if args[0] == "attach" && !slices.Contains(args, "--estimate") {
 		args = append(slices.Clone(args), "--estimate", "0")
 	}
+	return startCommand(t, deadline, program, args...)
+}
+
+// startCommand starts a command that becomes the program.
+func startCommand(t *testing.T, deadline time.Duration, name string, args ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
+	r := &running{Cmd: exec.CommandContext(ctx, name, args...), done: make(chan struct{})}
 	r.Stdout, r.Stderr = &r.out, &r.err
 	r.Dir = t.TempDir()
 	if err := r.Start(); err != nil {

@@ -34,6 +34,7 @@ func smallDisk(t *testing.T, bytes int) string {
 // names the file and what to do, and no part of a file is left. Of intervals
 // each says so, and the run goes on.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	bird := startBird(t, lab.Config{Binary: findBird(t, birds[0]), Peers: 1})
 	for _, c := range []struct {
 		name  string

@@ -34,42 +34,41 @@ type use struct {
 	kernel         int64 // bytes of its BPF maps and programs
 }
 
-// processUse reads proc_pid_status(5) and the fdinfo of BPF objects.
-func processUse(t *testing.T, pid int) (u use) {
-	t.Helper()
-	field := func(text, name string) (n int64) {
-		for line := range strings.Lines(text) {
+// processUse reads proc_pid_status(5), the clock of the process, and the fdinfo
+// of its BPF objects.
+func processUse(pid int) (u use, err error) {
+	field := func(text []byte, name string) (n int64) {
+		for line := range strings.Lines(string(text)) {
 			if rest, ok := strings.CutPrefix(line, name+":"); ok {
 				fmt.Sscan(rest, &n)
 			}
 		}
 		return n
 	}
+	p, err := target.Open(pid)
+	if err != nil {
+		return u, err
+	}
+	defer p.Close()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		t.Fatal(err)
+		return u, err
 	}
-	u.rss, u.anonymous = field(string(status), "VmRSS")<<10, field(string(status), "RssAnon")<<10
+	u.rss, u.anonymous = field(status, "VmRSS")<<10, field(status, "RssAnon")<<10
 	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	for _, path := range infos {
 		info, _ := os.ReadFile(path) // it may be closed already
-		u.kernel += field(string(info), "memlock")
+		u.kernel += field(info, "memlock")
 	}
-	p, err := target.Open(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	if u.cpu, err = p.CPUTime(); err != nil {
-		t.Fatal(err)
-	}
-	return u
+	u.cpu, err = p.CPUTime()
+	return u, err
 }
 
 // TestSoak follows BIRDs for long while their peers withdraw and announce
 // routes again: neither leakprof grows nor BIRD, and at the end, when BIRD
 // rests, the books agree to the byte.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	duration, intervals := shortSoak, 4
 	cases := []struct {
 		bird string
@@ -134,7 +133,14 @@ func soak(t *testing.T, name string, bmp bool, duration time.Duration, intervals
 			continue
 		case <-tick.C:
 		}
-		s := sample{time.Since(begin), processUse(t, run.Process.Pid), processUse(t, bird.PID())}
+		s := sample{at: time.Since(begin)}
+		var err error
+		if s.bird, err = processUse(bird.PID()); err != nil {
+			t.Fatal(err)
+		}
+		if s.ours, err = processUse(run.Process.Pid); err != nil {
+			continue // it has just ended
+		}
 		if samples = append(samples, s); len(samples) == 1 {
 			continue
 		}
