@@ -121,7 +121,7 @@ func plantedDocument() *report.Document {
 }
 
 func plantedProfile() *profile.Profile {
-	m := &profile.Mapping{ID: 1, Limit: 1 << 40, File: "/home/quillfeather/bird", BuildID: "zyxorp", KernelRelocationSymbol: planted}
+	m := &profile.Mapping{ID: 1, Limit: 1 << 40, File: "/home/quillfeather/bird", BuildID: "zyxorp"}
 	f := &profile.Function{ID: 1, Name: "zyxorp+0x1", SystemName: planted, Filename: "/home/quillfeather/zyxorp/bird/nest/proto.c"}
 	l := &profile.Location{ID: 1, Mapping: m, Line: []profile.Line{{Function: f, Line: 1}}}
 	s := &profile.Sample{Location: []*profile.Location{l}, Value: []int64{1}, Label: map[string][]string{"zyxorp": {planted}}, NumLabel: map[string][]int64{"zyxorp": {1}, "cycle": {1}}, NumUnit: map[string][]string{"zyxorp": {planted}, "cycle": {planted}}}
@@ -176,6 +176,20 @@ func TestLeftovers(t *testing.T) {
 	name := d.Sessions.Down[0].Protocol
 	if !strings.Contains(*d.Stacks[0].Pool, "/"+name+"/Channel "+name+".ipv4 export/") || !strings.Contains(d.VerdictSentence, " "+name+" ") {
 		t.Errorf("protocol %q, pool %q, sentence %q", name, *d.Stacks[0].Pool, d.VerdictSentence)
+	}
+}
+
+// TestLearn: a name that only a session has is the same in a sentence, though it
+// is made of our words.
+func TestLearn(t *testing.T) {
+	first, second := plantedDocument(), plantedDocument()
+	first.Sessions.Down[0].Protocol, second.Notes[0].Text = "transit.zyx-peer", "session transit.zyx-peer is down"
+	r := New()
+	r.Learn(first)
+	r.Document(second)
+	r.Document(first)
+	if got, want := second.Notes[0].Text, "session "+first.Sessions.Down[0].Protocol+" is down"; got != want || strings.Contains(got, "zyx") {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -44,7 +44,6 @@ func (r *Redactor) Profile(p *profile.Profile) {
 	}
 	for _, m := range p.Mapping {
 		m.File, m.BuildID = r.Path(m.File), r.buildIDOf(m.BuildID)
-		m.KernelRelocationSymbol = ""
 	}
 	for _, f := range p.Function {
 		f.Name, f.SystemName, f.Filename = r.function(f.Name), r.function(f.SystemName), r.source(f.Filename)

@@ -33,19 +33,20 @@ func TestText(t *testing.T) {
 		{"10.1.2.0/24 10.1.2.3/24 10.0.0.0/8 0.0.0.0/0 127.0.0.5 10.1.2.128/25", "192.0.2.0/24 192.0.2.1/24 203.0.113.0/8 0.0.0.0/0 127.0.0.5 192.0.2.128/25"},
 		{"2A00:1450::5 [2a00:1450:0::5]:179 2a00:1450::/32 ::1 :: ::/0 fe80::1234:5678%eth0:", "2001:db8::1 [2001:db8::1]:179 2001:db8::/32 ::1 :: ::/0 fe80::1%name6:"},
 		{"::ffff:10.1.2.3 peer-10.1.2.3 00:1B:21:aa:bb:cc 001b.21aa.bbcc", "::ffff:192.0.2.1 host1.example 00:00:5e:00:53:00 00:00:5e:00:53:00"},
+		{"2a00::12zz -", "name7 -"},
 		{"999.1.2.3 10.1.2.3.4", "host2.example host3.example"},
 		// AS numbers: of two bytes and of four, plain and in dots (RFC 5396).
 		{"AS3320 ASN3320 AS 3320 asn206924 AS3.10348 as3320", "AS64496 ASN64496 AS 64496 asn65536 AS1.1 as64496"},
 		{"neighbor 10.1.2.3 as 3320, as 4096 bytes; AS 23456", "neighbor 192.0.2.1 as 64496, as 4096 bytes; AS 23456"},
 		{"(3320,100) (3320, 1, 2) 3320:100 (65535,666) 10.1.2.3:100", "(64496,64497) (64496, 64498, 64499) 64496:64497 (65535,666) 192.0.2.1:100"},
 		// Paths, hosts, users.
-		{"no debug file in /usr/lib/debug/.build-id, /home/mark/bird.debug", "no debug file in /usr/lib/debug/.build-id, /home/name7/bird.debug"},
+		{"no debug file in /usr/lib/debug/.build-id, /home/mark/bird.debug", "no debug file in /usr/lib/debug/.build-id, /home/name8/bird.debug"},
 		{"/srv/zyxorp/bird3/proto/bmp/buffer.c proto/bmp/buffer.c ./malloc/malloc.c", "/srv/name5/bird3/proto/bmp/buffer.c proto/bmp/buffer.c ./malloc/malloc.c"},
 		{"dial tcp: lookup rtr7.zyxorp.net: no such file; root@rtr7.zyxorp.net https://rtr7.zyxorp.net/zyxorp/x.conf", "dial tcp: lookup host4.example: no such file; root@host4.example https://host4.example/name5/x.conf"},
 		{"leakprof-4242/report.json, zyxorp.conf, libzyxorp.so.1", "leakprof-4242/report.json, name5.conf, host5.example"},
 		{"held in Root/Routing tables/Routing table service Zyxorp", "held in Root/Routing tables/Routing table service name4"},
-		{"zyx+0x1f of bird+0x20", "name8+0x1f of bird+0x20"},
-		{"Grüße 顧客 a\nand\x00c\xff", "name9 name10 a and c "},
+		{"zyx+0x1f of bird+0x20", "name9+0x1f of bird+0x20"},
+		{"Grüße 顧客 a\nand\x00c\xff", "name10 name11 a and c "},
 	} {
 		if got := r.Text(c.in); got != c.want {
 			t.Errorf("%q:\n got %q\nwant %q", c.in, got, c.want)
