@@ -183,7 +183,7 @@ func TestLeftovers(t *testing.T) {
 // is made of our words.
 func TestLearn(t *testing.T) {
 	first, second := plantedDocument(), plantedDocument()
-	first.Sessions.Down[0].Protocol, second.Notes[0].Text = "transit.zyx-peer", "session transit.zyx-peer is down"
+	first.Sessions.Down[0].Protocol, second.Notes[0].Text = "zyx-peer", "session zyx-peer is down"
 	r := New()
 	r.Learn(first)
 	r.Document(second)
