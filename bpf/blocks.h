@@ -65,7 +65,7 @@ static __always_inline struct pending *push(struct pt_regs *ctx, struct thread *
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return NULL;
 	add(&hits, function, 1);
 	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -184,7 +184,7 @@ int enter_free(struct pt_regs *ctx) /* free(block) */
 {
 	__u64 address = ctx->di;
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_FREE, 1);
 	if (!address)
@@ -215,7 +215,7 @@ int enter_mb_alloc(struct pt_regs *ctx) /* mb_alloc, mb_allocz (pool, size), mb_
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, function, 1);
 	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -230,9 +230,9 @@ int enter_mb_alloc(struct pt_regs *ctx) /* mb_alloc, mb_allocz (pool, size), mb_
 }
 
 SEC("uprobe.multi")
-int enter_mb_free(struct pt_regs *ctx __attribute__((unused)))
+int enter_mb_free(struct pt_regs *ctx)
 {
-	if (is_target())
+	if (is_target(ctx))
 		add(&hits, FUNCTION_MB_FREE, 1);
 	return 0;
 }
@@ -258,7 +258,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_COUNT + function, 1);
 	struct thread *t = this_thread(0);

@@ -309,6 +309,7 @@ const (
 	liveMapHits                = "hits"
 	liveMapLinpoolObjects      = "linpool_objects"
 	liveMapLive                = "live"
+	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
 	liveMapStacks              = "stacks"
@@ -350,6 +351,7 @@ const (
 	liveVarLiveSteps           = "live_steps"
 	liveVarMblockHeader        = "mblock_header"
 	liveVarMslabs              = "mslabs"
+	liveVarNever               = "never"
 	liveVarNextStack           = "next_stack"
 	liveVarNoSlots             = "no_slots"
 	liveVarPageSize            = "page_size"
@@ -435,6 +437,7 @@ type liveMapSpecs struct {
 	Hits           *ebpf.MapSpec `ebpf:"hits"`
 	LinpoolObjects *ebpf.MapSpec `ebpf:"linpool_objects"`
 	Live           *ebpf.MapSpec `ebpf:"live"`
+	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
@@ -463,6 +466,7 @@ type liveVariableSpecs struct {
 	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
 	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
 	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
+	Never          *ebpf.VariableSpec `ebpf:"never"`
 	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
 	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
@@ -501,6 +505,7 @@ type liveMaps struct {
 	Hits           *ebpf.Map `ebpf:"hits"`
 	LinpoolObjects *ebpf.Map `ebpf:"linpool_objects"`
 	Live           *ebpf.Map `ebpf:"live"`
+	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
@@ -521,6 +526,7 @@ func (m *liveMaps) Close() error {
 		m.Hits,
 		m.LinpoolObjects,
 		m.Live,
+		m.NoPrograms,
 		m.Rows,
 		m.Rules,
 		m.Stacks,
@@ -550,6 +556,7 @@ type liveVariables struct {
 	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
 	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
 	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
+	Never          *ebpf.Variable `ebpf:"never"`
 	NextStack      *ebpf.Variable `ebpf:"next_stack"`
 	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`

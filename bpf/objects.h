@@ -40,7 +40,7 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_COUNT + function, 1);
 	if (!address)
@@ -91,7 +91,7 @@ int leave_msl_alloc(struct pt_regs *ctx) /* and msl_alloc_from_page */
 SEC("uprobe.multi")
 int enter_isl_alloc(struct pt_regs *ctx) /* isl_alloc(islab) */
 {
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_ISL_ALLOC, 1);
 	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -132,7 +132,7 @@ int enter_lp_alloc(struct pt_regs *ctx) /* lp_alloc, lp_allocu, lp_allocz (linpo
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, cookie_function(cookie), 1);
 	struct thread *t = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -151,7 +151,7 @@ int leave_lp_alloc(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_COUNT + function, 1);
 	struct thread *t = this_thread(0);

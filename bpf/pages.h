@@ -10,9 +10,9 @@
 #include "thread.h"
 
 SEC("uprobe.multi")
-int enter_alloc_page(struct pt_regs *ctx __attribute__((unused)))
+int enter_alloc_page(struct pt_regs *ctx)
 {
-	if (is_target())
+	if (is_target(ctx))
 		add(&hits, FUNCTION_ALLOC_PAGE, 1);
 	return 0;
 }
@@ -23,7 +23,7 @@ int leave_alloc_page(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx), address = ctx->ax;
 	__u32 function = cookie_function(cookie);
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_COUNT + function, 1);
 	if (!test(function, address && !(address & (page_size - 1))))
@@ -67,7 +67,7 @@ int enter_free_page(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u64 address = argument(ctx, cookie_register(cookie));
 
-	if (!is_target())
+	if (!is_target(ctx))
 		return 0;
 	add(&hits, cookie_function(cookie), 1);
 	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))

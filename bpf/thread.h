@@ -102,10 +102,30 @@ static __always_inline int test(__u32 function, int passed)
 	return passed;
 }
 
-static __always_inline int is_target(void)
+struct {
+	/* Has no programs and gets none: see is_target. */
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} no_programs SEC(".maps");
+
+const volatile __u32 never = 0;
+
+/*
+ * Whether we are in the target. Every program asks, so this is where each gets a
+ * tail call that is never made: since Linux 6.13 (a76ab5731e32) a program of this
+ * type with 64 bytes of stack or more has a stack for each CPU instead of the
+ * kernel's, for which it must not be preempted; at uprobes it is (since 6.0,
+ * 8c7dcb84e3b7), and the next hit on that CPU would write over it. A program that
+ * can make a tail call has no such stack.
+ */
+static __always_inline int is_target(struct pt_regs *ctx)
 {
 	struct bpf_pidns_info id;
 
+	if (never)
+		bpf_tail_call(ctx, &no_programs, 0);
 	return !bpf_get_ns_current_pid_tgid(pidns_dev, pidns_inode, &id, sizeof(id)) && id.tgid == target_pid;
 }
 
