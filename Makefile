@@ -16,6 +16,8 @@ BIRDS   := bird3-trixie bird2-sid bird3-sid
 OUT     ?= demo-out
 # Of each fuzz target.
 FUZZTIME ?= 30s
+# How long BIRDs are followed at the end of `make torture`.
+SOAK    ?= 1h
 # Which benchmarks `make bench` runs.
 BENCH   ?= .
 
@@ -73,9 +75,11 @@ lint: ## gofmt and go vet
 	go vet ./...
 
 .PHONY: torture
-torture: ## every build of the fixture against its own books, every cut of every BIRD (as root; half an hour)
+torture: ## every build, every cut of every BIRD; 1,000 attaches, 200 kills, BIRDs that end; SOAK (1h) of churn (as root; hours)
 	@scripts/install-deps test
 	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts|TestManyCycles' ./profiler
+	LEAKPROF_TORTURE=1 LEAKPROF_SOAK=$(SOAK) go test -count=1 -timeout 6h -v \
+		-run 'TestAttachedAgain|TestKilledAt|TestBirdEnds|TestUpgradedAnd|TestOutOfMemory|TestDiskFull|TestTwoAtOnce|TestStopped|TestSoak' ./cmd/leakprof
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s), or for FUZZCPU seconds of CPU; FUZZ=REGEXP chooses, FUZZPARALLEL workers
