@@ -40,6 +40,10 @@ type Options struct {
 	// AnyProgram also follows a process that is no BIRD. Its blocks are not
 	// told apart then.
 	AnyProgram bool
+	// Placed, if set, is called when the probes are in place, while what was there
+	// before is yet to be taken in, which of a busy BIRD takes seconds. Close calls
+	// what it returns before it does anything else.
+	Placed func(*Profiler) (stop func(), err error)
 
 	walks int // how often attaching reads the tree at most; 0 is adoptWalks
 }
@@ -59,6 +63,7 @@ type Profiler struct {
 	pageSize uint64
 	stop     chan struct{}
 	done     sync.WaitGroup
+	unplaced func() // nil if nobody has to know
 
 	looking sync.Mutex // one at a time
 	sources sources
@@ -136,6 +141,11 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	}
 	// Now already: a BIRD that is being flooded fills a step while its tree is read.
 	p.done.Go(p.followMemory)
+	if o.Placed != nil {
+		if p.unplaced, err = o.Placed(p); err != nil {
+			return err
+		}
+	}
 	if !late {
 		return nil
 	}
@@ -317,6 +327,9 @@ func (p *Profiler) Replan(o plan.Options) error {
 
 // Close detaches and releases everything.
 func (p *Profiler) Close() error {
+	if p.unplaced != nil {
+		p.unplaced()
+	}
 	close(p.stop)
 	p.done.Wait()
 	var errs []error

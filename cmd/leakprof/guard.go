@@ -85,17 +85,19 @@ func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.A
 	return a, nil
 }
 
-// watch watches what the probes of an experiment cost, until stop is called,
-// where there is a limit.
-func (g *guardFlags) watch(c *experiment.Config, before guard.Account) (stop func(), err error) {
+// watch lets what the probes of an experiment cost be watched from when they are
+// placed, where there is a limit.
+func (g *guardFlags) watch(c *experiment.Config, o *profiler.Options, before guard.Account) {
 	c.Estimate = before.Estimate
 	if before.Limit == 0 {
-		return func() {}, nil
+		return
 	}
-	if c.Guard, err = guard.Watch(c.Profiler, before); err != nil {
-		return nil, err
+	o.Placed = func(p *profiler.Profiler) (stop func(), err error) {
+		if c.Guard, err = guard.Watch(p, before); err != nil {
+			return nil, err
+		}
+		return c.Guard.Close, nil
 	}
-	return c.Guard.Close, nil
 }
 
 // percentFlag is a share in percent, 0 for none.

@@ -93,6 +93,7 @@ func (r *run) beginAnew(now time.Time) error {
 	r.notQuiet = nil
 	r.guarded.ups, r.guarded.downs = r.guarded.ups+r.last.PeerUps, r.guarded.downs+r.last.PeerDowns
 	r.last.PeerUps, r.last.PeerDowns = 0, 0
+	r.protocolsAt = time.Time{} // what is up at its next answer is the baseline's
 	return nil
 }
 

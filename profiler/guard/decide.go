@@ -95,12 +95,12 @@ func (d *decider) take(w Window) *decision {
 	return d.step(to, share, fmt.Sprintf("probes took %s of a core%s", percent(share), why))
 }
 
-// expect is how much of a core the probes of a rung would take. A process with
-// no idle time does more when probes take less of it.
+// expect is how much of a core the probes of a rung would take. A process that
+// uses all of a core does more when probes take less of it.
 func (w *Window) expect(now, to int) float64 {
 	total := w.BIRD.Seconds()
 	cost, own := w.Cost[to].Seconds(), max(total-w.Cost[now].Seconds(), 0)
-	if (w.BIRD+w.Wait).Seconds() < busyShare*w.Took.Seconds() || own+cost <= 0 {
+	if total < busyShare*w.Took.Seconds() || own+cost <= 0 {
 		return cost / w.Took.Seconds()
 	}
 	return total * cost / (own + cost) / w.Took.Seconds()

@@ -248,7 +248,7 @@ func (e *Estimate) String() string {
 	}
 	if e.saysLittle() && len(e.Modes) > 0 {
 		m := e.Modes[0]
-		s += fmt.Sprintf("; that is a BIRD at rest and says little of one under load: %s, of %.1f to %.1f us each",
+		s += fmt.Sprintf("; little goes on, which does not tell of a flood: %s, of %.1f to %.1f us each",
 			hitsPerRoute, m.Least.Seconds()*1e6, m.Most.Seconds()*1e6)
 	}
 	return s
