@@ -185,7 +185,7 @@ func complaint(out string) string {
 
 // run runs the binary in its root to the end and returns what it prints.
 func (b *Binary) run(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.inside(b.Path), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: b.Root}
