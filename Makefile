@@ -69,10 +69,17 @@ fmt: ## format the Go code
 	gofmt -w $$(go list -f '{{.Dir}}' ./...)
 
 .PHONY: lint
-lint: ## gofmt and go vet
+lint: ## gofmt and go vet, for aarch64 too
 	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 	if [[ -n $$unformatted ]]; then echo "make lint: run make fmt for:" $$unformatted >&2; exit 1; fi
 	go vet ./...
+	GOARCH=arm64 go build -o /dev/null ./cmd/leakprof
+	GOARCH=arm64 go vet ./...
+
+.PHONY: kernels
+kernels: ## try the programs and a lab on Debian's kernels, emulated (as root; half an hour)
+	@scripts/install-deps test
+	scripts/kernels
 
 .PHONY: torture
 torture: ## every build, every cut of every BIRD; 1,000 attaches, 200 kills, BIRDs that end; SOAK (1h) of churn (as root; hours)
