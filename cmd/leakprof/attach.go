@@ -91,6 +91,11 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pfl
 	if _, err := path.Match(f.peer, ""); err != nil || f.peer != "" && f.bmp == "" {
 		return usageError{fmt.Errorf("--peer %q: want a pattern such as 192.0.2.* or peer1, and a station (--bmp ADDR)", f.peer)}
 	}
+	if f.bmp != "" {
+		if _, err := stationAddress(f.bmp); err != nil {
+			return err
+		}
+	}
 	if f.process == "" {
 		return usageError{errors.New("--pid is needed: leakprof attach --pid bird")}
 	}
@@ -132,7 +137,6 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f.guard.watch(&c, &options, account)
 	p, err := profiler.Attach(ctx, options)
 	if err != nil {
 		return withPIDHint(err)
@@ -142,6 +146,11 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	// fatal signal pending the kernel gives up (uprobe_unregister_nosync in
 	// kernel/events/uprobes.c), which it has not for a process that is ending.
 	c.Profiler, c.Process = p, p.Process
+	unwatch, err := f.guard.watch(&c, account)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
 	if c.Control, err = awaitControl(ctx, p.Process, f.control); err != nil {
 		return p.Process.Explain(err)
 	}
