@@ -137,6 +137,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	f.guard.watch(&c, &options, account)
 	p, err := profiler.Attach(ctx, options)
 	if err != nil {
 		return withPIDHint(err)
@@ -146,11 +147,6 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	// fatal signal pending the kernel gives up (uprobe_unregister_nosync in
 	// kernel/events/uprobes.c), which it has not for a process that is ending.
 	c.Profiler, c.Process = p, p.Process
-	unwatch, err := f.guard.watch(&c, account)
-	if err != nil {
-		return err
-	}
-	defer unwatch()
 	if c.Control, err = awaitControl(ctx, p.Process, f.control); err != nil {
 		return p.Process.Explain(err)
 	}
