@@ -101,5 +101,9 @@ func (c *HitCounter) Hits() ([]uint64, error) {
 	return hits, nil
 }
 
+// IsSlow says that probes are perf events, each of which waits for the kernel when
+// it is closed: turning them off takes up to seconds.
+func (c *HitCounter) IsSlow() bool { return !c.multi }
+
 // Close removes the probes and unloads the program.
 func (c *HitCounter) Close() error { return errors.Join(c.Off(), c.objects.Close()) }

@@ -48,6 +48,8 @@ const (
 	// countingShare of a core is what counting may cost meanwhile: a slice ends
 	// when its hits have cost that. With a limit it is less.
 	countingShare = 0.02
+	// slowSlices is how many there are at most where it takes long to end one.
+	slowSlices = 2
 	// slicePoll is how often hits are read in a slice.
 	slicePoll = 2 * time.Millisecond
 	// restShare of a core: a process that uses less is at rest.
@@ -94,6 +96,9 @@ func Count(ctx context.Context, p *target.Process, pl *plan.Plan, d time.Duratio
 		share = min(share, limit/2)
 	}
 	n := max(int(d/slicePeriod), 1)
+	if counter.IsSlow() {
+		n = min(n, slowSlices)
+	}
 	period := d / time.Duration(n)
 	all := make([]slice, n)
 	begin := time.Now()
