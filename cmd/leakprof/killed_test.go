@@ -82,7 +82,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			for i := range n {
 				m := moments[(b*n+i)%len(moments)]
 				out := filepath.Join(t.TempDir(), "out")
-				args := []string{"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", bird.Control(), "--max-memory", "64M", "--out", out}
+				args := []string{"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", controlUnderChurn(bird), "--max-memory", "64M", "--out", out}
 				run := start(t, append(args, m.args...)...)
 				m.come(t, run, out)
 				time.Sleep(rand.N(m.within))

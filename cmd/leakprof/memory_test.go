@@ -27,7 +27,7 @@ func TestOutOfMemory(t *testing.T) {
 	bird := startBird(t, lab.Config{Binary: findBird(t, birds[0]), Peers: attachPeers})
 	churn := startChurn(t, bird)
 	before := tracesOf(t, bird)
-	attach := []string{"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", bird.Control(), "--max-memory", "64M"}
+	attach := []string{"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--birdc", controlUnderChurn(bird), "--max-memory", "64M"}
 	tally := make(map[string]int)
 	check := func(run *running, out string) {
 		got := run.wait()
