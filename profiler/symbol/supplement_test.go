@@ -21,15 +21,16 @@ type shared struct {
 	link                              Supplement
 }
 
-// share builds two programs of the same sources and takes what their debug files
-// have in common into a file of its own. name is what they call it.
+// share builds a program and takes what its debug file has in common with another
+// one, which is a copy of it, into a file of its own: nearly all. name is what
+// they call that file.
 func share(t testing.TB, flags, dwzFlags, name string) shared {
 	t.Helper()
-	full, other := build(t, "gcc", "-g -O2 -flto -DLTO -Wl,--build-id "+flags), build(t, "gcc", "-g -O1 -Wl,--build-id "+flags)
+	full := build(t, "gcc", "-g -O2 -flto -DLTO -Wl,--build-id "+flags)
 	dir := filepath.Dir(full)
 	// dwz wants whole programs for DWARF 5's form of it.
-	for _, file := range []struct{ from, to string }{{full, "prog.debug"}, {other, "other.debug"}} {
-		run(t, dir, "coreutils", "", "cp", file.from, file.to)
+	for _, to := range []string{"prog.debug", "other.debug"} {
+		run(t, dir, "coreutils", "", "cp", full, to)
 	}
 	run(t, dir, "dwz", "", "dwz", slices.Concat(strings.Fields(dwzFlags), []string{"-m", "supplement", "-M", name, "prog.debug", "other.debug"})...)
 	run(t, dir, "binutils", "", "strip", "-o", "stripped", "prog")
