@@ -197,3 +197,18 @@ func TestGuardStepsDown(t *testing.T) {
 	}
 	saysAll(t, got.stdout, "stepped down from exact to pages: probes took ", "the experiment begins anew", "in this mode: a stack means who took the page")
 }
+
+func TestPercentFlag(t *testing.T) {
+	for text, want := range map[string]float64{"20": 20, "2.5": 2.5, "10%": 10, "0.01%": 0.01, "250": 250} {
+		var p percentFlag
+		if err := p.Set(text); err != nil || float64(p) != want {
+			t.Errorf("%q: %v, %v; want %v", text, float64(p), err, want)
+		}
+	}
+	for _, text := range []string{"", "%", "0", "-1", "NaN", "Inf", "1e9", "ten", "10 %"} {
+		var p percentFlag
+		if err := p.Set(text); err == nil {
+			t.Errorf("%q is taken as %v", text, float64(p))
+		}
+	}
+}

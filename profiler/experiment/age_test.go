@@ -46,3 +46,14 @@ func TestAgeMarks(t *testing.T) {
 		t.Errorf("marks %v, want %v", marks[:len(want)], want)
 	}
 }
+
+// TestAgeMarkAnew: what was allocated before the experiment began anew was there
+// at its baseline.
+func TestAgeMarkAnew(t *testing.T) {
+	r := &run{firstMark: 5}
+	for mark, want := range map[uint32]uint32{0: 0, 3: 0, 5: 0, 6: 1, 9: 4} {
+		if got := r.ageMark(mark); got != want {
+			t.Errorf("mark %d is %d, want %d", mark, got, want)
+		}
+	}
+}
