@@ -244,14 +244,21 @@ const hitsPerRoute = "3 to 12 hits per route in exact, up to 8 in pages"
 // String says it in one line.
 func (e *Estimate) String() string {
 	s := fmt.Sprintf("in %s BIRD used %s of a core", e.Took.Round(100*time.Millisecond), percent(e.BIRD))
+	if len(e.Modes) == 0 {
+		return s
+	}
 	for i, m := range e.Modes {
+		if e.Modes[0].HitsPerSecond < 0.5 {
+			s += " and passed no place of a probe"
+			break
+		}
 		sep := "; "
 		if i > 0 {
 			sep = ", "
 		}
 		s += fmt.Sprintf("%s%s would take %s more (%.1f times BIRD's own) for %.0f hits/s", sep, m.Options, percent(m.Extra), e.Ratio(m), m.HitsPerSecond)
 	}
-	if e.saysLittle() && len(e.Modes) > 0 {
+	if e.saysLittle() {
 		m := e.Modes[0]
 		s += fmt.Sprintf("; little goes on, which does not tell of a flood: %s, of %.1f to %.1f us each",
 			hitsPerRoute, m.Least.Seconds()*1e6, m.Most.Seconds()*1e6)

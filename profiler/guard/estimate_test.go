@@ -29,7 +29,7 @@ func TestEstimate(t *testing.T) {
 		{"full", []slice{full}, 1200, 200, 0.1, "BIRD used 10% of a core; exact would take"},
 		{"cut", []slice{cut}, 25_000, 0, 0.5, "exact would take 10% more (1.2 times BIRD's own) for 25000 hits/s, pages would take 0.0% more (1.0 times"},
 		{"both", []slice{full, cut}, 13_100, 100, 530.0 / 1700, "31% of a core"},
-		{"at rest", []slice{idle, idle}, 0, 0, 0, "does not tell of a flood: 3 to 12 hits per route in exact"},
+		{"at rest", []slice{idle, idle}, 0, 0, 0, "used 0.0% of a core and passed no place of a probe; little goes on, which does not tell of a flood: 3 to 12 hits per route in exact"},
 		{"a burst that nothing follows", []slice{{hits: cut.hits, took: cut.took, cpu: cut.cpu, cost: cut.cost, isCut: true, restTook: cut.restTook}}, 0, 0, 0, "little goes on"},
 		{"costs more than there was", []slice{{hits: cut.hits, took: cut.took, cpu: 30 * ms, cost: 40 * ms, isCut: true, restTook: time.Second, restCPU: 3 * ms}}, 1000, 0, 0.003, ""},
 	} {
