@@ -41,7 +41,7 @@ func TestChecksumLimit(t *testing.T) {
 // TestHugeDebugFile: a file of nothing is not read for its checksum at all.
 func TestHugeDebugFile(t *testing.T) {
 	root := t.TempDir()
-	m := &Module{name: "prog", debugLink: debugLink{name: "prog.debug"}}
+	m := &Module{name: "prog", noDWARF: ErrNoDWARF, debugLink: debugLink{name: "prog.debug"}}
 	for _, dir := range []string{"opt", "opt/.debug", "usr/lib/debug/opt"} {
 		path := filepath.Join(root, dir, "prog.debug")
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
