@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"testing"
+	"time"
 
 	"leakprof/profiler/target"
 )
@@ -39,5 +40,32 @@ func TestExplain(t *testing.T) {
 	}
 	if err := p.Explain(nil); err != nil {
 		t.Errorf("no error is explained as %v", err)
+	}
+}
+
+// TestOpenEnded: a process that has ended and was not waited for has a pid, and
+// no executable.
+func TestOpenEnded(t *testing.T) {
+	cmd := exec.Command("true")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	io.Copy(io.Discard, out) // until it has closed its files, just before its end
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		p, err := target.Open(cmd.Process.Pid)
+		if errors.Is(err, target.ErrGone) {
+			return
+		}
+		if err == nil {
+			p.Close()
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("opened a process that has ended: %v", err)
+		}
 	}
 }

@@ -52,12 +52,14 @@ func Open(pid int) (*Process, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	if p.Exe, err = os.Readlink(p.path("exe")); err != nil {
+		err = p.Explain(fmt.Errorf("read executable of process %d: %w", pid, explain(err)))
 		p.Close()
-		return nil, fmt.Errorf("read executable of process %d: %w", pid, explain(err))
+		return nil, err
 	}
 	if p.mem, err = os.Open(p.path("mem")); err != nil {
+		err = p.Explain(fmt.Errorf("open memory of process %d: %w", pid, explain(err)))
 		p.Close()
-		return nil, fmt.Errorf("open memory of process %d: %w", pid, explain(err))
+		return nil, err
 	}
 	return p, nil
 }
