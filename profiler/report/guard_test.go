@@ -32,7 +32,7 @@ var (
 )
 
 func TestGuardSentences(t *testing.T) {
-	const counted = "before attaching: in 10s BIRD used 23% of a core; exact would take 19% more (1.83 times BIRD's own) for 48000 hits/s, pages would take 4.1% more (1.18 times BIRD's own) for 12000 hits/s"
+	const counted = "before attaching: in 10s BIRD used 23% of a core; exact would take 19% more (1.8 times BIRD's own) for 48000 hits/s, pages would take 4.1% more (1.2 times BIRD's own) for 12000 hits/s"
 	for _, c := range []struct {
 		name string
 		a    *guard.Account
