@@ -93,10 +93,16 @@ func (o *overhead) end() {
 // result is the CPU time of the run, nil if nothing was observed.
 func (o *overhead) result(r *run) *report.Overhead {
 	o.end()
-	if o.begun.IsZero() || r.last.CPU < o.cpu {
+	// Hits are counted until now; of a process that has ended only the last
+	// observation is left.
+	cpu := r.last.CPU
+	if now, err := r.Process.CPUTime(); err == nil {
+		cpu = max(cpu, now)
+	}
+	if o.begun.IsZero() || cpu < o.cpu {
 		return nil
 	}
-	res := &report.Overhead{BIRD: r.last.CPU - o.cpu}
+	res := &report.Overhead{BIRD: cpu - o.cpu}
 	if r.Profiler == nil {
 		return res
 	}
@@ -119,7 +125,9 @@ func (o *overhead) result(r *run) *report.Overhead {
 	for _, h := range hits {
 		runs += h.Entered + h.Returned
 	}
-	res.Probes += time.Duration(each * float64(runs))
+	// Run times are by the clock: a program that has to wait for a CPU takes
+	// longer than it costs.
+	res.Probes = min(res.Probes+time.Duration(each*float64(runs)), res.BIRD)
 	return res
 }
 
