@@ -106,9 +106,6 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pfl
 	if f.pid, err = findPID(f.process); err != nil {
 		return err
 	}
-	if err := runs(f.pid); err != nil {
-		return err
-	}
 	if f.life > 0 {
 		return f.attachToLife(ctx, stdout)
 	}
@@ -117,6 +114,9 @@ func runAttach(ctx context.Context, stdout io.Writer, f *attachFlags, flags *pfl
 
 // attach follows one BIRD.
 func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
+	if err := runs(f.pid); err != nil {
+		return err
+	}
 	c := experiment.Config{Cycles: f.cycles, Peer: f.peer}
 	if f.bmp != "" {
 		station, err := f.listen(ctx)

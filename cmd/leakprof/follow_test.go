@@ -143,6 +143,19 @@ func TestFollowRefuses(t *testing.T) {
 	}
 }
 
+// TestLifeGone: one that ends before it is followed is no error.
+func TestLifeGone(t *testing.T) {
+	c := exec.Command("true")
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(c.Process.Pid)
+	got := start(t, "attach", "--life", "7", "--pid", pid, "--bmp", "", "--out", "out/7").wait()
+	if want := "life 7: pid " + pid + " ended before it could be followed\n"; got.status != exitDone || got.stdout != want {
+		t.Errorf("exit status %d, %q, want %q\n%s", got.status, got.stdout, want, got.stderr)
+	}
+}
+
 func TestContinues(t *testing.T) {
 	before := identity{exe: "/usr/sbin/bird", arguments: "bird\x00-f", dev: 1, root: 2, group: "0::/system.slice/bird.service\n"}
 	for _, c := range []struct {
