@@ -169,7 +169,9 @@ func (w *follower) follow(ctx context.Context) error {
 		}
 		life.wait(ctx)
 		life.close()
-		known = &life.identity
+		if life.exe != "" { // else it ended before it could be looked at
+			known = &life.identity
+		}
 		if ctx.Err() != nil {
 			return worst
 		}
