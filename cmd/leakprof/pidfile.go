@@ -23,7 +23,7 @@ const maxPIDFile = 64 // bytes; a pid has at most ten digits
 // or it cannot be told, the number is taken as one of our own namespace. Several
 // are wrong usage.
 func findByFile(proc, name string) (int, error) {
-	number, file, err := readPIDFile(name)
+	number, file, err := readPIDFile(proc, name)
 	if err != nil {
 		return 0, err
 	}
@@ -55,8 +55,8 @@ func findByFile(proc, name string) (int, error) {
 }
 
 // readPIDFile reads a file that holds a decimal pid and white space.
-func readPIDFile(name string) (pid int, file os.FileInfo, err error) {
-	f, err := target.OpenRegular(name, maxPIDFile)
+func readPIDFile(proc, name string) (pid int, file os.FileInfo, err error) {
+	f, err := openPIDFile(proc, name)
 	if err != nil {
 		return 0, nil, fmt.Errorf("read pid file %s: %w", name, err)
 	}
@@ -73,6 +73,18 @@ func readPIDFile(name string) (pid int, file os.FileInfo, err error) {
 		return 0, nil, fmt.Errorf("read pid file %s: it does not hold a pid alone", name)
 	}
 	return pid, file, nil
+}
+
+// openPIDFile opens a pid file. Where it is named by way of a process's root in
+// proc, links lead where they lead that process, and not out of its root.
+func openPIDFile(proc, name string) (*os.File, error) {
+	if rest, ok := strings.CutPrefix(name, proc+"/"); ok {
+		pid, inside, ok := strings.Cut(rest, "/root/")
+		if _, err := strconv.Atoi(pid); ok && err == nil {
+			return target.OpenInRoot(filepath.Join(proc, pid, "root"), inside, maxPIDFile)
+		}
+	}
+	return target.OpenRegular(name, maxPIDFile)
 }
 
 // processesNumbered returns the processes that have the number in the pid

@@ -101,6 +101,10 @@ func TestFindByFile(t *testing.T) {
 	if got, err := findByFile(proc, filepath.Join(proc, "102/root/run/bird.pid")); err != nil || got != 102 {
 		t.Errorf("got %d, %v, want 102", got, err)
 	}
+	// There /var leads to the root's own /run, and not to ours.
+	if got, err := findByFile(proc, filepath.Join(proc, "101/root/var/bird.pid")); err != nil || got != 101 {
+		t.Errorf("got %d, %v, want 101", got, err)
+	}
 	// Where nobody has it, the number is ours.
 	if got, err := findByFile(t.TempDir(), filepath.Join(top, "one/run/bird.pid")); err != nil || got != 7 {
 		t.Errorf("got %d, %v, want 7", got, err)
