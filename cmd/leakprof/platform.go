@@ -12,7 +12,10 @@ import (
 
 // anywhere are the commands that look into no process. All others read code,
 // unwind tables, registers and thread pointers as those of x86-64.
-var anywhere = []string{"bmp", "bundle", "completion", "diff", "help", "man", "mark", "meter", "report", "version"}
+var anywhere = []string{
+	"bmp", "bundle", "completion", "diff", "help", "man", "mark", "meter", "report", "version",
+	cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd, // what a shell asks for completions
+}
 
 // checkPlatform refuses a command that cannot do its job on this architecture
 // (a GOARCH).

@@ -47,4 +47,9 @@ func TestPlatform(t *testing.T) {
 	if err := checkPlatform(sub, "arm64"); err != nil {
 		t.Errorf("completion bash: %v", err)
 	}
+	asked := &cobra.Command{Use: "__complete [command-line]"}
+	root.AddCommand(asked)
+	if err := checkPlatform(asked, "arm64"); err != nil {
+		t.Errorf("completing: %v", err)
+	}
 }
