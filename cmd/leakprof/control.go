@@ -24,7 +24,7 @@ import (
 // answer: "ok TEXT" or "error TEXT". The socket is in the network namespace and
 // not in the file system (unix(7), "Abstract sockets"), so that nothing of it
 // is left when leakprof is killed; and as no file's mode says who may connect,
-// each side asks the kernel who the other is.
+// the kernel is asked who does.
 const (
 	controlPrefix  = "@leakprof/"
 	maxControlLine = 512 // bytes
