@@ -46,7 +46,7 @@ numbers, names of hosts, users, protocols, tables and peers, and paths. Numbers,
 times, functions, BIRD's version, its build ID and its source files stay. The same
 input has the same pseudonym everywhere, and addresses of one network stay in one.
 
-By what a pseudonym stands for is in a mapping beside the archive, FILE.map.json
+What each pseudonym stands for is in a mapping beside the archive, FILE.map.json
 for FILE.tar.gz: keep it to yourself. If it is there already it is gone on with,
 so that a second bundle has the pseudonyms of the first.
 
