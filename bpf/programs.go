@@ -447,11 +447,14 @@ func (p *Programs) counters() (c Counters, err error) {
 // Hits reads the hits of every probed function since Attach, by name.
 func (p *Programs) Hits() (map[string]Hits, error) {
 	all, err := p.hits()
+	if err != nil {
+		return nil, err
+	}
 	for name, base := range p.baseHits {
 		h := all[name]
 		all[name] = Hits{h.Entered - base.Entered, h.Returned - base.Returned}
 	}
-	return all, err
+	return all, nil
 }
 
 func (p *Programs) hits() (map[string]Hits, error) {
