@@ -31,9 +31,12 @@ func (g *guardFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&g.maxOverhead, "max-overhead", "the probes may take `PERCENT` of one core: if they would, or do, take more, or BIRD loses a session because a timer ran out, go on in a cheaper mode, or take them off and end")
 }
 
+// leastEstimate is the shortest time in which anything can be counted.
+const leastEstimate = 100 * time.Millisecond
+
 func (g *guardFlags) validate() error {
-	if g.estimate < 0 {
-		return usageError{fmt.Errorf("--estimate %v: must not be negative", g.estimate)}
+	if g.estimate != 0 && g.estimate < leastEstimate {
+		return usageError{fmt.Errorf("--estimate %v: want at least %v, or 0 for none", g.estimate, leastEstimate)}
 	}
 	return nil
 }

@@ -198,6 +198,14 @@ func TestGuardStepsDown(t *testing.T) {
 	saysAll(t, got.stdout, "stepped down from exact to pages: probes took ", "the experiment begins anew", "in this mode: a stack means who took the page")
 }
 
+func TestEstimateFlag(t *testing.T) {
+	for estimate, ok := range map[time.Duration]bool{0: true, leastEstimate: true, time.Hour: true, 1: false, leastEstimate - 1: false, -time.Second: false} {
+		if err := (&guardFlags{estimate: estimate}).validate(); (err == nil) != ok {
+			t.Errorf("%v: %v", estimate, err)
+		}
+	}
+}
+
 func TestPercentFlag(t *testing.T) {
 	for text, want := range map[string]float64{"20": 20, "2.5": 2.5, "10%": 10, "0.01%": 0.01, "250": 250} {
 		var p percentFlag
