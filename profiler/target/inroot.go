@@ -93,17 +93,6 @@ func reopen(fd int, limit int64) (*os.File, error) {
 // placeOf is a path that leads to the very file of a descriptor.
 func placeOf(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
-// OpenFile opens a regular file in the process's root by the name that the
-// process knows it by, as OpenInRoot does. A name that is not absolute begins at
-// its working directory.
-func (p *Process) OpenFile(name string, limit int64) (*os.File, error) {
-	inside, err := p.absolute(name)
-	if err != nil {
-		return nil, err
-	}
-	return OpenInRoot(p.Root(), inside, limit)
-}
-
 // Socket is a unix socket in another's root.
 type Socket struct {
 	// Name is its path as seen from our own root, by way of /proc, without links:

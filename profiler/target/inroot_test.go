@@ -195,28 +195,6 @@ func TestOpenSocket(t *testing.T) {
 	}
 }
 
-// TestOpenFile: names are those of the process.
-func TestOpenFile(t *testing.T) {
-	p, root := chrooted(t)
-	want, err := os.Stat(filepath.Join(root, "dir/program"))
-	must(t, err)
-	for _, name := range []string{"/dir/program", "program", "../dir/program"} {
-		f, err := p.OpenFile(name, 1<<30)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		defer f.Close()
-		if got, err := f.Stat(); err != nil || !os.SameFile(got, want) {
-			t.Errorf("%s is another file (%v)", name, err)
-		}
-	}
-	if f, err := p.OpenFile(secret, 1<<30); err == nil {
-		f.Close()
-		t.Errorf("%s of ours can be opened", secret)
-	}
-}
-
 // mapped maps a file in our own memory.
 func mapped(t *testing.T, p *Process, path string) Mapping {
 	t.Helper()
