@@ -225,6 +225,7 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 		r.warnOfDropped()
+		r.warnOfGuard()
 		r.showStatus(o)
 		if err := r.drive(ctx, o.Time); err != nil {
 			return err

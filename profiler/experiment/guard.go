@@ -22,6 +22,7 @@ type guarded struct {
 	// began anew.
 	ups, downs uint64
 	detached   string // where in the run the probes were taken off, "" if they were not
+	warned     bool   // of the guard's trouble
 	askedBFD   time.Time
 	// expired has the protocols that were down for a timer when last asked; nil
 	// before the first answer.
@@ -109,7 +110,7 @@ func (r *run) watchTimers(ctx context.Context, all []birdc.Protocol) {
 		return
 	}
 	const pause = time.Minute
-	expired := make(map[string]bool)
+	expired, news := make(map[string]bool), ""
 	for _, p := range all {
 		if p.Proto == "BFD" && p.State == "up" && time.Since(g.askedBFD) > pause {
 			g.askedBFD = time.Now()
@@ -122,11 +123,23 @@ func (r *run) watchTimers(ctx context.Context, all []birdc.Protocol) {
 			}
 			expired[p.Name] = true
 			if g.expired != nil && !g.expired[p.Name] {
-				r.Guard.Expired(fmt.Sprintf("BIRD lost the session of %s (%s)", p.Name, text))
+				news = fmt.Sprintf("BIRD lost the session of %s (%s)", p.Name, text)
 			}
 		}
 	}
 	g.expired = expired
+	r.Guard.Asked(news)
+}
+
+// warnOfGuard says once, and at once, that the guard cannot keep to its limit.
+func (r *run) warnOfGuard() {
+	if r.Guard == nil || r.guarded.warned {
+		return
+	}
+	if err := r.Guard.Trouble(); err != nil {
+		r.guarded.warned = true
+		r.announce(time.Now(), err.Error()+"; --max-overhead may not be kept to from here on")
+	}
 }
 
 // guardAccount is what the guard did, and what was counted before; nil if

@@ -19,8 +19,9 @@ type Window struct {
 	Cost []time.Duration
 	// BFD: the router has BFD sessions, whose timers are short.
 	BFD bool
-	// Expired says which session was lost because a timer ran out, "" if none
-	// was.
+	// Asked: the router was asked in this window which sessions it has lost since
+	// it was last asked, and Expired says which because a timer ran out, "" if none.
+	Asked   bool
 	Expired string
 }
 
@@ -47,7 +48,8 @@ type decider struct {
 	rung  int // in force
 	over  int // windows in a row above the limit
 	peak  float64
-	after bool // the next window is the one in which a step was made
+	worst float64 // window since the router was last asked
+	after bool    // the next window is the one in which a step was made
 }
 
 // decision is what to do: go to another rung, or detach.
@@ -66,9 +68,13 @@ func (d *decider) take(w Window) *decision {
 	share := w.Cost[d.rung].Seconds() / seconds
 	after := d.after
 	d.after = false
-	d.peak = max(d.peak, share)
-	if w.Expired != "" && share > blameShare*d.limit {
-		return d.step(len(d.rungs), share, fmt.Sprintf("%s while probes took %s of a core", w.Expired, percent(share)))
+	d.peak, d.worst = max(d.peak, share), max(d.worst, share)
+	if w.Asked {
+		worst := d.worst
+		d.worst = 0
+		if w.Expired != "" && worst > blameShare*d.limit {
+			return d.step(len(d.rungs), worst, fmt.Sprintf("%s while probes took %s of a core", w.Expired, percent(worst)))
+		}
 	}
 	// The window in which a step was made has hits of before.
 	if share <= d.limit || after {

@@ -23,9 +23,11 @@ func TestDecider(t *testing.T) {
 	waits := w(500, 300, 20)
 	waits.Wait = 300 * ms
 	expired := w(500, 60, 20)
-	expired.Expired = "BIRD lost the session of peer1 (Hold timer expired)"
+	expired.Asked, expired.Expired = true, "BIRD lost the session of peer1 (Hold timer expired)"
 	harmless := w(500, 40, 20)
-	harmless.Expired = expired.Expired
+	harmless.Asked, harmless.Expired = true, expired.Expired
+	asked := w(500, 40, 20)
+	asked.Asked = true
 	const none, toPages, off = -1, 1, 2
 	for _, c := range []struct {
 		name    string
@@ -44,6 +46,8 @@ func TestDecider(t *testing.T) {
 		{"waits for a CPU", []Window{waits}, 0, toPages, "waited for a CPU"},
 		{"a timer ran out", []Window{expired}, 0, off, "Hold timer expired"},
 		{"a timer ran out, not for us", []Window{harmless, harmless, harmless}, none, 0, ""},
+		{"a timer ran out some time ago", []Window{w(500, 60, 20), w(500, 10, 5), harmless}, 2, off, "while probes took 6.0% of a core"},
+		{"a timer ran out after what was asked about before", []Window{w(500, 60, 20), asked, harmless}, none, 0, ""},
 		{"a window of no time", []Window{{}, {Took: -time.Second}}, none, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

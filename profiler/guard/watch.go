@@ -64,7 +64,8 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	account Account
-	expired string // of this window
+	asked   bool   // in this window
+	expired string // the answer
 	trouble error
 }
 
@@ -99,11 +100,15 @@ func (w *Watcher) Detached() bool { return w.detached.Load() }
 // SetBFD says whether the router has BFD sessions.
 func (w *Watcher) SetBFD(has bool) { w.bfd.Store(has) }
 
-// Expired says that a session was lost because a timer ran out, and which.
-func (w *Watcher) Expired(what string) {
+// Asked says that the router was asked which sessions it has lost, and which of
+// them, since it was last asked, because a timer ran out; "" for none.
+func (w *Watcher) Asked(expired string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.expired = what
+	w.asked = true
+	if expired != "" {
+		w.expired = expired
+	}
 }
 
 // Account is what it did so far.
@@ -163,8 +168,10 @@ func (w *Watcher) watch(m *meter, d *decider) {
 			continue
 		}
 		used := now.cpu - before.cpu
+		asked, expired := w.takeAnswer()
 		next := d.take(Window{
-			Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used), BFD: w.bfd.Load(), Expired: w.takeExpired(),
+			Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used),
+			BFD: w.bfd.Load(), Asked: asked, Expired: expired,
 		})
 		before = now
 		w.note(d.peak)
@@ -185,11 +192,12 @@ func within(costs []time.Duration, used time.Duration) []time.Duration {
 	return costs
 }
 
-func (w *Watcher) takeExpired() (what string) {
+func (w *Watcher) takeAnswer() (asked bool, expired string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	what, w.expired = w.expired, ""
-	return what
+	asked, expired = w.asked, w.expired
+	w.asked, w.expired = false, ""
+	return asked, expired
 }
 
 // note writes down that a window was watched.
