@@ -79,7 +79,7 @@ func (t *Target) sources() Check {
 	case t.Symbols:
 		return limited(name, remedy, "functions by symbols%s; no lines and no inlined calls%s", from, unusable)
 	}
-	return limited(name, remedy, "BIRD is stripped, and no debug file for it is here%s: a few functions by structure, else file and offset", unusable)
+	return limited(name, remedy, "BIRD is stripped, and no debug file for it is here%s: functions by structure, and source files where BIRD was built without link-time optimisation; else offsets", unusable)
 }
 
 func (t *Target) room(m *Machine) Check {
