@@ -221,10 +221,11 @@ func openSupplement(r io.ReaderAt, id string) (*supplement, error) {
 func ReadBuildID(r io.ReaderAt) (id string, err error) {
 	err = guard(func() error {
 		f, err := elf.NewFile(r)
-		if err == nil {
-			id = supplementID(f)
+		if err != nil {
+			return fmt.Errorf("open file: %w", err)
 		}
-		return err
+		id = supplementID(f)
+		return nil
 	})
 	return id, err
 }

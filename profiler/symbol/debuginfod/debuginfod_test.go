@@ -44,6 +44,11 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// One with DWARF of its own looks for no debug file.
+	stripped := path + "-stripped"
+	if out, err := exec.Command("strip", "-o", stripped, path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: apt-get install -y binutils\n%s", err, out)
+	}
 	answer := func(status int, body []byte) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/base/buildid/"+id+"/debuginfo" {
@@ -106,7 +111,7 @@ func TestFetch(t *testing.T) {
 				t.Errorf("in the cache: %v, %v", left, err)
 			}
 			m, err := func() (*symbol.Module, error) {
-				f, err := os.Open(path)
+				f, err := os.Open(stripped)
 				if err != nil {
 					return nil, err
 				}
