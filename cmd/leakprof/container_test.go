@@ -49,7 +49,7 @@ func init() {
 // that fails.
 func enterContainer(root string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("keep mounts to ourselves: %w", err)
+		return fmt.Errorf("keep mounts to ourselves: %w (the root of a chroot has to be a mount: mount --bind DIR DIR)", err)
 	}
 	if layer := os.Getenv(containerLayer); layer != "" {
 		var err error
