@@ -255,7 +255,11 @@ func (m *Machine) confirm(o Observation) bool {
 		return true // nobody counts, there is nothing to wait for, or it is done
 	}
 	if !o.RoutesCounted {
-		m.wantsRoutes, m.why = true, "the route count"
+		m.wantsRoutes = true
+		// What is known to be missing says more.
+		if m.missing == "" && (m.phase != Dropping || o.Keeping == "") {
+			m.why = "the route count"
+		}
 		return false
 	}
 	m.wantsRoutes, m.missing = false, m.notYet(o)
