@@ -103,7 +103,7 @@ static __always_inline int test(__u32 function, int passed)
 }
 
 struct {
-	/* Has no programs and gets none: see is_target. */
+	/* key: 0; value: a program. Nobody writes or reads it, so it stays empty: see is_target. */
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
