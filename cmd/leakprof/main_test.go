@@ -110,8 +110,16 @@ func startCommand(t *testing.T, deadline time.Duration, name string, args ...str
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	r := &running{Cmd: exec.CommandContext(ctx, name, args...), done: make(chan struct{})}
-	r.Stdout, r.Stderr = &r.out, &r.err
 	r.Dir = t.TempDir()
+	r.begin(t, cancel)
+	return r
+}
+
+// begin starts the command, whose context cancel ends, and has it end with the
+// test.
+func (r *running) begin(t *testing.T, cancel context.CancelFunc) {
+	t.Helper()
+	r.Stdout, r.Stderr = &r.out, &r.err
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +132,6 @@ func startCommand(t *testing.T, deadline time.Duration, name string, args ...str
 		r.Process.Kill()
 		<-r.done
 	})
-	return r
 }
 
 // wait waits for the end of the run.

@@ -39,24 +39,13 @@ func startAsNobody(t *testing.T, capabilities []uintptr, args ...string) *runnin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), runDeadline)
 	r := &running{Cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
-	r.Dir, r.Stdout, r.Stderr = dir, &r.out, &r.err
+	r.Dir = dir
 	r.Env = []string{"PATH=" + os.Getenv("PATH")}
 	r.SysProcAttr = &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{0}},
 		AmbientCaps: capabilities,
 	}
-	if err := r.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		r.Wait()
-		cancel()
-		close(r.done)
-	}()
-	t.Cleanup(func() {
-		r.Process.Kill()
-		<-r.done
-	})
+	r.begin(t, cancel)
 	return r
 }
 
