@@ -33,7 +33,8 @@ type Module struct {
 	file *os.File // nil for the vDSO
 }
 
-// Modules opens every ELF file that the process has mapped executable. Devices
+// Modules opens every ELF file that the process has mapped executable: the program
+// first, then its libraries in the order of their addresses. Devices
 // and files that are no ELF files are left out; one that cannot be opened is an error,
 // because a stack through it could not be told. Close each after use.
 func (p *Process) Modules() ([]*Module, error) {
@@ -84,6 +85,7 @@ func (p *Process) Modules() ([]*Module, error) {
 			m.Areas = append(m.Areas, a)
 		}
 	}
+	programFirst(all, p.entry())
 	return all, nil
 }
 
