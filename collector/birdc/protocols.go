@@ -4,6 +4,7 @@ package birdc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -94,12 +95,20 @@ type RouteCount struct {
 	Networks uint64 // with such routes
 }
 
+// noTables is how BIRD 3 refuses to count routes where nothing uses a table
+// (rt_show_prepare_tables in nest/rt-show.c; BIRD 3.0 to 3.4). BIRD 2 always has
+// master4 and master6.
+const noTables = "No valid tables"
+
 // ShowRouteCount counts routes per table. The selection stands between "show route" and
 // "count": "" means the default tables, "table all" all, "protocol NAME" the routes of a
-// protocol.
+// protocol. Of a BIRD without tables, which refuses to count, there is nothing.
 func (c *Conn) ShowRouteCount(ctx context.Context, selection string) ([]RouteCount, error) {
 	command := strings.Join(strings.Fields("show route "+selection+" count"), " ")
 	r, err := c.Command(ctx, command)
+	if bad := new(CommandError); errors.As(err, &bad) && bad.Code == codeParseError && bad.Text == noTables {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
