@@ -18,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"leakprof/profiler/terminal"
 )
 
 func markCommand() *cobra.Command {
@@ -87,7 +89,7 @@ func runMark(ctx context.Context, stdout io.Writer, name string, pid int) error 
 		return fmt.Errorf("set mark %s: read answer: %w", name, err)
 	}
 	// Anybody can listen at a name.
-	kind, text, _ := strings.Cut(printable(strings.TrimSuffix(answer, "\n")), " ")
+	kind, text, _ := strings.Cut(terminal.Line(strings.TrimSuffix(answer, "\n")), " ")
 	if kind != "ok" {
 		return errors.New(text)
 	}

@@ -111,7 +111,7 @@ func (w *follower) next(ctx context.Context, known *identity) (*life, error) {
 		}
 		if err != nil && !errors.Is(err, errNotYet) && err.Error() != said {
 			said = err.Error()
-			fmt.Fprintf(os.Stderr, "leakprof: waiting: %s\n", said)
+			say(os.Stderr, "waiting: %s", said)
 		}
 		wait := lookout
 		if time.Since(began) > patientFor {
