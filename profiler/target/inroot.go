@@ -96,7 +96,7 @@ func placeOf(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 // Socket is a unix socket in another's root.
 type Socket struct {
 	// Name is its path as seen from our own root, by way of /proc, without links:
-	// for people, and for what is connected later.
+	// for people. Who goes by it later may be led elsewhere.
 	Name string
 
 	fd int
@@ -133,6 +133,16 @@ func (p *Process) OpenSocket(name string) (*Socket, error) {
 
 // Path leads to the socket, and to no other, until it is closed.
 func (s *Socket) Path() string { return placeOf(s.fd) }
+
+// File is the socket for a process that is to inherit it, to which it is
+// /proc/self/fd/N. Close it after use.
+func (s *Socket) File() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate socket %s: %w", s.Name, err)
+	}
+	return os.NewFile(uintptr(fd), s.Name), nil
+}
 
 // Close releases the socket; connections to it stay.
 func (s *Socket) Close() error { return unix.Close(s.fd) }
