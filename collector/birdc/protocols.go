@@ -58,14 +58,19 @@ func parseProtocol(row string) (Protocol, error) {
 	if len(f) < 5 {
 		return Protocol{}, fmt.Errorf("parse show protocols: row %q has %d columns", cut(row), len(f))
 	}
-	p := Protocol{Name: f[0], Proto: f[1], Table: f[2], State: f[3], Since: f[4]}
-	rest := f[5:]
-	if len(rest) > 0 && date.MatchString(p.Since) && clock.MatchString(rest[0]) {
-		p.Since += " " + rest[0]
-		rest = rest[1:]
-	}
+	p := Protocol{Name: f[0], Proto: f[1], Table: f[2], State: f[3]}
+	var rest []string
+	p.Since, rest = since(f[4:])
 	p.Info = strings.Join(rest, " ")
 	return p, nil
+}
+
+// since takes a time, which may be two words, from the fields that begin with it.
+func since(fields []string) (text string, rest []string) {
+	if len(fields) > 1 && date.MatchString(fields[0]) && clock.MatchString(fields[1]) {
+		return fields[0] + " " + fields[1], fields[2:]
+	}
+	return fields[0], fields[1:]
 }
 
 // ProtocolDetails runs "show protocols all" for one protocol and returns the lines below

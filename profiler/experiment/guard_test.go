@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"leakprof/collector/bgp"
+	"leakprof/collector/birdc"
+	"leakprof/collector/lab"
+	"leakprof/collector/session"
+	"leakprof/profiler"
+	"leakprof/profiler/guard"
+	"leakprof/profiler/report"
+)
+
+// The peers of a router: another BIRD, with BFD, and two speakers.
+const (
+	farPeer = iota
+	busyPeer
+	silentPeer
+	routerPeers
+)
+
+// router is a BIRD that is guarded, in a network namespace of its own: BFD has
+// ports that a machine has once.
+type router struct {
+	*world
+	net *lab.Namespace
+	far *world
+}
+
+// bfdText is 200 ms, times 10 until a session is given up: it must not be for no
+// other reason than that the machine is busy.
+const bfdText = `
+protocol bfd {
+	strict bind;
+	multihop { interval 200 ms; multiplier 10; };
+}
+`
+
+// farText is the configuration of the BIRD at the other end of the first session.
+const farText = `
+log stderr all;
+router id 192.0.2.2;
+protocol device {
+}
+ipv4 table far4;
+protocol bgp far {
+	local %v as %d;
+	neighbor %v port %d as %d;
+	multihop;
+	strict bind;
+	bfd on;
+	connect delay time 1;
+	error wait time 1, 1;
+	ipv4 { igp table far4; import all; export none; };
+}
+`
+
+func startRouter(t *testing.T, root string) *router {
+	t.Helper()
+	ns, err := lab.NewNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	start := func(peers int) *world {
+		w := &world{changed: make(chan struct{}, 1)}
+		if w.bird, err = lab.Start(t.Context(), lab.Config{Binary: findBird(t, root), Peers: peers, Namespace: ns}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.bird.Stop(context.Background()) })
+		return w
+	}
+	r := &router{world: start(routerPeers), net: ns, far: start(0)}
+	neighbor := fmt.Sprintf("neighbor %v as %d;", lab.PeerAddr(farPeer), lab.PeerASN(farPeer))
+	text := strings.Replace(r.bird.ConfigText(), neighbor, neighbor+"\n\tbfd on;", 1)
+	if err := r.bird.WriteConfig(t.Context(), text+bfdText); err != nil {
+		t.Fatal(err)
+	}
+	r.tell(t, "configure")
+	here := r.bird.BGPAddr()
+	if err := r.far.bird.WriteConfig(t.Context(), fmt.Sprintf(farText+bfdText, lab.PeerAddr(farPeer), lab.PeerASN(farPeer), here.Addr(), here.Port(), lab.LocalASN)); err != nil {
+		t.Fatal(err)
+	}
+	r.far.tell(t, "configure")
+	r.await(t, "the far BIRD's session", func(c *birdc.Conn) bool {
+		bfd, err := c.ShowBFDSessions(t.Context())
+		return err == nil && len(bfd) == 1 && bfd[0].State == "Up" && r.established(t, c, farPeer)
+	})
+	return r
+}
+
+// await waits until BIRD says that something is so.
+func (r *router) await(t *testing.T, what string, is func(*birdc.Conn) bool) {
+	t.Helper()
+	c, err := birdc.Dial(t.Context(), r.bird.Control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for deadline := time.Now().Add(patience); !is(c); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			reply, err := c.Command(t.Context(), "show protocols")
+			t.Fatalf("no %s: %v, %v", what, reply, err)
+		}
+	}
+}
+
+func (r *router) established(t *testing.T, c *birdc.Conn, peer int) bool {
+	t.Helper()
+	all, err := c.ShowProtocols(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.Name == lab.PeerName(peer) {
+			return isUp(p)
+		}
+	}
+	return false
+}
+
+// speak brings up the session of one of the speakers.
+func (r *router) speak(t *testing.T, peer int, hold time.Duration) (s *bgp.Speaker) {
+	t.Helper()
+	err := r.net.Do(func() (err error) {
+		s, err = bgp.Dial(t.Context(), bgp.Config{
+			Local: netip.AddrPortFrom(lab.PeerAddr(peer), 0), Remote: r.bird.BGPAddr(), ASN: lab.PeerASN(peer), RemoteASN: lab.LocalASN,
+			RouterID: lab.PeerAddr(peer), HoldTime: hold, Patience: patience,
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Drop(context.Background(), bgp.DropReset) })
+	return s
+}
+
+// churn keeps BIRD busy until it is stopped.
+func (r *router) churn(t *testing.T) (stop func()) {
+	t.Helper()
+	const routes, perSecond = 20_000, 40_000
+	table, err := bgp.Routes{Count: routes, Peer: busyPeer, NextHop: lab.PeerAddr(busyPeer), ASN: lab.PeerASN(busyPeer)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.speak(t, busyPeer, 0)
+	if _, err := s.Flood(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Churn(ctx, table, perSecond, time.Hour)
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// guardedRun is an experiment with a guard that has no limit to speak of: what makes
+// it step are lost timers.
+type guardedRun struct {
+	guard *guard.Watcher
+	done  <-chan *report.Result
+	stop  context.CancelFunc
+}
+
+func (r *router) guarded(t *testing.T) *guardedRun {
+	t.Helper()
+	g := &guardedRun{}
+	p, err := profiler.Attach(t.Context(), profiler.Options{PID: r.bird.PID(), Placed: func(p *profiler.Profiler) (stop func(), err error) {
+		if g.guard, err = guard.Watch(p, guard.Account{Limit: 100}); err != nil {
+			return nil, err
+		}
+		return g.guard.Close, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	control, err := birdc.Dial(t.Context(), r.bird.Control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { control.Close() })
+	c := Config{
+		Process: p.Process, Profiler: p, Guard: g.guard, Control: control, Threshold: 256 << 10,
+		Session: session.Options{Settle: 300 * time.Millisecond}, Status: r.status,
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	g.stop = stop
+	done := make(chan *report.Result, 1)
+	g.done = done
+	go func() {
+		defer close(done)
+		res, err := Run(ctx, c)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		done <- res
+	}()
+	return g
+}
+
+// windows waits until the guard has judged what was so far, and says that its probes
+// took more than what is held against them.
+func (g *guardedRun) windows(t *testing.T, peak float64) {
+	t.Helper()
+	from := g.guard.Account().Windows
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		a := g.guard.Account()
+		if a.Windows >= from+2 && a.Peak >= peak || g.guard.Detached() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the guard saw %d windows and a peak of %v, want 2 more than %d and %v", a.Windows, a.Peak, from, peak)
+		}
+	}
+}
+
+// detached: the run was ended by its guard, for a session of a peer, as it says. The
+// last look is sooner done where BIRD rests.
+func (r *router) detached(t *testing.T, g *guardedRun, rest func(), peer int, begin time.Time, says ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !g.guard.Detached() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	}
+	rest()
+	res := r.result(t, g.done)
+	if res.Guard == nil || len(res.Guard.Steps) != 1 || !res.Guard.Steps[0].Detached {
+		t.Fatalf("guard %+v, want that it has taken the probes off; notes:\n%s", res.Guard, notes(res))
+	}
+	step := res.Guard.Steps[0]
+	says = append(says, fmt.Sprintf("BIRD lost the session %s with %v between ", lab.PeerName(peer), lab.PeerAddr(peer)), ", and before that ")
+	for _, s := range says {
+		if !strings.Contains(step.Reason, s) || !strings.Contains(notes(res), s) {
+			t.Errorf("it does not say %q:\n%s\nnotes\n%s", s, step.Reason, notes(res))
+		}
+	}
+	if step.Time.Before(begin) || step.Time.After(time.Now()) {
+		t.Errorf("at %v, want after %v", step.Time, begin)
+	}
+}
+
+const tortureVariable = "LEAKPROF_TORTURE"
+
+// guardedRoots are the BIRDs that timers are tried on: one of each kind, or one.
+func guardedRoots(first string) []string {
+	if os.Getenv(tortureVariable) != "" {
+		return []string{"bird2-sid", "bird3-trixie", "bird3-sid"}
+	}
+	return []string{first}
+}
+
+// enough of a core is more than what is held against the probes.
+const enough = 0.06
+
+// TestGuardBFD: the far end of a BFD session is stopped while BIRD is busy.
+func TestGuardBFD(t *testing.T) {
+	t.Parallel()
+	for _, root := range guardedRoots("bird3-trixie") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root)
+			rest := r.churn(t)
+			g := r.guarded(t)
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
+			g.windows(t, enough)
+			begin := time.Now()
+			far := r.far.bird.PID()
+			if err := unix.Kill(far, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Kill(far, unix.SIGCONT)
+			r.detached(t, g, rest, farPeer, begin, "(show protocols: ", "Error: BFD session down)")
+		})
+	}
+}
+
+// TestGuardHoldTimer: a peer says nothing any more while BIRD is busy.
+func TestGuardHoldTimer(t *testing.T) {
+	t.Parallel()
+	for _, root := range guardedRoots("bird2-sid") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root)
+			rest := r.churn(t)
+			s := r.speak(t, silentPeer, 3*time.Second)
+			g := r.guarded(t)
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 })
+			g.windows(t, enough)
+			begin := time.Now()
+			if err := s.Drop(t.Context(), bgp.DropSilence); err != nil {
+				t.Fatal(err)
+			}
+			r.detached(t, g, rest, silentPeer, begin, "(show protocols: ", "BGP Error: Hold timer expired)")
+		})
+	}
+}
+
+// TestGuardUpAgain: a session that comes and goes between two questions has no error
+// any more, and is not up since the same time.
+func TestGuardUpAgain(t *testing.T) {
+	t.Parallel()
+	for _, root := range guardedRoots("bird2-sid") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root)
+			rest := r.churn(t)
+			r.speak(t, silentPeer, 0)
+			g := r.guarded(t)
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 })
+			g.windows(t, enough)
+			begin := time.Now()
+			// BIRD may be asked in between; then it is seen to be down for no timer.
+			for !g.guard.Detached() && time.Since(begin) < patience {
+				r.tell(t, "restart "+lab.PeerName(silentPeer))
+				r.speak(t, silentPeer, 0)
+				r.await(t, "its session again", func(c *birdc.Conn) bool { return r.established(t, c, silentPeer) })
+				time.Sleep(2 * controlInterval)
+			}
+			r.detached(t, g, rest, silentPeer, begin, "(show protocols: up again since ", ", and nobody said why)")
+		})
+	}
+}
+
+// TestGuardOrdinary: sessions that go down by the hand of an operator, or because
+// the neighbor closes them, are nobody's timers. Nor is a timer that runs out held
+// against probes that do nothing.
+func TestGuardOrdinary(t *testing.T) {
+	for _, root := range guardedRoots("bird3-trixie") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root)
+			s := r.speak(t, silentPeer, 0)
+			g := r.guarded(t)
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
+			r.far.tell(t, "disable far")
+			if err := s.Drop(t.Context(), bgp.DropReset); err != nil {
+				t.Fatal(err)
+			}
+			r.wait(t, "no sessions", func(s Status) bool { return s.PeersUp == 0 })
+			g.windows(t, 0)
+			r.far.tell(t, "enable far")
+			r.phase(t, session.Flooded, 1)
+			if a := g.guard.Account(); len(a.Steps) > 0 {
+				t.Fatalf("it stepped: %+v", a.Steps)
+			}
+			far := r.far.bird.PID()
+			if err := unix.Kill(far, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Kill(far, unix.SIGCONT)
+			r.wait(t, "the session down", func(s Status) bool { return s.Phase == session.Dropping || g.guard.Detached() })
+			g.windows(t, 0)
+			if !g.guard.Detached() {
+				g.stop()
+			}
+			res := r.result(t, g.done)
+			const lost = "Error: BFD session down)"
+			if steps := res.Guard.Steps; len(steps) > 0 {
+				// A machine that has no CPU to spare is not at rest.
+				if reason := steps[0].Reason; !strings.Contains(reason, lost) || !strings.Contains(reason, "BIRD waited for a CPU") && !strings.Contains(reason, "BIRD had no idle time") {
+					t.Errorf("it stepped: %+v", steps)
+				}
+			} else if strings.Count(notes(res), lost+"; the probes stay: before that they took at most ") != 1 {
+				t.Errorf("it does not say why it left the probes:\n%s", notes(res))
+			}
+		})
+	}
+}
