@@ -155,7 +155,7 @@ func (r *run) warnOfTimers() {
 	}
 	hears := "that BIRD loses sessions because timers run out"
 	if r.Station != nil {
-		hears = "of BFD, and of hold timers only what a BIRD 2 tells by BMP,"
+		hears = "of BFD, and of hold timers only what a BIRD 2 tells by BMP"
 	}
 	r.announce(time.Now(), "without BIRD's control socket the guard does not hear "+hears)
 }

@@ -15,6 +15,7 @@ import (
 
 	"leakprof/collector/bgp"
 	"leakprof/collector/birdc"
+	"leakprof/collector/bmp"
 	"leakprof/collector/lab"
 	"leakprof/collector/session"
 	"leakprof/profiler"
@@ -66,22 +67,42 @@ protocol bgp far {
 }
 `
 
-func startRouter(t *testing.T, root string) *router {
+// startRouter starts it with the BIRD at the other end of its first session, and with
+// a BMP station if that is wanted.
+func startRouter(t *testing.T, root string, withBMP bool) *router {
 	t.Helper()
 	ns, err := lab.NewNamespace()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	start := func(peers int) *world {
+	start := func(c lab.Config) *world {
 		w := &world{changed: make(chan struct{}, 1)}
-		if w.bird, err = lab.Start(t.Context(), lab.Config{Binary: findBird(t, root), Peers: peers, Namespace: ns}); err != nil {
+		c.Binary, c.Namespace = findBird(t, root), ns
+		if w.bird, err = lab.Start(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { w.bird.Stop(context.Background()) })
 		return w
 	}
-	r := &router{world: start(routerPeers), net: ns, far: start(0)}
+	c := lab.Config{Peers: routerPeers}
+	var station *bmp.Station
+	if withBMP {
+		if err := ns.Do(func() (err error) {
+			station, err = bmp.Listen(t.Context(), bmp.Options{Addr: netip.MustParseAddrPort("127.0.0.1:0")})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { station.Close() })
+		go func() {
+			for range station.Events() {
+			}
+		}()
+		c.Station = station.Addr()
+	}
+	r := &router{world: start(c), net: ns, far: start(lab.Config{})}
+	r.station = station
 	neighbor := fmt.Sprintf("neighbor %v as %d;", lab.PeerAddr(farPeer), lab.PeerASN(farPeer))
 	text := strings.Replace(r.bird.ConfigText(), neighbor, neighbor+"\n\tbfd on;", 1)
 	if err := r.bird.WriteConfig(t.Context(), text+bfdText); err != nil {
@@ -173,7 +194,8 @@ func (r *router) churn(t *testing.T) (stop func()) {
 	return stop
 }
 
-// guardedRun is an experiment with a guard that has no limit to speak of: what makes
+// guardedRun is an experiment, by the BMP station or else by the control socket, with
+// a guard that has no limit to speak of: what makes
 // it step are lost timers.
 type guardedRun struct {
 	guard *guard.Watcher
@@ -194,14 +216,15 @@ func (r *router) guarded(t *testing.T) *guardedRun {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
-	control, err := birdc.Dial(t.Context(), r.bird.Control())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { control.Close() })
 	c := Config{
-		Process: p.Process, Profiler: p, Guard: g.guard, Control: control, Threshold: 256 << 10,
+		Process: p.Process, Profiler: p, Guard: g.guard, Station: r.station, Threshold: 256 << 10,
 		Session: session.Options{Settle: 300 * time.Millisecond}, Status: r.status,
+	}
+	if r.station == nil {
+		if c.Control, err = birdc.Dial(t.Context(), r.bird.Control()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Control.Close() })
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	g.stop = stop
@@ -237,7 +260,7 @@ func (g *guardedRun) windows(t *testing.T, peak float64) {
 
 // detached: the run was ended by its guard, for a session of a peer, as it says. The
 // last look is sooner done where BIRD rests.
-func (r *router) detached(t *testing.T, g *guardedRun, rest func(), peer int, begin time.Time, says ...string) {
+func (r *router) detached(t *testing.T, g *guardedRun, rest func(), name string, begin time.Time, says ...string) *report.Result {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !g.guard.Detached() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 	}
@@ -247,7 +270,7 @@ func (r *router) detached(t *testing.T, g *guardedRun, rest func(), peer int, be
 		t.Fatalf("guard %+v, want that it has taken the probes off; notes:\n%s", res.Guard, notes(res))
 	}
 	step := res.Guard.Steps[0]
-	says = append(says, fmt.Sprintf("BIRD lost the session %s with %v between ", lab.PeerName(peer), lab.PeerAddr(peer)), ", and before that ")
+	says = append(says, fmt.Sprintf("BIRD lost the session %s between ", name), ", and before that ")
 	for _, s := range says {
 		if !strings.Contains(step.Reason, s) || !strings.Contains(notes(res), s) {
 			t.Errorf("it does not say %q:\n%s\nnotes\n%s", s, step.Reason, notes(res))
@@ -256,6 +279,12 @@ func (r *router) detached(t *testing.T, g *guardedRun, rest func(), peer int, be
 	if step.Time.Before(begin) || step.Time.After(time.Now()) {
 		t.Errorf("at %v, want after %v", step.Time, begin)
 	}
+	return res
+}
+
+// named is what a peer's session is called.
+func named(peer int) string {
+	return fmt.Sprintf("%s with %v", lab.PeerName(peer), lab.PeerAddr(peer))
 }
 
 const tortureVariable = "LEAKPROF_TORTURE"
@@ -276,7 +305,7 @@ func TestGuardBFD(t *testing.T) {
 	t.Parallel()
 	for _, root := range guardedRoots("bird3-trixie") {
 		t.Run(root, func(t *testing.T) {
-			r := startRouter(t, root)
+			r := startRouter(t, root, false)
 			rest := r.churn(t)
 			g := r.guarded(t)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
@@ -287,17 +316,26 @@ func TestGuardBFD(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.Kill(far, unix.SIGCONT)
-			r.detached(t, g, rest, farPeer, begin, "(show protocols: ", "Error: BFD session down)")
+			r.detached(t, g, rest, named(farPeer), begin, "(show protocols: ", "Error: BFD session down)")
 		})
 	}
 }
 
-// TestGuardHoldTimer: a peer says nothing any more while BIRD is busy.
+// TestGuardHoldTimer: a peer says nothing any more while BIRD is busy. BIRD 3 tells
+// it at its control socket alone.
 func TestGuardHoldTimer(t *testing.T) {
 	t.Parallel()
-	for _, root := range guardedRoots("bird2-sid") {
-		t.Run(root, func(t *testing.T) {
-			r := startRouter(t, root)
+	type source struct {
+		root  string
+		byBMP bool
+	}
+	all := []source{{"bird2-sid", true}}
+	if os.Getenv(tortureVariable) != "" {
+		all = append(all, source{"bird2-sid", false}, source{"bird3-trixie", false}, source{"bird3-sid", false})
+	}
+	for _, c := range all {
+		t.Run(fmt.Sprintf("%s by BMP %v", c.root, c.byBMP), func(t *testing.T) {
+			r := startRouter(t, c.root, c.byBMP)
 			rest := r.churn(t)
 			s := r.speak(t, silentPeer, 3*time.Second)
 			g := r.guarded(t)
@@ -307,7 +345,15 @@ func TestGuardHoldTimer(t *testing.T) {
 			if err := s.Drop(t.Context(), bgp.DropSilence); err != nil {
 				t.Fatal(err)
 			}
-			r.detached(t, g, rest, silentPeer, begin, "(show protocols: ", "BGP Error: Hold timer expired)")
+			name, says := named(silentPeer), []string{"(show protocols: ", "BGP Error: Hold timer expired)"}
+			if c.byBMP {
+				name, says = lab.PeerAddr(silentPeer).String(), []string{"(BMP Peer Down: Local system closed, NOTIFICATION PDU follows, Hold Timer Expired (4/0))"}
+			}
+			res := r.detached(t, g, rest, name, begin, says...)
+			const warning = "without BIRD's control socket the guard does not hear of BFD, and of hold timers only what a BIRD 2 tells by BMP"
+			if warns := strings.Contains(notes(res), warning); warns != c.byBMP {
+				t.Errorf("notes\n%s", notes(res))
+			}
 		})
 	}
 }
@@ -318,7 +364,7 @@ func TestGuardUpAgain(t *testing.T) {
 	t.Parallel()
 	for _, root := range guardedRoots("bird2-sid") {
 		t.Run(root, func(t *testing.T) {
-			r := startRouter(t, root)
+			r := startRouter(t, root, false)
 			rest := r.churn(t)
 			r.speak(t, silentPeer, 0)
 			g := r.guarded(t)
@@ -332,7 +378,7 @@ func TestGuardUpAgain(t *testing.T) {
 				r.await(t, "its session again", func(c *birdc.Conn) bool { return r.established(t, c, silentPeer) })
 				time.Sleep(2 * controlInterval)
 			}
-			r.detached(t, g, rest, silentPeer, begin, "(show protocols: up again since ", ", and nobody said why)")
+			r.detached(t, g, rest, named(silentPeer), begin, "(show protocols: up again since ", ", and nobody said why)")
 		})
 	}
 }
@@ -343,7 +389,7 @@ func TestGuardUpAgain(t *testing.T) {
 func TestGuardOrdinary(t *testing.T) {
 	for _, root := range guardedRoots("bird3-trixie") {
 		t.Run(root, func(t *testing.T) {
-			r := startRouter(t, root)
+			r := startRouter(t, root, false)
 			s := r.speak(t, silentPeer, 0)
 			g := r.guarded(t)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
