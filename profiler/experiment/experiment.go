@@ -313,6 +313,7 @@ func (r *run) loseControl(err error) {
 	r.Control = nil
 	if r.Process.Alive() {
 		r.controlLost = err
+		r.guardSilence(err)
 		r.warnOfTimers()
 	}
 	r.last.Routes, r.last.Kept, r.last.Keeping = -1, -1, ""

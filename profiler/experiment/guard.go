@@ -126,6 +126,15 @@ func (r *run) watchTimers(ctx context.Context, asked time.Time, all []birdc.Prot
 	return nil
 }
 
+// guardSilence tells the guard of a BIRD that has not answered in time: neither may
+// it have sent its KEEPALIVEs.
+func (r *run) guardSilence(err error) {
+	if now := time.Now(); r.Guard != nil && errors.Is(err, context.DeadlineExceeded) {
+		patience := r.controlPatience()
+		r.Guard.Lost(guard.Loss{What: fmt.Sprintf("gave no answer for %v", patience), Read: err.Error(), Stood: now.Add(-patience), Fell: now})
+	}
+}
+
 // explained says that nobody need guess why a session went down after a time: BMP
 // tells, or it was this run's own doing.
 func (r *run) explained(address string, after time.Time) bool {

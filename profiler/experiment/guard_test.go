@@ -203,7 +203,7 @@ type guardedRun struct {
 	stop  context.CancelFunc
 }
 
-func (r *router) guarded(t *testing.T) *guardedRun {
+func (r *router) guarded(t *testing.T, change func(*Config)) *guardedRun {
 	t.Helper()
 	g := &guardedRun{}
 	p, err := profiler.Attach(t.Context(), profiler.Options{PID: r.bird.PID(), Placed: func(p *profiler.Profiler) (stop func(), err error) {
@@ -225,6 +225,9 @@ func (r *router) guarded(t *testing.T) *guardedRun {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Control.Close() })
+	}
+	if change != nil {
+		change(&c)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	g.stop = stop
@@ -260,7 +263,7 @@ func (g *guardedRun) windows(t *testing.T, peak float64) {
 
 // detached: the run was ended by its guard, for a session of a peer, as it says. The
 // last look is sooner done where BIRD rests.
-func (r *router) detached(t *testing.T, g *guardedRun, rest func(), name string, begin time.Time, says ...string) *report.Result {
+func (r *router) detached(t *testing.T, g *guardedRun, rest func(), what string, begin time.Time, says ...string) *report.Result {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !g.guard.Detached() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 	}
@@ -270,7 +273,7 @@ func (r *router) detached(t *testing.T, g *guardedRun, rest func(), name string,
 		t.Fatalf("guard %+v, want that it has taken the probes off; notes:\n%s", res.Guard, notes(res))
 	}
 	step := res.Guard.Steps[0]
-	says = append(says, fmt.Sprintf("BIRD lost the session %s between ", name), ", and before that ")
+	says = append(says, what, ", and before that ")
 	for _, s := range says {
 		if !strings.Contains(step.Reason, s) || !strings.Contains(notes(res), s) {
 			t.Errorf("it does not say %q:\n%s\nnotes\n%s", s, step.Reason, notes(res))
@@ -282,9 +285,9 @@ func (r *router) detached(t *testing.T, g *guardedRun, rest func(), name string,
 	return res
 }
 
-// named is what a peer's session is called.
-func named(peer int) string {
-	return fmt.Sprintf("%s with %v", lab.PeerName(peer), lab.PeerAddr(peer))
+// lostBy is what is said of a peer's session.
+func lostBy(peer int) string {
+	return fmt.Sprintf("BIRD lost the session %s with %v between ", lab.PeerName(peer), lab.PeerAddr(peer))
 }
 
 const tortureVariable = "LEAKPROF_TORTURE"
@@ -307,7 +310,7 @@ func TestGuardBFD(t *testing.T) {
 		t.Run(root, func(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
-			g := r.guarded(t)
+			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
 			g.windows(t, enough)
 			begin := time.Now()
@@ -316,7 +319,7 @@ func TestGuardBFD(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.Kill(far, unix.SIGCONT)
-			r.detached(t, g, rest, named(farPeer), begin, "(show protocols: ", "Error: BFD session down)")
+			r.detached(t, g, rest, lostBy(farPeer), begin, "(show protocols: ", "Error: BFD session down)")
 		})
 	}
 }
@@ -338,22 +341,42 @@ func TestGuardHoldTimer(t *testing.T) {
 			r := startRouter(t, c.root, c.byBMP)
 			rest := r.churn(t)
 			s := r.speak(t, silentPeer, 3*time.Second)
-			g := r.guarded(t)
+			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 })
 			g.windows(t, enough)
 			begin := time.Now()
 			if err := s.Drop(t.Context(), bgp.DropSilence); err != nil {
 				t.Fatal(err)
 			}
-			name, says := named(silentPeer), []string{"(show protocols: ", "BGP Error: Hold timer expired)"}
+			what, says := lostBy(silentPeer), []string{"(show protocols: ", "BGP Error: Hold timer expired)"}
 			if c.byBMP {
-				name, says = lab.PeerAddr(silentPeer).String(), []string{"(BMP Peer Down: Local system closed, NOTIFICATION PDU follows, Hold Timer Expired (4/0))"}
+				what, says = fmt.Sprintf("BIRD lost the session %v between ", lab.PeerAddr(silentPeer)), []string{"(BMP Peer Down: Local system closed, NOTIFICATION PDU follows, Hold Timer Expired (4/0))"}
 			}
-			res := r.detached(t, g, rest, name, begin, says...)
+			res := r.detached(t, g, rest, what, begin, says...)
 			const warning = "without BIRD's control socket the guard does not hear of BFD, and of hold timers only what a BIRD 2 tells by BMP"
 			if warns := strings.Contains(notes(res), warning); warns != c.byBMP {
 				t.Errorf("notes\n%s", notes(res))
 			}
+		})
+	}
+}
+
+// TestGuardSilence: BIRD does not answer any more after it was busy.
+func TestGuardSilence(t *testing.T) {
+	t.Parallel()
+	for _, root := range guardedRoots("bird3-trixie") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root, false)
+			rest := r.churn(t)
+			g := r.guarded(t, func(c *Config) { c.Session.Limit = 3 * time.Second })
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
+			g.windows(t, enough)
+			begin := time.Now()
+			if err := unix.Kill(r.bird.PID(), unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Kill(r.bird.PID(), unix.SIGCONT)
+			r.detached(t, g, func() { unix.Kill(r.bird.PID(), unix.SIGCONT); rest() }, "BIRD gave no answer for 3s between ", begin, `send command "show `)
 		})
 	}
 }
@@ -367,7 +390,7 @@ func TestGuardUpAgain(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
 			r.speak(t, silentPeer, 0)
-			g := r.guarded(t)
+			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 })
 			g.windows(t, enough)
 			begin := time.Now()
@@ -378,7 +401,7 @@ func TestGuardUpAgain(t *testing.T) {
 				r.await(t, "its session again", func(c *birdc.Conn) bool { return r.established(t, c, silentPeer) })
 				time.Sleep(2 * controlInterval)
 			}
-			r.detached(t, g, rest, named(silentPeer), begin, "(show protocols: up again since ", ", and nobody said why)")
+			r.detached(t, g, rest, lostBy(silentPeer), begin, "(show protocols: up again since ", ", and nobody said why)")
 		})
 	}
 }
@@ -391,7 +414,7 @@ func TestGuardOrdinary(t *testing.T) {
 		t.Run(root, func(t *testing.T) {
 			r := startRouter(t, root, false)
 			s := r.speak(t, silentPeer, 0)
-			g := r.guarded(t)
+			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
 			r.far.tell(t, "disable far")
 			if err := s.Drop(t.Context(), bgp.DropReset); err != nil {

@@ -77,7 +77,7 @@ func (t *timers) take(n told) (lost []guard.Loss) {
 	}
 	shift := clockShift(before.rows, t.rows)
 	loss := func(session, read, since string) guard.Loss {
-		l := guard.Loss{Session: session, Read: read, Stood: before.asked, Fell: n.answered}
+		l := guard.Loss{What: lostSession + session, Read: read, Stood: before.asked, Fell: n.answered}
 		if at, ok := fell(since, before.asked, n.answered); ok {
 			l.Fell = at
 		}
@@ -111,6 +111,9 @@ func (t *timers) take(n told) (lost []guard.Loss) {
 	}
 	return lost
 }
+
+// lostSession is what BIRD did, before the session's name.
+const lostSession = "lost the session "
 
 const established, bfdUp, bfdDown = "Established", "Up", "Down"
 
@@ -225,7 +228,7 @@ func (t *peerTimers) take(c bmp.Counts, at time.Time) (lost []guard.Loss) {
 				continue
 			}
 			lost = append(lost, guard.Loss{
-				Session: p.Peer.Addr.String(), Stood: before.at, Fell: p.Changed,
+				What: lostSession + p.Peer.Addr.String(), Stood: before.at, Fell: p.Changed,
 				Read: fmt.Sprintf("BMP Peer Down: %v, %v", p.LastReason, p.LastNotification),
 			})
 		}

@@ -120,7 +120,7 @@ func TestTimersAtFirst(t *testing.T) {
 		},
 		address: func(string) string { return "" }, explained: func(string, time.Time) bool { return false },
 	})
-	if len(lost) != 1 || lost[0].Session != "peer1" || !lost[0].Fell.Equal(asked.Add(-2*time.Second)) {
+	if len(lost) != 1 || lost[0].What != lostSession+"peer1" || !lost[0].Fell.Equal(asked.Add(-2*time.Second)) {
 		t.Errorf("lost %v, want peer1", lost)
 	}
 }
@@ -158,7 +158,7 @@ func TestPeerTimers(t *testing.T) {
 			for i, n := range c.counts {
 				for _, l := range p.take(n, asked.Add(time.Duration(i)*time.Second)) {
 					lost = append(lost, i)
-					if want := fmt.Sprintf("BMP Peer Down: %v, %v", bmp.LocalNotification, n.Connections[0].Peers[0].LastNotification); l.Session != "192.0.2.1" || l.Read != want {
+					if want := fmt.Sprintf("BMP Peer Down: %v, %v", bmp.LocalNotification, n.Connections[0].Peers[0].LastNotification); l.What != lostSession+"192.0.2.1" || l.Read != want {
 						t.Errorf("lost %v, want %q", l, want)
 					}
 				}

@@ -10,11 +10,12 @@ import (
 )
 
 // Loss is a session of the router that went down because a timer ran out, or may
-// have: BGP's hold timer, ours or the neighbor's, or BFD's detection time.
+// have: BGP's hold timer, ours or the neighbor's, or BFD's detection time. It may
+// also be that the router was too late in another way.
 type Loss struct {
-	Session string // in words, such as "peer1 with 192.0.2.1"
-	Read    string // what told of it
-	// Stood is when it was last known to be up, Fell when it went down: as late as
+	What string // BIRD did, such as "lost the session peer1 with 192.0.2.1"
+	Read string // what told of it
+	// Stood is when all was last known to be well, Fell when it was not: as late as
 	// that can have been.
 	Stood, Fell time.Time
 }
@@ -22,7 +23,7 @@ type Loss struct {
 // String says it in one line.
 func (l Loss) String() string {
 	const clock = "15:04:05.0"
-	return fmt.Sprintf("BIRD lost the session %s between %s and %s (%s)", l.Session, l.Stood.Format(clock), l.Fell.Format(clock), l.Read)
+	return fmt.Sprintf("BIRD %s between %s and %s (%s)", l.What, l.Stood.Format(clock), l.Fell.Format(clock), l.Read)
 }
 
 // moment is what was seen in a part of a window, with the cost of the probes that

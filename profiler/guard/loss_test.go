@@ -56,7 +56,7 @@ func TestLoss(t *testing.T) {
 				w := Window{Took: time.Second, End: start.Add(time.Duration(i+1) * time.Second), BIRD: s.bird * ms, Wait: s.wait * ms, Cost: []time.Duration{s.cost * ms, 0}}
 				d.remember(w)
 				if i == len(c.seconds)-1 {
-					w.Lost = []Loss{{Session: "peer1", Read: "Hold timer expired", Stood: start.Add(c.stood), Fell: start.Add(c.fell)}}
+					w.Lost = []Loss{{What: "lost the session peer1", Read: "Hold timer expired", Stood: start.Add(c.stood), Fell: start.Add(c.fell)}}
 				}
 				w.Cost[0] = 0 // the limit is another test's
 				got := d.take(w)
