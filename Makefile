@@ -89,6 +89,7 @@ kernels: ## try the programs and a lab on Debian's kernels, emulated (as root; h
 torture: ## every build, every cut of every BIRD; 1,000 attaches, 200 kills, BIRDs that end; SOAK (1h) of churn (as root; hours)
 	@scripts/install-deps test
 	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts|TestManyCycles' ./profiler
+	LEAKPROF_TORTURE=1 go test -count=1 -timeout 30m -run TestGuard ./profiler/experiment
 	LEAKPROF_TORTURE=1 LEAKPROF_SOAK=$(SOAK) go test -count=1 -timeout 6h -v \
 		-run 'TestAttachedAgain|TestKilledAt|TestBirdEnds|TestUpgradedAnd|TestOutOfMemory|TestDiskFull|TestTwoAtOnce|TestStopped|TestSoak' ./cmd/leakprof
 
