@@ -67,7 +67,7 @@ func (d *decider) blame(l Loss) (worst float64, why string) {
 	}
 	var all []string
 	if l.Fell.Before(d.began.Add(window)) {
-		all = append(all, "the probes were placed")
+		all = append(all, "leakprof had begun to attach")
 	}
 	if worst > min(blameShare*d.limit, blameMost) {
 		all = append(all, fmt.Sprintf("probes took up to %s of a core", percent(worst)))

@@ -44,7 +44,7 @@ func TestLoss(t *testing.T) {
 		{"long before", 0.2, 0, append([]second{full}, many(14, idle)...), 13 * time.Second, 14 * time.Second, ""},
 		{"busy with its routes afterwards", 0.2, 0, append(many(5, idle), second{1000, 0, 400}, second{1000, 0, 400}), 4 * time.Second, 5 * time.Second, ""},
 		{"busy with its routes from the middle of a second", 0.2, 0, append(many(5, idle), second{500, 0, 200}), 4 * time.Second, 5200 * ms, ""},
-		{"as the probes were placed", 0.2, 2 * time.Second, many(5, idle), 0, 2500 * ms, "the probes were placed"},
+		{"as the probes were placed", 0.2, 2 * time.Second, many(5, idle), 0, 2500 * ms, "leakprof had begun to attach"},
 		{"after they were placed", 0.2, 2 * time.Second, many(5, idle), 0, 3500 * ms, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
