@@ -34,9 +34,8 @@ func TestHostileNames(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"doctor", "--pid", bird, "--json"}, `\u001b[2J`},
+		{[]string{"doctor", "--pid", bird, "--json"}, `\u001b[2J\u001b]0;owned\u0007\u009b31m\u202e`},
 		{[]string{"plan", "--pid", bird}, shown},
-		{[]string{"plan", "--pid", bird, "--json"}, `\u009b31m\u202e`},
 		{[]string{"tree", "--pid", bird}, "Root"},
 		{[]string{"tree", "--pid", other}, shown},
 		{[]string{"doctor", "--pid", other}, shown},
