@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"leakprof/collector/bgp"
 	"leakprof/collector/birdc"
 	"leakprof/collector/lab"
@@ -31,7 +29,7 @@ func guardedRoots(few ...string) []string {
 // enough of a core is more than what is held against the probes.
 const enough = 0.06
 
-// TestGuardBFD: the far end of a BFD session is stopped while BIRD is busy.
+// TestGuardBFD: the far end of a BFD session stops while BIRD is busy.
 func TestGuardBFD(t *testing.T) {
 	t.Parallel()
 	for _, root := range guardedRoots("bird3-trixie") {
@@ -42,12 +40,31 @@ func TestGuardBFD(t *testing.T) {
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
 			g.windows(t, enough)
 			begin := time.Now()
-			far := r.far.bird.PID()
-			if err := unix.Kill(far, unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Kill(far, unix.SIGCONT)
+			pause(t, r.far)
 			r.detached(t, g, rest, lostBy(farPeer), begin, "(show protocols: ", "Error: BFD session down)")
+		})
+	}
+}
+
+// TestGuardLate: BIRD itself stops for longer than the far end of its BFD session
+// waits, which says so before BIRD's own timer runs out, or after.
+func TestGuardLate(t *testing.T) {
+	t.Parallel()
+	for _, root := range guardedRoots("bird2-sid") {
+		t.Run(root, func(t *testing.T) {
+			r := startRouter(t, root, false)
+			rest := r.churn(t)
+			g := r.guarded(t, nil)
+			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
+			g.windows(t, enough)
+			begin := time.Now()
+			goOn := pause(t, r.world)
+			await(t, r.far.bird, "loss of the session", func(c *birdc.Conn) bool { return !isEstablished(t, c, "far") })
+			goOn()
+			res := r.detached(t, g, rest, lostBy(farPeer), begin, "(show protocols: ")
+			if reason := res.Guard.Steps[0].Reason; !strings.Contains(reason, "Received: Cease)") && !strings.Contains(reason, "Error: BFD session down)") {
+				t.Errorf("%s; want what the far end said, or what BIRD found", reason)
+			}
 		})
 	}
 }
@@ -101,11 +118,8 @@ func TestGuardSilence(t *testing.T) {
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
 			g.windows(t, enough)
 			begin := time.Now()
-			if err := unix.Kill(r.bird.PID(), unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Kill(r.bird.PID(), unix.SIGCONT)
-			r.detached(t, g, func() { unix.Kill(r.bird.PID(), unix.SIGCONT); rest() }, "BIRD gave no answer for 3s between ", begin, `send command "show `)
+			goOn := pause(t, r.world)
+			r.detached(t, g, func() { goOn(); rest() }, "BIRD gave no answer for 3s between ", begin, `send command "show `)
 		})
 	}
 }
@@ -127,7 +141,7 @@ func TestGuardUpAgain(t *testing.T) {
 			for !g.guard.Detached() && time.Since(begin) < patience {
 				r.tell(t, "restart "+lab.PeerName(silentPeer))
 				r.speak(t, silentPeer, 0)
-				r.await(t, "its session again", func(c *birdc.Conn) bool { return r.established(t, c, silentPeer) })
+				await(t, r.bird, "its session again", func(c *birdc.Conn) bool { return isEstablished(t, c, lab.PeerName(silentPeer)) })
 				time.Sleep(2 * controlInterval)
 			}
 			r.detached(t, g, rest, lostBy(silentPeer), begin, "(show protocols: up again since ", ", and nobody said why)")
@@ -156,11 +170,7 @@ func TestGuardOrdinary(t *testing.T) {
 			if a := g.guard.Account(); len(a.Steps) > 0 {
 				t.Fatalf("it stepped: %+v", a.Steps)
 			}
-			far := r.far.bird.PID()
-			if err := unix.Kill(far, unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Kill(far, unix.SIGCONT)
+			pause(t, r.far)
 			r.wait(t, "the session down", func(s Status) bool { return s.Phase == session.Dropping || g.guard.Detached() })
 			g.windows(t, 0)
 			if !g.guard.Detached() {

@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"leakprof/collector/bgp"
 	"leakprof/collector/birdc"
@@ -111,17 +114,17 @@ func startRouter(t *testing.T, root string, withBMP bool) *router {
 		t.Fatal(err)
 	}
 	r.far.tell(t, "configure")
-	r.await(t, "the far BIRD's session", func(c *birdc.Conn) bool {
+	await(t, r.bird, "session with the far BIRD", func(c *birdc.Conn) bool {
 		bfd, err := c.ShowBFDSessions(t.Context())
-		return err == nil && len(bfd) == 1 && bfd[0].State == "Up" && r.established(t, c, farPeer)
+		return err == nil && len(bfd) == 1 && bfd[0].State == "Up" && isEstablished(t, c, lab.PeerName(farPeer))
 	})
 	return r
 }
 
-// await waits until BIRD says that something is so.
-func (r *router) await(t *testing.T, what string, is func(*birdc.Conn) bool) {
+// await waits until a BIRD says that something is so.
+func await(t *testing.T, bird *lab.Bird, what string, is func(*birdc.Conn) bool) {
 	t.Helper()
-	c, err := birdc.Dial(t.Context(), r.bird.Control())
+	c, err := birdc.Dial(t.Context(), bird.Control())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,18 +137,26 @@ func (r *router) await(t *testing.T, what string, is func(*birdc.Conn) bool) {
 	}
 }
 
-func (r *router) established(t *testing.T, c *birdc.Conn, peer int) bool {
+// isEstablished says whether a protocol's session is up.
+func isEstablished(t *testing.T, c *birdc.Conn, name string) bool {
 	t.Helper()
 	all, err := c.ShowProtocols(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range all {
-		if p.Name == lab.PeerName(peer) {
-			return isUp(p)
-		}
+	return slices.ContainsFunc(all, func(p birdc.Protocol) bool { return p.Name == name && isUp(p) })
+}
+
+// pause stops a BIRD until it is told to go on.
+func pause(t *testing.T, w *world) (goOn func()) {
+	t.Helper()
+	pid := w.bird.PID()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
 	}
-	return false
+	goOn = func() { unix.Kill(pid, unix.SIGCONT) }
+	t.Cleanup(goOn)
+	return goOn
 }
 
 // speak brings up the session of one of the speakers.

@@ -18,26 +18,33 @@ import (
 type timers struct {
 	asked     time.Time // last; zero before
 	rows, bfd map[string]row
+	hasBFD    map[string]bool // neighbors with which a BFD session was up
 }
 
 // row is what was said of a protocol or of a BFD session.
 type row struct{ state, since, info string }
 
 // timerErrors are what BIRD says of a BGP session that it lost because a timer ran
-// out, its own or the neighbor's (bgp_handle_message, bgp_misc_errors and
-// bgp_error_dsc in proto/bgp; BIRD 2.13 to 3.4): "BGP Error: Hold timer expired",
-// "Received: Hold timer expired", "Error: BFD session down". Where it keeps the
-// routes it says only that it does.
-var timerErrors = []string{"old timer expired", "BFD session down", "BFD Down", "Error: Graceful restart"}
+// out, its own or the neighbor's (bgp_err_classes, bgp_misc_errors and bgp_msg_table
+// in proto/bgp; BIRD 2.13 to 3.4): "BGP Error: Hold timer expired", "Received: Hold
+// timer expired", "Error: BFD session down". Of a neighbor of which it keeps the
+// routes it says only that it does, and the last is BFD Down of RFC 9384.
+var timerErrors = []string{"Hold timer expired", "Send hold timer expired", "BFD session down", "Error: Graceful restart", "Unknown error 6.10"}
 
-// timerError says whether the last column of "show protocols" tells of a timer.
-func timerError(info string) bool {
+// unspecificCease is what a neighbor that is a BIRD sends when its own BFD session
+// with ours goes down (bgp_bfd_notify): ours was late. An operator's shutdown has
+// other words.
+const unspecificCease = "Received: Cease"
+
+// timerError says whether the last column of "show protocols" tells of a timer, for
+// a neighbor with BFD or without.
+func timerError(info string, hasBFD bool) bool {
 	for _, text := range timerErrors {
 		if strings.Contains(info, text) {
 			return true
 		}
 	}
-	return false
+	return hasBFD && strings.HasSuffix(info, unspecificCease)
 }
 
 // told are the answers to one question, and what else is known then.
@@ -57,7 +64,7 @@ type told struct {
 // session that is up again has no error any more, but another time since when.
 func (t *timers) take(n told) (lost []guard.Loss) {
 	before := *t
-	t.asked, t.rows, t.bfd = n.asked, make(map[string]row), make(map[string]row)
+	t.asked, t.rows, t.bfd, t.hasBFD = n.asked, make(map[string]row), make(map[string]row), make(map[string]bool)
 	neighbors := make(map[string]bool)
 	for _, p := range n.protocols {
 		t.rows[p.Name] = row{p.State, p.Since, p.Info}
@@ -66,6 +73,7 @@ func (t *timers) take(n told) (lost []guard.Loss) {
 		}
 	}
 	for _, s := range n.bfd {
+		t.hasBFD[s.Neighbor.String()] = s.State == bfdUp || t.hasBFD[s.Neighbor.String()]
 		// That of a BGP session goes with it, and begins anew.
 		if !neighbors[s.Neighbor.String()] {
 			t.bfd[s.Neighbor.String()+" "+s.Interface] = row{state: s.State, since: s.Since}
@@ -95,7 +103,7 @@ func (t *timers) take(n told) (lost []guard.Loss) {
 			name += " with " + address
 		}
 		switch {
-		case timerError(p.Info):
+		case timerError(p.Info, before.hasBFD[address]):
 			lost = append(lost, loss(name, fmt.Sprintf("show protocols: %s since %s, %s", p.State, p.Since, p.Info), p.Since))
 		case !isFirst && p.Info == established && moved(then.since, p.Since, shift) && !n.explained(address, before.asked):
 			l := loss(name, fmt.Sprintf("show protocols: up again since %s, and nobody said why", p.Since), "")
