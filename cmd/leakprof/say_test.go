@@ -34,13 +34,13 @@ func TestHostileNames(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"doctor", "--pid", bird, "--json"}, `\u001b[2J\u001b]0;owned\u0007\u009b31m\u202e`},
+		{[]string{"plan", "--pid", bird, "--json"}, `\u001b[2J\u001b]0;owned\u0007\u009b31m\u202e`},
 		{[]string{"plan", "--pid", bird}, shown},
 		{[]string{"tree", "--pid", bird}, "Root"},
 		{[]string{"tree", "--pid", other}, shown},
 		{[]string{"doctor", "--pid", other}, shown},
 		{[]string{"doctor", "--pid", hostile}, shown}, // several have the name
-		{attachBriefly(bird, "--bmp", "", "--cycles", "1"), shown},
+		{[]string{"attach", "--pid", bird, "--bmp", "", "--settle", "100ms", "--duration", "500ms"}, shown},
 	} {
 		got := start(t, c.args...).wait()
 		all := got.stdout + got.stderr
