@@ -5,6 +5,7 @@ package experiment
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +63,10 @@ func TestGuardLate(t *testing.T) {
 			await(t, r.far.bird, "loss of the session", func(c *birdc.Conn) bool { return !isEstablished(t, c, "far") })
 			goOn()
 			res := r.detached(t, g, rest, lostBy(farPeer), begin, "(show protocols: ")
-			if reason := res.Guard.Steps[0].Reason; !strings.Contains(reason, "Received: Cease)") && !strings.Contains(reason, "Error: BFD session down)") {
-				t.Errorf("%s; want what the far end said, or what BIRD found", reason)
+			// On a very busy machine it may be up again by then.
+			reason, told := res.Guard.Steps[0].Reason, []string{"Received: Cease)", "Error: BFD session down)", "up again since "}
+			if !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(reason, s) }) {
+				t.Errorf("%s; want one of %q", reason, told)
 			}
 		})
 	}

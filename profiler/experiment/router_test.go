@@ -62,7 +62,7 @@ protocol bgp far {
 	strict bind;
 	bfd on;
 	connect delay time 1;
-	error wait time 1, 1;
+	error wait time 5, 5;
 	ipv4 { igp table far4; import all; export none; };
 }
 `
