@@ -118,7 +118,6 @@ func TestOnlySaySpeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		// The guard's sentences are our own.
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
