@@ -190,7 +190,7 @@ func (b *Binary) run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, b.inside(b.Path), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: b.Root}
 	cmd.Dir = "/"
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // a busy machine may read its last words late
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, os.ErrPermission) && b.Root != "" && os.Geteuid() != 0 {
 		err = fmt.Errorf("chroot %s: must run as root", b.Root)

@@ -148,17 +148,19 @@ func (w *Watcher) Trouble() error {
 	return w.trouble
 }
 
-// clock is what a process has used and waited for until a moment.
+// clock is what a process has used and waited for until a moment, which was
+// between begun and at: on a busy machine they can be far apart.
 type clock struct {
-	at        time.Time
+	begun, at time.Time
 	cpu, wait time.Duration
 }
 
 func (w *Watcher) read() (c clock, err error) {
-	c.at = time.Now()
+	c.begun = time.Now()
 	c.cpu, err = w.profiler.Process.CPUTime()
 	// Where the kernel does not count waiting, none is known of.
 	c.wait, _ = w.profiler.Process.CPUWait()
+	c.at = time.Now()
 	return c, err
 }
 
@@ -186,7 +188,7 @@ func (w *Watcher) watch(m *meter, d *decider) {
 			continue
 		}
 		used := now.cpu - before.cpu
-		part := Window{End: now.at, Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used)}
+		part := Window{End: now.at, Took: now.at.Sub(before.begun), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used)}
 		before = now
 		d.remember(part)
 		if sum.add(part); sum.Took < window-sample/2 {
