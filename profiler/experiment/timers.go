@@ -18,7 +18,7 @@ import (
 type timers struct {
 	asked     time.Time // last; zero before
 	rows, bfd map[string]row
-	hasBFD    map[string]bool // neighbors with which a BFD session was up
+	hasBFD    map[string]bool // neighbors with which a BFD session was up in the time of theirs
 }
 
 // row is what was said of a protocol or of a BFD session.
@@ -101,6 +101,10 @@ func (t *timers) take(n told) (lost []guard.Loss) {
 		name, address := p.Name, neighbor(n.address(p.Name))
 		if address != "" {
 			name += " with " + address
+		}
+		// BFD is asked of later than the session is, and may be down by then.
+		if p.Info == established && before.hasBFD[address] && !moved(then.since, p.Since, shift) {
+			t.hasBFD[address] = true
 		}
 		switch {
 		case timerError(p.Info, before.hasBFD[address]):

@@ -13,11 +13,46 @@ import (
 	"leakprof/collector/bgp"
 	"leakprof/collector/birdc"
 	"leakprof/collector/bmp"
+	"leakprof/profiler/guard"
 )
 
 // asked is when BIRD is asked for the second time in these tests, ten seconds after
 // the first.
 var asked = time.Date(2026, 1, 2, 12, 0, 20, 0, time.FixedZone("", 2.5*60*60))
+
+// TestBFDDownFirst: BFD goes down between the two questions of one round, of which
+// the first one still finds the session up.
+func TestBFDDownFirst(t *testing.T) {
+	var tm timers
+	round := func(at int, info, since, bfd string) []guard.Loss {
+		answered := asked.Add(time.Duration(at) * time.Second)
+		return tm.take(told{
+			asked: answered, answered: answered, began: asked.Add(-20 * time.Second),
+			protocols: []birdc.Protocol{{Name: "device1", Proto: "Device", State: "up", Since: "11:00:00"}, {Name: "peer1", Proto: "BGP", State: "up", Since: since, Info: info}},
+			bfd:       []birdc.BFDSession{{Neighbor: netip.MustParseAddr("192.0.2.1"), Interface: "eth0", State: bfd, Since: since}},
+			address:   func(string) string { return "192.0.2.1" },
+			explained: func(string, time.Time) bool { return true },
+		})
+	}
+	for _, last := range []struct {
+		since string
+		want  int
+	}{{"11:00:00", 1}, {"12:00:19", 0}} { // the same session, and one without BFD after it
+		tm = timers{}
+		for at, bfd := range []string{"Up", "Down", "Down"} {
+			since := "11:00:00"
+			if at == 2 {
+				since = last.since
+			}
+			if lost := round(at, "Established", since, bfd); len(lost) > 0 {
+				t.Fatalf("round %d: lost %v", at, lost)
+			}
+		}
+		if lost := round(3, "Passive       Received: Cease", "12:00:23", "Down"); len(lost) != last.want {
+			t.Errorf("session since %s: lost %v, want %d", last.since, lost, last.want)
+		}
+	}
+}
 
 // TestTimers: what two answers, one after the other, say of lost sessions. The first
 // has peer1 with 192.0.2.1, since 11:00:00, unless told otherwise.
