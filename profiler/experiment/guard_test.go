@@ -37,10 +37,9 @@ func TestGuardBFD(t *testing.T) {
 		t.Run(root, func(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
-			begin := time.Now() // a very busy machine may lose the session by itself
 			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
-			g.windows(t, enough)
+			begin := g.windows(t, enough)
 			pause(t, r.far)
 			r.detached(t, g, rest, lostBy(farPeer), begin, "(show protocols: ", "Error: BFD session down)")
 		})
@@ -55,10 +54,9 @@ func TestGuardLate(t *testing.T) {
 		t.Run(root, func(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
-			begin := time.Now() // a very busy machine may lose the session by itself
 			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
-			g.windows(t, enough)
+			begin := g.windows(t, enough)
 			goOn := pause(t, r.world)
 			await(t, r.far.bird, "loss of the session", func(c *birdc.Conn) bool { return !isEstablished(t, c, "far") })
 			goOn()
@@ -88,12 +86,11 @@ func TestGuardHoldTimer(t *testing.T) {
 		t.Run(fmt.Sprintf("%s by BMP %v", c.root, c.byBMP), func(t *testing.T) {
 			r := startRouter(t, c.root, c.byBMP)
 			rest := r.churn(t)
-			begin := time.Now() // a very busy machine may lose the session by itself
 			g := r.guarded(t, nil)
 			s := r.speak(t, silentPeer, 5*time.Second)
 			// On a very busy machine it may be silent for so long by itself.
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 || g.guard.Detached() })
-			g.windows(t, enough)
+			begin := g.windows(t, enough)
 			if err := s.Drop(t.Context(), bgp.DropSilence); err != nil {
 				t.Fatal(err)
 			}
@@ -117,10 +114,9 @@ func TestGuardSilence(t *testing.T) {
 		t.Run(root, func(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
-			begin := time.Now() // a very busy machine may lose the session by itself
 			g := r.guarded(t, func(c *Config) { c.Session.Limit = 3 * time.Second })
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 2 })
-			g.windows(t, enough)
+			begin := g.windows(t, enough)
 			goOn := pause(t, r.world)
 			r.detached(t, g, func() { goOn(); rest() }, "BIRD gave no answer for 3s between ", begin, `send command "show `)
 		})
@@ -136,10 +132,9 @@ func TestGuardUpAgain(t *testing.T) {
 			r := startRouter(t, root, false)
 			rest := r.churn(t)
 			r.speak(t, silentPeer, 0)
-			begin := time.Now() // a very busy machine may lose the session by itself
 			g := r.guarded(t, nil)
 			r.wait(t, "its sessions", func(s Status) bool { return s.PeersUp == 3 })
-			g.windows(t, enough)
+			begin := g.windows(t, enough)
 			// BIRD may be asked in between; then it is seen to be down for no timer.
 			for !g.guard.Detached() && time.Since(begin) < patience {
 				r.tell(t, "restart "+lab.PeerName(silentPeer))

@@ -200,8 +200,19 @@ func (w *Watcher) watch(m *meter, d *decider) {
 		sum.BFD, sum.Lost = w.bfd.Load(), w.takeLost()
 		next := d.take(sum)
 		sum = Window{}
-		w.note(d)
-		if next != nil && w.step(m, next, now.at) {
+		var step *Step
+		if next != nil {
+			step = &Step{Time: now.at, From: m.rungs[next.from], Share: next.share, Reason: next.reason, Detached: next.to == len(m.rungs)}
+			if !step.Detached {
+				step.To = m.rungs[next.to]
+			}
+		}
+		w.note(d, step)
+		if step == nil {
+			continue
+		}
+		w.apply(m, next.to, *step)
+		if step.Detached {
 			return
 		}
 	}
@@ -226,36 +237,34 @@ func (w *Watcher) takeLost() []Loss {
 	return lost
 }
 
-// note writes down that a window was watched.
-func (w *Watcher) note(d *decider) {
+// note writes down that a window was watched, and the step that follows from it, nil
+// if none does.
+func (w *Watcher) note(d *decider, step *Step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.account.Windows++
 	w.account.Peak = d.peak
+	if step != nil {
+		w.account.Steps = append(w.account.Steps, *step)
+	}
 	w.spared = append(w.spared, d.spared[:min(len(d.spared), maxLosses-len(w.spared))]...)
 	d.spared = d.spared[:0]
 }
 
-// step does what was decided; last says that there is nothing left to watch.
-func (w *Watcher) step(m *meter, next *decision, at time.Time) (last bool) {
-	s := Step{Time: at, From: m.rungs[next.from], Share: next.share, Reason: next.reason, Detached: next.to == len(m.rungs)}
+// apply makes a step to a rung, or detaches.
+func (w *Watcher) apply(m *meter, to int, s Step) {
 	var err error
 	if s.Detached {
 		// Before the probes go: what is looked at meanwhile must know.
 		w.detached.Store(true)
 		err = w.profiler.Detach()
 	} else {
-		s.To = m.rungs[next.to]
-		err = w.profiler.TakeOff(m.functionsAbove(next.to)...)
+		err = w.profiler.TakeOff(m.functionsAbove(to)...)
 	}
 	if err != nil {
 		w.fail(err)
 	}
-	w.mu.Lock()
-	w.account.Steps = append(w.account.Steps, s)
-	w.mu.Unlock()
 	w.steps <- s
-	return s.Detached
 }
 
 func (w *Watcher) fail(err error) {
