@@ -27,8 +27,8 @@ func reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Print the report of an earlier run again",
-		Long: `Prints what a run wrote into its --out directory, from report.json alone: also on
-another machine, of any kind, and not as root.`,
+		Long: `Prints what a run wrote into its --out directory, from report.json alone: also
+on another machine, of any kind, and not as root.`,
 		Example: `  leakprof report leakprof-4242
   leakprof report leakprof-4242 --json | jq .verdict
   leakprof report leakprof-4242 --html report.html`,
