@@ -111,6 +111,7 @@ func TestExamine(t *testing.T) {
 		{"no-bird", func(f *Facts) {
 			f.Target = &Target{PID: 1, Exe: "/sbin/init", BIRD: fmt.Errorf("find resource class \"Pool\" in init: 0 matches: %w", bird.ErrNotBIRD)}
 		}, []string{"pid 1"}},
+		{"stopped", func(f *Facts) { f.Target.Stopped = true }, []string{"pid 4711"}},
 		{"replaced", func(f *Facts) {
 			f.Target.Files = errors.New("open /usr/sbin/bird of process 4711: replaced on disk since it was mapped; run with CAP_CHECKPOINT_RESTORE to read the mapped one")
 		}, []string{"pid 4711"}},

@@ -24,8 +24,11 @@ type Target struct {
 	// Files is why its ELF files cannot be opened, BIRD why it is none, nil if it
 	// is one; nothing below is known then.
 	Files, BIRD error
-	Generation  bird.Generation
-	BuildID     string // in hex, "" if it has none
+	// Stopped says that it does nothing until it is told to go on, so that attach
+	// refuses it and nobody answers for it; nothing below is known then.
+	Stopped    bool
+	Generation bird.Generation
+	BuildID    string // in hex, "" if it has none
 	// Replaced are the program and the libraries, by their paths, where another file
 	// or none is now.
 	Replaced []string
@@ -94,6 +97,10 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		return t
 	}
 	t.Generation, t.BuildID = b.Generation, exe.BuildID()
+	if stopped, err := p.Stopped(); err == nil && stopped {
+		t.Stopped = true
+		return t
+	}
 	for _, m := range modules {
 		if p.Replaced(m) {
 			t.Replaced = append(t.Replaced, strings.TrimSuffix(m.Path, " (deleted)"))
@@ -132,8 +139,10 @@ func (t *Target) names(p *target.Process, exe *target.Module) {
 	}
 }
 
-// Known says whether the process is a BIRD that can be read.
-func (t *Target) Known() bool { return t.Read == nil && t.Files == nil && t.BIRD == nil }
+// Known says whether the process is a BIRD that runs and can be read.
+func (t *Target) Known() bool {
+	return t.Read == nil && t.Files == nil && t.BIRD == nil && !t.Stopped
+}
 
 // need adds up what the blocks and pages of a resource tree take in the live
 // set.

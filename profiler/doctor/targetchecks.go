@@ -29,6 +29,9 @@ func (t *Target) checks(m *Machine) []Check {
 		}
 		return []Check{fails(name, remedy, "%s: %s", t.Exe, t.BIRD)}
 	}
+	if t.Stopped {
+		return []Check{fails(name, fmt.Sprintf("kill -CONT %d", t.PID), "%s is stopped", t.Exe)}
+	}
 	checks := []Check{works(name, "%s can be read", t.Exe), t.bird()}
 	if len(t.Replaced) > 0 {
 		checks = append(checks, t.files())
