@@ -40,6 +40,7 @@ type Target struct {
 	DWARF     error // why there are no functions and lines, nil if there are
 	DebugFile string
 	Debug     error
+	Fetch     string // the command that would fetch its debug file, "" without a build ID
 	// Need is about how much kernel memory what BIRD holds now takes in the live
 	// set, bytes; 0 if that cannot be told.
 	Need uint64
@@ -96,11 +97,11 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		t.BIRD = err
 		return t
 	}
-	t.Generation, t.BuildID = b.Generation, exe.BuildID()
 	if stopped, err := p.Stopped(); err == nil && stopped {
 		t.Stopped = true
 		return t
 	}
+	t.Generation, t.BuildID = b.Generation, exe.BuildID()
 	for _, m := range modules {
 		if p.Replaced(m) {
 			t.Replaced = append(t.Replaced, strings.TrimSuffix(m.Path, " (deleted)"))
@@ -134,6 +135,9 @@ func (t *Target) names(p *target.Process, exe *target.Module) {
 		t.DebugFile, t.Debug = s.FindDebugFile(exe.Path, places)
 	}
 	t.Symbols, t.DWARF = s.HasSymbols(), s.Lacks()
+	if t.BuildID != "" {
+		t.Fetch = debuginfod.Command(t.BuildID)
+	}
 	if s.HasDWARF() && t.DWARF != nil {
 		t.Debug = nil // it says no more than that
 	}

@@ -77,8 +77,8 @@ func (t *Target) plan() Check {
 func (t *Target) sources() Check {
 	const name = "names"
 	remedy := "install BIRD's package of debug symbols, or build it with -g"
-	if t.BuildID != "" {
-		remedy = "debuginfod-find debuginfo " + t.BuildID
+	if t.Fetch != "" {
+		remedy = t.Fetch
 	}
 	var from, unusable string
 	if t.DebugFile != "" {
