@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"leakprof/profiler/report"
@@ -82,6 +83,9 @@ func loadReport(dir string) (*report.Document, error) {
 		if _, there := os.Stat(dir); there == nil {
 			return nil, fmt.Errorf("read %s: it has no %s: it is no --out directory of leakprof, or its run did not end", dir, report.JSONFile)
 		}
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("read report: %w; give the --out directory of a run", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read report: %w", err)
