@@ -81,6 +81,9 @@ the memory that is still held after the BGP peers went down.`,
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(attachCommand(), bmpCommand(), bundleCommand(), diffCommand(), doctorCommand(), labCommand(), manCommand(), markCommand(), meterCommand(), planCommand(), reportCommand(), treeCommand(), versionCommand())
+	if err := completeWords(root); err != nil {
+		return err
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
