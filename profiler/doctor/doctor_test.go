@@ -67,6 +67,10 @@ func TestExamine(t *testing.T) {
 		{"good", func(*Facts) {}, nil},
 		{"machine-only", func(f *Facts) { f.Target = nil }, nil},
 		{"user", unprivileged, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
+		{"user-without-multi", func(f *Facts) {
+			unprivileged(f)
+			f.Machine.Release = "6.1.0-35-amd64"
+		}, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
 		{"user-old-kernel", func(f *Facts) {
 			unprivileged(f)
 			f.Machine.Release = "5.10.0-35-amd64"
