@@ -47,7 +47,8 @@ last snapshot and ends; a second ^C ends at once.
 
 With --follow it goes on when BIRD is started again, upgraded or not, and leaves
 one report per life in DIR/1, DIR/2 and so on, with a line for each. A number is
-told from other BIRDs by the program, its arguments, and its root or control group.`,
+told from other BIRDs by the program, its arguments, and its root or control
+group.`,
 		Example: `  leakprof attach --pid bird
   leakprof attach --pid /run/bird/bird.pid --duration 10m --out /tmp/bird-memory
   leakprof attach --pid 4711 --interval 1h
@@ -63,7 +64,7 @@ told from other BIRDs by the program, its arguments, and its root or control gro
 	flags.StringVar(&f.process, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
-	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
+	flags.DurationVar(&f.duration, "duration", 0, "end by itself after `D` (default: when interrupted)")
 	flags.StringVar(&f.peer, "peer", "", "the experiment is about the peers whose address or protocol matches `PATTERN` (* and ? as in a shell; default: all); it needs BMP")
 	flags.DurationVar(&f.interval, "interval", 0, "report the growth of every `D`, and judge by it, whatever the sessions do: for a BIRD that grows while nothing flaps")
 	flags.BoolVar(&f.follow, "follow", false, "follow BIRD's next life, too, when its supervisor starts it again, and so on until interrupted")
