@@ -132,6 +132,18 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	if c.Debug, err = f.debug.places(ctx, os.Stderr, f.pid); err != nil {
 		return withPIDHint(err)
 	}
+	// Before anything is counted or placed: a directory that cannot be written
+	// into is found at once. One that was made for nothing is not left.
+	made, err := makeOut(&f.out, f.pid)
+	if err != nil {
+		return err
+	}
+	attached := false
+	defer func() {
+		if made && !attached {
+			os.Remove(f.out)
+		}
+	}()
 	dieFirst()
 	options := f.profiler(f.pid)
 	account, err := f.guard.before(ctx, &options)
@@ -162,14 +174,12 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		defer stop()
 		c.Marks = marks
 	}
-	if err := makeOut(&f.out, f.pid); err != nil {
-		return err
-	}
 	rights, stop, err := f.limitRights(&c)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	attached = true
 	say(os.Stderr, "attached to pid %d (%s), %d probes; keeps %s", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
 	if f.duration > 0 {
 		var cancel context.CancelFunc

@@ -100,7 +100,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 // which gets its name from the pid if it has none. An error with a result says
 // that not all of it could be written.
 func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out *string) (*report.Result, error) {
-	if err := makeOut(out, c.Process.PID); err != nil {
+	if _, err := makeOut(out, c.Process.PID); err != nil {
 		return nil, err
 	}
 	if f.cycleExec != "" {
