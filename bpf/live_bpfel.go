@@ -347,8 +347,10 @@ const (
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
 	liveVarIslabs              = "islabs"
+	liveVarLiveAdopted         = "live_adopted"
 	liveVarLiveStep            = "live_step"
 	liveVarLiveSteps           = "live_steps"
+	liveVarLiveUsed            = "live_used"
 	liveVarMblockHeader        = "mblock_header"
 	liveVarMslabs              = "mslabs"
 	liveVarNever               = "never"
@@ -462,8 +464,10 @@ type liveVariableSpecs struct {
 	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
 	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
 	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
+	LiveAdopted    *ebpf.VariableSpec `ebpf:"live_adopted"`
 	LiveStep       *ebpf.VariableSpec `ebpf:"live_step"`
 	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
+	LiveUsed       *ebpf.VariableSpec `ebpf:"live_used"`
 	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
 	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
 	Never          *ebpf.VariableSpec `ebpf:"never"`
@@ -552,8 +556,10 @@ type liveVariables struct {
 	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
 	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
 	Islabs         *ebpf.Variable `ebpf:"islabs"`
+	LiveAdopted    *ebpf.Variable `ebpf:"live_adopted"`
 	LiveStep       *ebpf.Variable `ebpf:"live_step"`
 	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
+	LiveUsed       *ebpf.Variable `ebpf:"live_used"`
 	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
 	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
 	Never          *ebpf.Variable `ebpf:"never"`

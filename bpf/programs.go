@@ -78,6 +78,8 @@ type Programs struct {
 	full, short bool
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
+	// A bit for each step of the live set that has some of it.
+	adoptedInto uint32
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
