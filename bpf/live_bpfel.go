@@ -356,6 +356,7 @@ const (
 	liveVarNever               = "never"
 	liveVarNextStack           = "next_stack"
 	liveVarNoSlots             = "no_slots"
+	liveVarOnlyTarget          = "only_target"
 	liveVarPageSize            = "page_size"
 	liveVarPidnsDev            = "pidns_dev"
 	liveVarPidnsInode          = "pidns_inode"
@@ -473,6 +474,7 @@ type liveVariableSpecs struct {
 	Never          *ebpf.VariableSpec `ebpf:"never"`
 	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
 	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
+	OnlyTarget     *ebpf.VariableSpec `ebpf:"only_target"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
@@ -565,6 +567,7 @@ type liveVariables struct {
 	Never          *ebpf.Variable `ebpf:"never"`
 	NextStack      *ebpf.Variable `ebpf:"next_stack"`
 	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
+	OnlyTarget     *ebpf.Variable `ebpf:"only_target"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`

@@ -123,6 +123,7 @@ func Load(c Config) (*Programs, error) {
 		liveVarTargetPid:    inner,
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,
+		liveVarOnlyTarget:   onlyTarget(p.multi, KernelRelease()),
 		liveVarMblockHeader: c.MblockHeader,
 		liveVarPageSize:     uint64(os.Getpagesize()),
 		liveVarSlabs:        c.Slabs,
@@ -197,6 +198,17 @@ func useMulti(mode AttachMode, release string, have bool) bool {
 func multiFollowsProcess(release string) bool {
 	_, ok := numbers(release)
 	return ok && !Older(release, MultiFloor)
+}
+
+// onlyTarget is 1 if the kernel of a release runs the programs of a link of
+// uprobe_multi in its process alone, else 0. Before 6.12 it does so in other
+// processes too that share the process's memory, as the child of a vfork does
+// (commit 900f362e2062).
+func onlyTarget(multi bool, release string) uint32 {
+	if _, ok := numbers(release); multi && ok && !Older(release, "6.12") {
+		return 1
+	}
+	return 0
 }
 
 // explain puts what to do to the kernel's terse answers. What it refuses for lack

@@ -14,6 +14,8 @@
  * thread). */
 const volatile __u32 target_pid;
 const volatile __u64 pidns_dev, pidns_inode;
+/* The kernel runs the programs in the target alone: nobody has to ask. */
+const volatile __u32 only_target;
 /* What mb_alloc adds to a request: sizeof(struct mblock), 32 in BIRD 2, 40 or
  * 48 in BIRD 3; 0 if user space does not know and any of them will do. */
 const volatile __u64 mblock_header;
@@ -126,6 +128,8 @@ static __always_inline int is_target(struct pt_regs *ctx)
 
 	if (never)
 		bpf_tail_call(ctx, &no_programs, 0);
+	if (only_target)
+		return 1;
 	return !bpf_get_ns_current_pid_tgid(pidns_dev, pidns_inode, &id, sizeof(id)) && id.tgid == target_pid;
 }
 
