@@ -199,14 +199,18 @@ type liveSlotsHead struct {
 }
 
 type liveStack struct {
-	_                structs.HostLayout
-	AllocatedObjects uint64
-	AllocatedBytes   uint64
-	Number           uint32
-	Frames           uint16
-	End              uint16
-	Exact            [4]uint64
-	Pc               [240]uint64
+	_      structs.HostLayout
+	Number uint32
+	Frames uint16
+	End    uint16
+	Exact  [4]uint64
+	Pc     [240]uint64
+}
+
+type liveStackAccount struct {
+	_       structs.HostLayout
+	Objects uint64
+	Bytes   uint64
 }
 
 type liveStackEnd uint32
@@ -265,6 +269,7 @@ type liveThread struct {
 		Hash  uint64
 	}
 	Stack liveStack
+	_     [8]byte
 }
 
 type liveUnwindAreas struct {
@@ -300,6 +305,47 @@ type liveUnwindRule struct {
 	SavedKind [6]uint8
 }
 
+type liveWalks struct {
+	_   structs.HostLayout
+	Now struct {
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		_       [2]byte
+	}
+	Words uint64
+	Key   uint64
+	Other uint64
+	Place uint32
+	Made  uint32
+	Path  [32]struct {
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		_       [2]byte
+	}
+	Word [512]uint64
+	At   [512]uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -312,6 +358,7 @@ const (
 	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
+	liveMapStackAccounts       = "stack_accounts"
 	liveMapStacks              = "stacks"
 	liveMapTables110           = "tables_110"
 	liveMapTables14            = "tables_14"
@@ -321,6 +368,7 @@ const (
 	liveMapTables494           = "tables_494"
 	liveMapTests               = "tests"
 	liveMapThreads             = "threads"
+	liveMapWalks               = "walks"
 	liveProgEnterAllocPage     = "enter_alloc_page"
 	liveProgEnterCalloc        = "enter_calloc"
 	liveProgEnterFree          = "enter_free"
@@ -443,6 +491,7 @@ type liveMapSpecs struct {
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	StackAccounts  *ebpf.MapSpec `ebpf:"stack_accounts"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
 	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
 	Tables14       *ebpf.MapSpec `ebpf:"tables_14"`
@@ -452,6 +501,7 @@ type liveMapSpecs struct {
 	Tables494      *ebpf.MapSpec `ebpf:"tables_494"`
 	Tests          *ebpf.MapSpec `ebpf:"tests"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
+	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // liveVariableSpecs contains global variables before they are loaded into the kernel.
@@ -514,6 +564,7 @@ type liveMaps struct {
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
+	StackAccounts  *ebpf.Map `ebpf:"stack_accounts"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
 	Tables110      *ebpf.Map `ebpf:"tables_110"`
 	Tables14       *ebpf.Map `ebpf:"tables_14"`
@@ -523,6 +574,7 @@ type liveMaps struct {
 	Tables494      *ebpf.Map `ebpf:"tables_494"`
 	Tests          *ebpf.Map `ebpf:"tests"`
 	Threads        *ebpf.Map `ebpf:"threads"`
+	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *liveMaps) Close() error {
@@ -535,6 +587,7 @@ func (m *liveMaps) Close() error {
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,
+		m.StackAccounts,
 		m.Stacks,
 		m.Tables110,
 		m.Tables14,
@@ -544,6 +597,7 @@ func (m *liveMaps) Close() error {
 		m.Tables494,
 		m.Tests,
 		m.Threads,
+		m.Walks,
 	)
 }
 

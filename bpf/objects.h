@@ -64,15 +64,15 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 	struct block *b = page_of_object(page, owner, l, function);
 	if (!b)
 		return 0;
-	struct stack *s = find_stack(ctx, t, cookie_entry(cookie));
-	__u32 mark = current_mark, number = s ? s->number : STACK_NOT_KEPT;
+	struct path *p = find_path(ctx, t, cookie_entry(cookie));
+	__u32 mark = current_mark, number = p ? p->number : STACK_NOT_KEPT;
 	if (mark > SLOT_MARK_MAX)
 		mark = SLOT_MARK_MAX;
 	if (number > SLOT_STACK_MASK)
 		number = STACK_NOT_KEPT;
 	__u32 size = write_slot(b, page, address - page, mark << SLOT_STACK_BITS | number);
 	if (test(function, size != 0))
-		record_stack(s, size);
+		record_stack(p, size);
 	return 0;
 }
 
@@ -162,7 +162,7 @@ int leave_lp_alloc(struct pt_regs *ctx)
 	struct linpool_object o = {
 		.time = bpf_ktime_get_ns(),
 		.size = t->lp_size,
-		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), t->lp_size),
+		.stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), t->lp_size),
 		.mark = current_mark,
 		.function = function,
 	};

@@ -107,7 +107,9 @@ func Load(c Config) (*Programs, error) {
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
 	p.budget = newBudget(c.MaxMemory)
-	spec.Maps[liveMapStacks].MaxEntries = p.budget.stacks(c.MaxStacks)
+	stacks := p.budget.stacks(c.MaxStacks)
+	spec.Maps[liveMapStacks].MaxEntries = stacks
+	spec.Maps[liveMapStackAccounts].MaxEntries = uint32(liveStackNumberSTACK_FIRST) + stacks + wastedNumbers
 	if c.LinpoolObjects {
 		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
@@ -432,8 +434,27 @@ func (p *Programs) SetMark(n uint32) error {
 	return nil
 }
 
+// wastedNumbers is how many numbers of stacks may be lost to threads that find
+// the same stack at once.
+const wastedNumbers = 1 << 10
+
 // Stacks is the map of distinct stacks: key to Stack.
 func (p *Programs) Stacks() *ebpf.Map { return p.objects.Stacks }
+
+// StackAccounts reads what was allocated at each stack, by its number.
+func (p *Programs) StackAccounts() ([]StackAccount, error) {
+	var next uint32
+	if err := p.objects.NextStack.Get(&next); err != nil {
+		return nil, fmt.Errorf("read number of stacks: %w", err)
+	}
+	n := min(next, p.objects.StackAccounts.MaxEntries())
+	keys, accounts := make([]uint32, n), make([]StackAccount, n)
+	var cursor ebpf.MapBatchCursor
+	if _, err := p.objects.StackAccounts.BatchLookup(&cursor, keys, accounts, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("read accounts of stacks: %w", err)
+	}
+	return accounts, nil
+}
 
 // Counters reads all counters, summed over the CPUs.
 func (p *Programs) Counters() (Counters, error) {
