@@ -308,19 +308,20 @@ type liveUnwindRule struct {
 type liveWalks struct {
 	_   structs.HostLayout
 	Now struct {
-		_       structs.HostLayout
-		Ip      uint64
-		Pc      uint64
-		Sp      uint64
-		Bp      uint64
-		First   uint64
-		Version uint32
-		Number  uint32
-		Reads   uint16
-		Span    uint16
-		UsesBp  uint8
-		Unkept  uint8
-		_       [2]byte
+		_         structs.HostLayout
+		Ip        uint64
+		Pc        uint64
+		Sp        uint64
+		Bp        uint64
+		First     uint64
+		Version   uint32
+		Number    uint32
+		Reads     uint16
+		Span      uint16
+		UsesBp    uint8
+		Unkept    uint8
+		Slots     uint8
+		SlotsStep uint8
 	}
 	Words uint64
 	Key   uint64
@@ -328,19 +329,20 @@ type liveWalks struct {
 	Place uint32
 	Made  uint32
 	Path  [32]struct {
-		_       structs.HostLayout
-		Ip      uint64
-		Pc      uint64
-		Sp      uint64
-		Bp      uint64
-		First   uint64
-		Version uint32
-		Number  uint32
-		Reads   uint16
-		Span    uint16
-		UsesBp  uint8
-		Unkept  uint8
-		_       [2]byte
+		_         structs.HostLayout
+		Ip        uint64
+		Pc        uint64
+		Sp        uint64
+		Bp        uint64
+		First     uint64
+		Version   uint32
+		Number    uint32
+		Reads     uint16
+		Span      uint16
+		UsesBp    uint8
+		Unkept    uint8
+		Slots     uint8
+		SlotsStep uint8
 	}
 	Word [512]uint64
 	At   [512]uint16

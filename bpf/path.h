@@ -37,6 +37,7 @@ struct path {
 	__u16 span;	 /* all of them are in so many words from sp on */
 	__u8 uses_bp;
 	__u8 unkept;	 /* it read something else */
+	__u8 slots, slots_step; /* as in struct block, of the last object from here */
 };
 
 /* The walks of one thread. */

@@ -189,7 +189,7 @@ __noinline int walk_stack(struct thread *t, struct walks *w)
 
 	w->now.first = w->words;
 	w->now.reads = w->now.span = 0;
-	w->now.uses_bp = w->now.unkept = 0;
+	w->now.uses_bp = w->now.unkept = w->now.slots = 0;
 	u->pc = w->now.pc;
 	u->sp = w->now.sp;
 	u->slot = 0;
