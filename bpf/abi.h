@@ -238,10 +238,8 @@ struct linpool_object {
 	__u32 function;
 };
 
-/* A distinct call stack and what was allocated there since the start. */
+/* A distinct call stack. */
 struct stack {
-	__u64 allocated_objects;
-	__u64 allocated_bytes;
 	__u32 number; /* by which blocks name it */
 	__u16 frames;
 	__u16 end; /* enum stack_end */
@@ -250,6 +248,12 @@ struct stack {
 	 * (their bit in exact is set). */
 	__u64 exact[(MAX_FRAMES + 63) / 64];
 	__u64 pc[MAX_FRAMES];
+};
+
+/* What was allocated at a stack since the start. */
+struct stack_account {
+	__u64 objects;
+	__u64 bytes;
 };
 
 _Static_assert(sizeof(struct unwind_row) == 8, "unwind_row");
@@ -262,4 +266,5 @@ _Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
 _Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");
 _Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
 _Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");
-_Static_assert(sizeof(struct stack) == 24 + 32 + 8 * MAX_FRAMES, "stack");
+_Static_assert(sizeof(struct stack) == 8 + 32 + 8 * MAX_FRAMES, "stack");
+_Static_assert(sizeof(struct stack_account) == 16, "stack_account");

@@ -294,7 +294,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	}
 	struct block *b = &p->block;
 	b->size = p->size;
-	b->stack = record_stack(find_stack(ctx, t, p->ip), p->size);
+	b->stack = record_stack(find_path(ctx, t, p->ip), p->size);
 	b->mark = current_mark;
 	b->function = p->function;
 	insert_new(address, b);

@@ -15,8 +15,10 @@ import (
 const (
 	bucket      = 16
 	blockEntry  = 96 + bucket
-	stackEntry  = 2048 + bucket
+	stackEntry  = 2048 + bucket + stackAccount
 	objectEntry = 96 + bucket
+	// stackAccount is what a stack has in an array besides.
+	stackAccount = 16
 )
 
 const slotsClasses = int(liveSlotsClassSLOTS_CLASS_COUNT)

@@ -71,15 +71,26 @@ volatile __u32 adopting;
 /* Set by user space: enum acceptance. */
 volatile __u32 accepting;
 
-/* Finds an address that is in the set. */
-static __always_inline struct block *find(__u64 address, __u32 *step)
+/* In which steps anything may be, a bit for each that is set before the first
+ * entry comes in: by the programs, and by user space for what it takes in. */
+volatile __u32 live_used, live_adopted;
+
+/* Finds an address in the steps, beginning at one of them, and leaving out so
+ * many. */
+static __always_inline struct block *find_from(__u64 address, __u32 *step, __u32 newest, __u32 but)
 {
 	__u32 steps = live_steps;
 
-	for (__u32 i = 0; i < MAX_STEPS; i++) {
+	for (__u32 i = but; i < MAX_STEPS; i++) {
+		__u32 k = newest + i;
+
 		if (i >= steps)
 			break;
-		__u32 k = steps - 1 - i;
+		if (k >= steps)
+			k -= steps;
+		/* Read anew each time: the verifier would follow each of its bits. */
+		if (!((live_used | live_adopted) >> (k & 31) & 1))
+			continue;
 		void *map = bpf_map_lookup_elem(&live, &k);
 		if (!map)
 			continue;
@@ -92,6 +103,12 @@ static __always_inline struct block *find(__u64 address, __u32 *step)
 	return NULL;
 }
 
+/* Finds an address that is in the set. */
+static __always_inline struct block *find(__u64 address, __u32 *step)
+{
+	return find_from(address, step, live_step, 0);
+}
+
 /* As find, for blocks and pages that are live. */
 static __always_inline struct block *find_live(__u64 address, __u32 *step)
 {
@@ -101,13 +118,14 @@ static __always_inline struct block *find_live(__u64 address, __u32 *step)
 }
 
 /*
+ * Puts a block into the step that is newest, or another one that has room.
  * What an update of a map returns is an int to be: before Linux 6.4
  * (d7ba4cc900bf) the call goes straight to a function that returns one, and the
  * upper half of the register is not its sign.
  */
-static __always_inline int put(__u64 address, struct block *block, __u64 flags)
+static __always_inline int put(__u64 address, struct block *block, __u32 newest)
 {
-	__u32 newest = live_step, steps = live_steps;
+	__u32 steps = live_steps;
 	int err = -E2BIG;
 
 	/* From the newest on; then those in which frees have made room. */
@@ -121,7 +139,9 @@ static __always_inline int put(__u64 address, struct block *block, __u64 flags)
 		void *map = bpf_map_lookup_elem(&live, &k);
 		if (!map)
 			continue;
-		err = bpf_map_update_elem(map, &address, block, flags);
+		if (!(live_used >> k & 1))
+			__sync_fetch_and_or(&live_used, 1U << (k & 31));
+		err = bpf_map_update_elem(map, &address, block, BPF_NOEXIST);
 		if (err != -E2BIG) {
 			if (!err && k > live_step)
 				live_step = k;
@@ -159,5 +179,5 @@ static __always_inline struct block *find_freed(__u64 address, __u32 *step)
 	if (!remember)
 		return NULL;
 	struct block freed = { .function = FUNCTION_FREED };
-	return put(address, &freed, BPF_NOEXIST) == -EEXIST ? find_live(address, step) : NULL;
+	return put(address, &freed, live_step) == -EEXIST ? find_live(address, step) : NULL;
 }

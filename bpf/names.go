@@ -10,6 +10,9 @@ type Block = liveBlock
 // Stack is a distinct call stack: see struct stack in abi.h.
 type Stack = liveStack
 
+// StackAccount is what was allocated at a stack since the start.
+type StackAccount = liveStackAccount
+
 // MaxFrames is the longest stack that is kept; deeper ones are cut and end in
 // StackTooDeep.
 const MaxFrames = len(Stack{}.Pc)

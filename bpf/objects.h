@@ -61,18 +61,30 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 			return 0;
 		}
 	}
-	struct block *b = page_of_object(page, owner, l, function);
-	if (!b)
-		return 0;
-	struct stack *s = find_stack(ctx, t, cookie_entry(cookie));
-	__u32 mark = current_mark, number = s ? s->number : STACK_NOT_KEPT;
+	struct path *p = find_path(ctx, t, cookie_entry(cookie));
+	__u32 mark = current_mark, number = p ? p->number : STACK_NOT_KEPT;
 	if (mark > SLOT_MARK_MAX)
 		mark = SLOT_MARK_MAX;
 	if (number > SLOT_STACK_MASK)
 		number = STACK_NOT_KEPT;
-	__u32 size = write_slot(b, page, address - page, mark << SLOT_STACK_BITS | number);
+	__u32 value = mark << SLOT_STACK_BITS | number, size = 0;
+	/* The same call allocates from the same slab. A page has no table but its
+	 * own, and with the table it loses its place in the live set: so if there is
+	 * one where that of the call's last object was, nothing else has to be asked. */
+	if (p && p->slots)
+		size = write_slot(p->slots, p->slots_step, page, address - page, value);
+	if (!size) {
+		struct block *b = page_of_object(page, owner, l, function);
+		if (!b)
+			return 0;
+		size = write_slot(b->slots, b->slots_step, page, address - page, value);
+		if (p) {
+			p->slots = b->slots;
+			p->slots_step = b->slots_step;
+		}
+	}
 	if (test(function, size != 0))
-		record_stack(s, size);
+		record_stack(p, size);
 	return 0;
 }
 
@@ -162,7 +174,7 @@ int leave_lp_alloc(struct pt_regs *ctx)
 	struct linpool_object o = {
 		.time = bpf_ktime_get_ns(),
 		.size = t->lp_size,
-		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), t->lp_size),
+		.stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), t->lp_size),
 		.mark = current_mark,
 		.function = function,
 	};

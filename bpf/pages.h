@@ -35,7 +35,7 @@ int leave_alloc_page(struct pt_regs *ctx)
 	}
 	struct block b = {
 		.size = page_size,
-		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), page_size),
+		.stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), page_size),
 		.mark = current_mark,
 		.function = function,
 	};

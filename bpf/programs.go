@@ -78,6 +78,8 @@ type Programs struct {
 	full, short bool
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
+	// A bit for each step of the live set that has some of it.
+	adoptedInto uint32
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
@@ -105,7 +107,9 @@ func Load(c Config) (*Programs, error) {
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
 	p.budget = newBudget(c.MaxMemory)
-	spec.Maps[liveMapStacks].MaxEntries = p.budget.stacks(c.MaxStacks)
+	stacks := p.budget.stacks(c.MaxStacks)
+	spec.Maps[liveMapStacks].MaxEntries = stacks
+	spec.Maps[liveMapStackAccounts].MaxEntries = uint32(liveStackNumberSTACK_FIRST) + stacks + wastedNumbers
 	if c.LinpoolObjects {
 		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
@@ -121,6 +125,7 @@ func Load(c Config) (*Programs, error) {
 		liveVarTargetPid:    inner,
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,
+		liveVarOnlyTarget:   onlyTarget(p.multi, KernelRelease()),
 		liveVarMblockHeader: c.MblockHeader,
 		liveVarPageSize:     uint64(os.Getpagesize()),
 		liveVarSlabs:        c.Slabs,
@@ -195,6 +200,17 @@ func useMulti(mode AttachMode, release string, have bool) bool {
 func multiFollowsProcess(release string) bool {
 	_, ok := numbers(release)
 	return ok && !Older(release, MultiFloor)
+}
+
+// onlyTarget is 1 if the kernel of a release runs the programs of a link of
+// uprobe_multi in its process alone, else 0. Before 6.12 it does so in other
+// processes too that share the process's memory, as the child of a vfork does
+// (commit 900f362e2062).
+func onlyTarget(multi bool, release string) uint32 {
+	if _, ok := numbers(release); multi && ok && !Older(release, "6.12") {
+		return 1
+	}
+	return 0
 }
 
 // explain puts what to do to the kernel's terse answers. What it refuses for lack
@@ -418,8 +434,27 @@ func (p *Programs) SetMark(n uint32) error {
 	return nil
 }
 
+// wastedNumbers is how many numbers of stacks may be lost to threads that find
+// the same stack at once.
+const wastedNumbers = 1 << 10
+
 // Stacks is the map of distinct stacks: key to Stack.
 func (p *Programs) Stacks() *ebpf.Map { return p.objects.Stacks }
+
+// StackAccounts reads what was allocated at each stack, by its number.
+func (p *Programs) StackAccounts() ([]StackAccount, error) {
+	var next uint32
+	if err := p.objects.NextStack.Get(&next); err != nil {
+		return nil, fmt.Errorf("read number of stacks: %w", err)
+	}
+	n := min(next, p.objects.StackAccounts.MaxEntries())
+	keys, accounts := make([]uint32, n), make([]StackAccount, n)
+	var cursor ebpf.MapBatchCursor
+	if _, err := p.objects.StackAccounts.BatchLookup(&cursor, keys, accounts, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("read accounts of stacks: %w", err)
+	}
+	return accounts, nil
+}
 
 // Counters reads all counters, summed over the CPUs.
 func (p *Programs) Counters() (Counters, error) {
