@@ -320,12 +320,15 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 		if s.Event == plan.BlockFreed || s.Event == plan.PageReturned {
 			entry = &frees
 		}
-		cookie := cookie(function, s)
 		if st.enter != nil {
-			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, cookie)
+			c, err := entryCookie(function, s)
+			if err != nil {
+				return fmt.Errorf("attach to %s: %w", s.Function, err)
+			}
+			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, c)
 		}
 		if s.Return {
-			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, cookie)
+			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, returnCookie(function, s))
 		}
 	}
 	for _, groups := range [][]*group{frees, returns, entries} {
@@ -342,11 +345,6 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	p.base[ReturnUnmatched] = base[ReturnUnmatched]
 	p.baseHits, err = p.hits()
 	return err
-}
-
-// cookie is what a probe tells its program: see enum function in abi.h.
-func cookie(f Function, s plan.Site) uint64 {
-	return uint64(f) | uint64(s.ArgRegister)<<8 | (s.Module.Bias+s.Address)<<16
 }
 
 func addTo(groups *[]*group, to group, offset, cookie uint64) {

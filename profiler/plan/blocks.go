@@ -69,13 +69,13 @@ func (p *Plan) addBlocks(libc, exe *target.Module) error {
 				continue
 			}
 			seen[sym.Value] = f.name
-			sites[f.event] = append(sites[f.event], newSite(libc, sym, f.name, f.event, ByLibc, f.returns))
+			sites[f.event] = append(sites[f.event], siteIn(libc, Function{Name: f.name, Address: sym.Value, Size: sym.Size}, f.event, ByLibc, true, f.returns, p.Options.Costs))
 		}
 	}
 	bound := false
 	for _, f := range birdFunctions {
 		if sym, ok := findSymbol(exe, f.name); ok {
-			sites[f.event] = append(sites[f.event], newSite(exe, sym, f.name, f.event, BySymbol, false))
+			sites[f.event] = append(sites[f.event], siteIn(exe, Function{Name: f.name, Address: sym.Value, Size: sym.Size}, f.event, BySymbol, true, false, p.Options.Costs))
 			bound = true
 		}
 	}

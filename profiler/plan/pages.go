@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"leakprof/profiler/bird/structure"
+	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
 )
 
@@ -67,8 +68,7 @@ func (s *survey) pageSites() (taken, returned []Site, err error) {
 func (s *survey) copySites(c copied) ([]Site, error) {
 	site := Site{Event: PageReturned, Function: freePage, Module: s.exe, Into: c.into, Entry: true}
 	if c.register >= 0 {
-		site.Address, site.ArgRegister, site.FoundBy = c.address, uint8(c.register), c.by
-		return []Site{site}, nil
+		return []Site{s.within(site, c.address, c.register, c.by)}, nil
 	}
 	var sites []Site
 	if c.by == ByInline {
@@ -76,8 +76,7 @@ func (s *survey) copySites(c copied) ([]Site, error) {
 			if p.Register < 0 || !slices.ContainsFunc(c.ranges, func(r [2]uint64) bool { return r[0] <= p.Address && p.Address < r[1] }) {
 				continue
 			}
-			site.Address, site.ArgRegister, site.FoundBy = p.Address, uint8(p.Register), ByStructure
-			sites = append(sites, site)
+			sites = append(sites, s.within(site, p.Address, p.Register, ByStructure))
 		}
 	}
 	switch {
@@ -87,6 +86,22 @@ func (s *survey) copySites(c copied) ([]Site, error) {
 		return nil, fmt.Errorf("%s is inlined into %s, where some calls may not be seen: %s", freePage, c.into, c.doubt)
 	}
 	return nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, c.into)
+}
+
+// within completes a site in a copy: at an address where the argument is in the
+// register of a DWARF number.
+func (s *survey) within(site Site, address uint64, dwarf int, by FoundBy) Site {
+	// System V ABI, figure 3.36.
+	register := [16]prologue.Register{prologue.RAX, prologue.RDX, prologue.RCX, prologue.RBX, prologue.RSI, prologue.RDI, prologue.RBP, prologue.RSP}
+	for r := prologue.R8; r <= prologue.R15; r++ {
+		register[r] = r
+	}
+	site.Address, site.FoundBy = address, by
+	site.Arguments = []Argument{{0, prologue.Value{Register: register[dwarf&15]}}}
+	code, _ := codeAt(s.exe, address, longestInstruction)
+	site.Instruction = prologue.FormOf(code)
+	s.costs.price(&site)
+	return site
 }
 
 // findPuts returns where copies of free_page put a page on a list, nil if that

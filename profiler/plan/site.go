@@ -3,11 +3,9 @@
 package plan
 
 import (
-	"bytes"
 	"debug/elf"
 
-	"golang.org/x/arch/x86/x86asm"
-
+	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
 )
 
@@ -25,21 +23,115 @@ func findSymbol(m *target.Module, name string) (elf.Symbol, bool) {
 	return elf.Symbol{}, false
 }
 
-// dwarfRDI is rdi's DWARF number (System V ABI, figure 3.36).
-const dwarfRDI = 5
+// wanted is an argument that the program at a function's entry reads.
+type wanted struct {
+	number int // of the function's arguments, from 0
+	bits   int // that the program reads, 32 or 64
+}
 
-func newSite(m *target.Module, sym elf.Symbol, function string, event Event, by FoundBy, returns bool) Site {
-	s := Site{Event: event, Function: function, Module: m, Address: sym.Value, FoundBy: by, Entry: true, Return: returns, ArgRegister: dwarfRDI}
-	// Without the whole function's code nobody can say that nothing jumps in
-	// behind the entry; then the entry itself is probed, which is always right.
-	if code, ok := functionCode(m, sym); ok {
-		s.Offset, s.Emulated = probeOffset(code)
+// arguments are those that programs read, in the order in which they do: see
+// bpf/blocks.h, pages.h and objects.h.
+var arguments = map[string][]wanted{
+	"malloc": {{0, 64}}, "valloc": {{0, 64}}, "pvalloc": {{0, 64}},
+	"calloc":   {{0, 64}, {1, 64}},
+	"realloc":  {{0, 64}, {1, 64}},
+	"memalign": {{1, 64}}, "aligned_alloc": {{1, 64}},
+	"posix_memalign": {{0, 64}, {2, 64}},
+	"free":           {{0, 64}},
+
+	"mb_alloc": {{1, 32}}, "mb_allocz": {{1, 32}}, "mb_realloc": {{1, 32}},
+	"free_page": {{0, 64}},
+	"isl_alloc": {{0, 64}},
+	"lp_alloc":  {{1, 32}}, "lp_allocu": {{1, 32}}, "lp_allocz": {{1, 32}},
+}
+
+// siteIn makes a site of a function: on its entry, or on an instruction behind it
+// that costs less.
+func siteIn(m *target.Module, f Function, event Event, by FoundBy, entry, returns bool, c *Costs) Site {
+	s := Site{Event: event, Function: f.Name, Module: m, Address: f.Address, FoundBy: by, Entry: entry, Return: returns}
+	code, whole := codeAt(m, f.Address, f.Size)
+	if !whole {
+		// Without the whole function's code nobody can say that nothing jumps in
+		// behind the entry; then the entry itself is probed, which is always right.
+		code, _ = codeAt(m, f.Address, longestInstruction)
+		s.Instruction = prologue.FormOf(code)
+		c.price(&s)
+		return s
 	}
+	var wants []wanted
+	if entry {
+		wants = arguments[f.Name]
+	}
+	place, args := choose(code, wants, returns, c)
+	if place.Offset > 0 && landed(m, f.Address, place.Offset) {
+		place, args = prologue.Place{Form: prologue.FormOf(code)}, nil
+	}
+	s.Offset, s.Depth, s.Arguments, s.Instruction = place.Offset, place.Depth, args, place.Form
+	c.price(&s)
 	return s
 }
 
-func functionCode(m *target.Module, sym elf.Symbol) ([]byte, bool) {
-	return codeAt(m, sym.Value, sym.Size)
+const longestInstruction = 15
+
+// choose returns the first instruction of a function that the kernel emulates
+// and at which what is wanted of the arguments can be had; for a return probe,
+// rsp has to be as at the entry besides. It is the entry if there is none.
+func choose(code []byte, wants []wanted, returns bool, c *Costs) (prologue.Place, []Argument) {
+	const mostDepth = 0xff * 8 // that a cookie can hold
+	for _, p := range prologue.Follow(code) {
+		if !c.emulates(p.Form) || returns && p.Depth != 0 || p.Depth%8 != 0 || p.Depth > mostDepth {
+			continue
+		}
+		// Linux 6.18 makes a call of a nop5 that is probed, which writes below rsp.
+		if p.Form == prologue.Nop5 && p.RedZone {
+			continue
+		}
+		args, ok := find(p, wants)
+		if ok && prologue.Alone(code, p.Offset) == nil {
+			return p, args
+		}
+	}
+	return prologue.Place{Form: prologue.FormOf(code)}, nil
+}
+
+// find finds all that is wanted at a place; nil if that is where it is at the
+// entry.
+func find(p prologue.Place, wants []wanted) (args []Argument, ok bool) {
+	moved := false
+	for _, w := range wants {
+		v, ok := p.Find(prologue.Argument(w.number), w.bits)
+		if !ok {
+			return nil, false
+		}
+		moved = moved || v != prologue.Value{Register: prologue.Argument(w.number)}
+		args = append(args, Argument{w.number, v})
+	}
+	if !moved {
+		return nil, true
+	}
+	return args, true
+}
+
+// landed says whether a jump from anywhere in the module leads behind a
+// function's entry and up to an offset, or whether that cannot be told.
+func landed(m *target.Module, address, offset uint64) bool {
+	for _, p := range m.ELF.Progs {
+		if p.Type != elf.PT_LOAD || p.Flags&elf.PF_X == 0 {
+			continue
+		}
+		const most = 64 << 20
+		if p.Filesz > most {
+			return true
+		}
+		text := make([]byte, p.Filesz)
+		if n, err := m.Reader.ReadAt(text, int64(p.Off)); err != nil && n < len(text) {
+			return true
+		}
+		if prologue.Landings(text, p.Vaddr, []prologue.Span{{From: address, To: address + offset}})[0] {
+			return true
+		}
+	}
+	return false
 }
 
 // codeAt reads code at an ELF vaddr from the file.
@@ -57,98 +149,4 @@ func codeAt(m *target.Module, address, size uint64) ([]byte, bool) {
 		return nil, false
 	}
 	return code, true
-}
-
-// endbr64 begins functions built with -fcf-protection; x86asm does not know it.
-var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
-
-// probeOffset returns the offset of the first instruction that the kernel
-// emulates, as long as all before it only set flags: endbr64, nop, test and
-// cmp of registers and constants. Then every register, rsp included, still
-// holds what it held at the entry, so arguments and return address can be had
-// there just as well. 0 if there is none, or if any jump in the function
-// leads behind the entry and up to the offset, so that it might run more
-// often than the function is called.
-func probeOffset(code []byte) (offset uint64, isEmulated bool) {
-	at := 0
-	for {
-		if at >= len(code) || at > 32 {
-			return 0, emulated(code)
-		}
-		if emulated(code[at:]) {
-			break
-		}
-		if bytes.HasPrefix(code[at:], endbr64) {
-			at += len(endbr64)
-			continue
-		}
-		inst, err := x86asm.Decode(code[at:], 64)
-		if err != nil || !onlySetsFlags(inst) {
-			return 0, emulated(code)
-		}
-		at += inst.Len
-	}
-	if at > 0 && jumpsInto(code, at) {
-		return 0, emulated(code)
-	}
-	return uint64(at), true
-}
-
-func onlySetsFlags(inst x86asm.Inst) bool {
-	switch inst.Op {
-	case x86asm.NOP:
-		return true
-	case x86asm.TEST, x86asm.CMP:
-		for _, arg := range inst.Args {
-			if _, isMem := arg.(x86asm.Mem); isMem {
-				return false // it might fault
-			}
-		}
-		return true
-	}
-	return false
-}
-
-// emulated says whether the kernel (arch/x86/kernel/uprobes.c,
-// branch_setup_xol_ops and push_setup_xol_ops) emulates the instruction: push
-// of a register, nop, near jmp, jcc and call with a relative target.
-func emulated(code []byte) bool {
-	at := 0
-	if len(code) > 1 && code[0] == 0x41 { // REX.B: push r8-r15
-		return code[1] >= 0x50 && code[1] <= 0x57
-	}
-	if at >= len(code) {
-		return false
-	}
-	switch b := code[at]; {
-	case b >= 0x50 && b <= 0x57, b >= 0x70 && b <= 0x7f, b == 0x90, b == 0xe8, b == 0xe9, b == 0xeb:
-		return true
-	case b == 0x0f && len(code) > 1:
-		return code[1] >= 0x80 && code[1] <= 0x8f || code[1] == 0x1f
-	}
-	return false
-}
-
-// jumpsInto says whether the function holds a jump to a place behind its
-// entry and not behind at, or cannot be decoded to the end.
-func jumpsInto(code []byte, at int) bool {
-	for pc := 0; pc < len(code); {
-		if bytes.HasPrefix(code[pc:], endbr64) {
-			pc += len(endbr64)
-			continue
-		}
-		inst, err := x86asm.Decode(code[pc:], 64)
-		if err != nil || inst.Op == 0 {
-			return true
-		}
-		pc += inst.Len
-		for _, arg := range inst.Args {
-			if rel, ok := arg.(x86asm.Rel); ok {
-				if to := pc + int(rel); to > 0 && to <= at {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"fmt"
+
+	"leakprof/profiler/plan"
+	"leakprof/profiler/plan/prologue"
+)
+
+// entryCookie is what a probe at an entry tells its program: see enum cookie in
+// abi.h.
+func entryCookie(f Function, s plan.Site) (uint64, error) {
+	const word, mostDepth, mostArguments = 8, 0xff, 2
+	depth := s.Depth / word
+	if s.Depth%word != 0 || depth < 0 || depth > mostDepth {
+		return 0, fmt.Errorf("rsp is %d bytes below the return address", s.Depth)
+	}
+	if len(s.Arguments) > mostArguments {
+		return 0, fmt.Errorf("%d arguments", len(s.Arguments))
+	}
+	cookie := uint64(f)<<liveCookieCOOKIE_FUNCTION | uint64(depth)<<liveCookieCOOKIE_DEPTH
+	for i, a := range s.Arguments {
+		place, err := argumentPlace(a)
+		if err != nil {
+			return 0, err
+		}
+		cookie |= place << (int(liveCookieCOOKIE_ARGUMENTS) + i*int(liveCookieARGUMENT_BITS))
+	}
+	return cookie, nil
+}
+
+// argumentPlace encodes where an argument is. What is where the calling
+// convention says has the shortest way to the program.
+func argumentPlace(a plan.Argument) (uint64, error) {
+	v := a.Value
+	if v == (prologue.Value{Register: prologue.Argument(a.Number)}) {
+		return 0, nil
+	}
+	if v.Register > prologue.R15 || v.Offset < -prologue.MaxOffset || v.Offset > prologue.MaxOffset {
+		return 0, fmt.Errorf("argument in %s", v)
+	}
+	place := uint64(1)<<liveCookieARGUMENT_GIVEN | uint64(v.Register)<<liveCookieARGUMENT_REGISTER | uint64(uint16(v.Offset))<<liveCookieARGUMENT_OFFSET
+	if v.Load {
+		place |= 1 << liveCookieARGUMENT_LOAD
+	}
+	return place, nil
+}
+
+// returnCookie is what a probe on a return tells its program.
+func returnCookie(f Function, s plan.Site) uint64 {
+	return uint64(f)<<liveCookieCOOKIE_FUNCTION | (s.Module.Bias+s.Address)<<liveCookieCOOKIE_ENTRY
+}
