@@ -268,6 +268,15 @@ struct stack {
 	__u64 pc[MAX_FRAMES];
 };
 
+/* What a probe saw of a call, where sites are tried. */
+struct seen {
+	__u64 entered, returned; /* how often */
+	__u64 argument[2];	 /* of the last call */
+	__u64 top;		 /* the word at what rsp was at the entry: the return address */
+	__u64 unreadable;	 /* how often it could not be read */
+};
+
+_Static_assert(sizeof(struct seen) == 48, "seen");
 _Static_assert(sizeof(struct unwind_row) == 8, "unwind_row");
 _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");

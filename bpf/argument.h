@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "liveset.h"
+#include "counters.h"
 
 static __always_inline __u32 cookie_function(__u64 cookie)
 {

@@ -12,7 +12,7 @@ import (
 // entryCookie is what a probe at an entry tells its program: see enum cookie in
 // abi.h.
 func entryCookie(f Function, s plan.Site) (uint64, error) {
-	const word, mostDepth, mostArguments = 8, 0xff, 2
+	const word, mostDepth = 8, 0xff
 	depth := s.Depth / word
 	if s.Depth%word != 0 || depth < 0 || depth > mostDepth {
 		return 0, fmt.Errorf("rsp is %d bytes below the return address", s.Depth)
@@ -22,22 +22,28 @@ func entryCookie(f Function, s plan.Site) (uint64, error) {
 	}
 	cookie := uint64(f)<<liveCookieCOOKIE_FUNCTION | uint64(depth)<<liveCookieCOOKIE_DEPTH
 	for i, a := range s.Arguments {
-		place, err := argumentPlace(a)
+		// What is where the calling convention says is read without a detour.
+		if !a.Moved() {
+			continue
+		}
+		place, err := argumentPlace(a.Value)
 		if err != nil {
 			return 0, err
 		}
-		cookie |= place << (int(liveCookieCOOKIE_ARGUMENTS) + i*int(liveCookieARGUMENT_BITS))
+		cookie |= place << argumentShift(i)
 	}
 	return cookie, nil
 }
 
-// argumentPlace encodes where an argument is. What is where the calling
-// convention says has the shortest way to the program.
-func argumentPlace(a plan.Argument) (uint64, error) {
-	v := a.Value
-	if v == (prologue.Value{Register: prologue.Argument(a.Number)}) {
-		return 0, nil
-	}
+// mostArguments fit into a cookie.
+const mostArguments = 2
+
+func argumentShift(i int) int {
+	return int(liveCookieCOOKIE_ARGUMENTS) + i*int(liveCookieARGUMENT_BITS)
+}
+
+// argumentPlace encodes where an argument is.
+func argumentPlace(v prologue.Value) (uint64, error) {
 	if v.Register > prologue.R15 || v.Offset < -prologue.MaxOffset || v.Offset > prologue.MaxOffset {
 		return 0, fmt.Errorf("argument in %s", v)
 	}

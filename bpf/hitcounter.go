@@ -79,13 +79,18 @@ func (c *HitCounter) On() error {
 // Off removes the probes. The kernel waits for each perf event when it is
 // closed, so all are closed at once.
 func (c *HitCounter) Off() error {
-	errs := make([]error, len(c.links))
+	err := closeAll(c.links)
+	c.links = nil
+	return err
+}
+
+func closeAll(links []link.Link) error {
+	errs := make([]error, len(links))
 	var all sync.WaitGroup
-	for i, l := range c.links {
+	for i, l := range links {
 		all.Go(func() { errs[i] = l.Close() })
 	}
 	all.Wait()
-	c.links = nil
 	return errors.Join(errs...)
 }
 

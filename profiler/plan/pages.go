@@ -97,7 +97,7 @@ func (s *survey) within(site Site, address uint64, dwarf int, by FoundBy) Site {
 		register[r] = r
 	}
 	site.Address, site.FoundBy = address, by
-	site.Arguments = []Argument{{0, prologue.Value{Register: register[dwarf&15]}}}
+	site.Arguments = []Argument{{0, 64, prologue.Value{Register: register[dwarf&15]}}}
 	code, _ := codeAt(s.exe, address, longestInstruction)
 	site.Instruction = prologue.FormOf(code)
 	s.costs.price(&site)

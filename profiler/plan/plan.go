@@ -51,7 +51,7 @@ type Site struct {
 	// with Return: the kernel puts its own return address at [rsp].
 	Depth int32
 	// Arguments are those that the entry's program reads, in the order in which
-	// it does; none if all are where the calling convention has them.
+	// it does. Those that are left out are where the calling convention has them.
 	Arguments []Argument
 	FoundBy   FoundBy
 	// Into is the function that holds an inlined copy, "" otherwise.
@@ -70,7 +70,13 @@ type Site struct {
 // Argument is where the probed instruction finds an argument.
 type Argument struct {
 	Number int // of the function's arguments, from 0
+	Bits   int // that the program reads, 64 or 32
 	Value  prologue.Value
+}
+
+// Moved says that the argument is not where the calling convention has it.
+func (a Argument) Moved() bool {
+	return a.Value != prologue.Value{Register: prologue.Argument(a.Number)}
 }
 
 // String is the argument as plan prints it, e.g. "argument 1 is rbp+16".

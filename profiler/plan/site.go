@@ -4,6 +4,8 @@ package plan
 
 import (
 	"debug/elf"
+	"fmt"
+	"slices"
 
 	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
@@ -49,26 +51,57 @@ var arguments = map[string][]wanted{
 // that costs less.
 func siteIn(m *target.Module, f Function, event Event, by FoundBy, entry, returns bool, c *Costs) Site {
 	s := Site{Event: event, Function: f.Name, Module: m, Address: f.Address, FoundBy: by, Entry: entry, Return: returns}
-	code, whole := codeAt(m, f.Address, f.Size)
-	if !whole {
-		// Without the whole function's code nobody can say that nothing jumps in
-		// behind the entry; then the entry itself is probed, which is always right.
-		code, _ = codeAt(m, f.Address, longestInstruction)
-		s.Instruction = prologue.FormOf(code)
-		c.price(&s)
-		return s
-	}
 	var wants []wanted
 	if entry {
 		wants = arguments[f.Name]
 	}
-	place, args := choose(code, wants, returns, c)
-	if place.Offset > 0 && landed(m, f.Address, place.Offset) {
-		place, args = prologue.Place{Form: prologue.FormOf(code)}, nil
+	code, whole := codeAt(m, f.Address, f.Size)
+	if !whole {
+		code, _ = codeAt(m, f.Address, longestInstruction)
+	}
+	place, args := atEntry(code, wants)
+	// Without the whole function's code nobody can say that nothing jumps in
+	// behind the entry; then the entry itself is probed, which is always right.
+	if whole {
+		if p, a := choose(code, wants, returns, c); p.Offset == 0 || !landed(m, f.Address, p.Offset) {
+			place, args = p, a
+		}
 	}
 	s.Offset, s.Depth, s.Arguments, s.Instruction = place.Offset, place.Depth, args, place.Form
 	c.price(&s)
 	return s
+}
+
+// AtEntry is the site on the very entry of its function, which is always right.
+func (s Site) AtEntry(c *Costs) Site {
+	if s.Offset == 0 {
+		return s
+	}
+	code, _ := codeAt(s.Module, s.Address, longestInstruction)
+	s.Offset, s.Depth, s.Instruction = 0, 0, prologue.FormOf(code)
+	s.Arguments = slices.Clone(s.Arguments)
+	for i := range s.Arguments {
+		a := &s.Arguments[i]
+		a.Value = prologue.Value{Register: prologue.Argument(a.Number)}
+	}
+	c.price(&s)
+	return s
+}
+
+// Code is the beginning of the function in its file, up to and with the probed
+// instruction at least.
+func (s Site) Code() ([]byte, error) {
+	const before = 64 * longestInstruction
+	off, err := s.Module.FileOffset(s.Address)
+	if err != nil {
+		return nil, err
+	}
+	code := make([]byte, before)
+	n, err := s.Module.Reader.ReadAt(code, int64(off))
+	if err != nil && n == 0 {
+		return nil, fmt.Errorf("read code of %s: %w", s.Function, err)
+	}
+	return code[:n], nil
 }
 
 const longestInstruction = 15
@@ -91,25 +124,27 @@ func choose(code []byte, wants []wanted, returns bool, c *Costs) (prologue.Place
 			return p, args
 		}
 	}
-	return prologue.Place{Form: prologue.FormOf(code)}, nil
+	return atEntry(code, wants)
 }
 
-// find finds all that is wanted at a place; nil if that is where it is at the
-// entry.
+// find finds all that is wanted at a place.
 func find(p prologue.Place, wants []wanted) (args []Argument, ok bool) {
-	moved := false
 	for _, w := range wants {
 		v, ok := p.Find(prologue.Argument(w.number), w.bits)
 		if !ok {
 			return nil, false
 		}
-		moved = moved || v != prologue.Value{Register: prologue.Argument(w.number)}
-		args = append(args, Argument{w.number, v})
-	}
-	if !moved {
-		return nil, true
+		args = append(args, Argument{w.number, w.bits, v})
 	}
 	return args, true
+}
+
+// atEntry finds all that is wanted where the calling convention has it.
+func atEntry(code []byte, wants []wanted) (p prologue.Place, args []Argument) {
+	for _, w := range wants {
+		args = append(args, Argument{w.number, w.bits, prologue.Value{Register: prologue.Argument(w.number)}})
+	}
+	return prologue.Place{Form: prologue.FormOf(code)}, args
 }
 
 // landed says whether a jump from anywhere in the module leads behind a

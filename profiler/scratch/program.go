@@ -29,21 +29,24 @@ var driverObject []byte
 // Where the parts of a program lie. The driver has the data's address in it.
 const (
 	headerBytes = 4096
-	textAddress = 0x10000000
+	textAddress = 0x510000000
 	textMost    = 1 << 20
 	align       = 64
 
-	dataAddress = 0x20000000
-	dataBytes   = 0x80000
+	ownAddress  = 0x10000000 // the driver's variables
+	ownBytes    = 0x1000
+	dataAddress = Data - DataReach
+	dataBytes   = 2 * DataReach
 )
 
 // Data is the address in the middle of a program's data, of which every aligned
-// word from DataReach bytes before it up to DataReach bytes behind it holds Data
-// itself, as does where fs points to: whatever follows a pointer there finds
-// another one.
+// word from DataReach bytes before it up to as many behind it holds Data itself:
+// whatever follows a pointer there finds another one. It is where fs points to.
+// It does not fit into 32 bits, and its lower 32 bits are few, so that they can
+// be a number in an array.
 const (
-	Data      = dataAddress + 0x40000
-	DataReach = 0x3f000
+	Data      = 0x500002000
+	DataReach = 0x80000
 )
 
 // Function is a piece of code in a program.
@@ -55,6 +58,7 @@ type Function struct {
 // Builder collects the functions of a program.
 type Builder struct {
 	text []byte
+	back uint64 // where functions return to, from the begin of text
 }
 
 // NewBuilder begins a program without functions.
@@ -70,8 +74,19 @@ func NewBuilder() (*Builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read scratch driver: %w", err)
 	}
-	return &Builder{text: text}, nil
+	symbols, err := f.Symbols()
+	if err != nil {
+		return nil, fmt.Errorf("read scratch driver: %w", err)
+	}
+	i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == "back" })
+	if i < 0 {
+		return nil, errors.New("read scratch driver: it does not say where functions return to")
+	}
+	return &Builder{text: text, back: symbols[i].Value}, nil
 }
+
+// ReturnAddress is what functions find at the top of the stack.
+func (b *Builder) ReturnAddress() uint64 { return textAddress + b.back }
 
 // Next is where the next function will be.
 func (b *Builder) Next() Function {
@@ -99,13 +114,14 @@ func (b *Builder) image() []byte {
 	const headerSize, segmentSize = 64, 56
 	header := elf.Header64{
 		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-		Entry: textAddress, Phoff: headerSize, Ehsize: headerSize, Phentsize: segmentSize, Phnum: 2,
+		Entry: textAddress, Phoff: headerSize, Ehsize: headerSize, Phentsize: segmentSize, Phnum: 3,
 	}
 	copy(header.Ident[:], elf.ELFMAG)
 	header.Ident[elf.EI_CLASS], header.Ident[elf.EI_DATA], header.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)
 	segments := []elf.Prog64{
 		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: headerBytes, Vaddr: textAddress, Paddr: textAddress,
 			Filesz: uint64(len(b.text)), Memsz: uint64(len(b.text)), Align: headerBytes},
+		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Vaddr: ownAddress, Paddr: ownAddress, Memsz: ownBytes, Align: headerBytes},
 		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Vaddr: dataAddress, Paddr: dataAddress, Memsz: dataBytes, Align: headerBytes},
 	}
 	var out bytes.Buffer

@@ -20,6 +20,9 @@ type Process struct {
 	out     *os.File
 }
 
+// ErrCrashed says that a program was ended by what it was asked to call.
+var ErrCrashed = errors.New("it crashed")
+
 // patience is how long a program may take to answer: it runs code that came
 // from elsewhere.
 const patience = 5 * time.Second
@@ -103,7 +106,7 @@ func (p *Process) ended(err error) error {
 	}
 	p.in.Close()
 	if end := p.command.Wait(); end != nil {
-		err = end
+		return fmt.Errorf("call in scratch program: %w: %w", ErrCrashed, end)
 	}
 	return fmt.Errorf("call in scratch program: it ended: %w", err)
 }

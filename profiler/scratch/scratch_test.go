@@ -4,6 +4,7 @@ package scratch
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -31,7 +32,7 @@ func TestCall(t *testing.T) {
 	}{
 		{name: "first argument", code: "4889f8 c3", value: 1},
 		{name: "sixth argument", code: "4c89c8 c3", value: 6},
-		{name: "data", code: "488b042540000420 c3", value: Data}, // mov Data+0x40, %rax
+		{name: "data", code: "48a1 4020000005000000 c3", value: Data}, // movabs Data+0x40, %rax
 		{name: "fs", code: "64488b042528000000 c3", value: Data},
 		{name: "rbx", code: "31db b802000000 c3", value: 2, broken: 3},
 		{name: "r15", code: "4531ff b803000000 c3", value: 3, broken: 3},
@@ -74,7 +75,7 @@ func TestCrash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Call(f, 1, [6]uint64{}); err == nil || !strings.Contains(err.Error(), "signal") {
+		if _, err := p.Call(f, 1, [6]uint64{}); !errors.Is(err, ErrCrashed) || !strings.Contains(err.Error(), "signal") {
 			t.Errorf("%s: %v, want a signal", c, err)
 		}
 		if err := p.Close(); err != nil {
@@ -87,6 +88,9 @@ func TestTooMuchCode(t *testing.T) {
 	b, err := NewBuilder()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if at := b.ReturnAddress(); at <= textAddress || at >= b.Next().Address {
+		t.Errorf("functions return to 0x%x", at)
 	}
 	if _, err := b.Add(make([]byte, textMost)); err == nil {
 		t.Error("more code than fits is accepted")

@@ -18,6 +18,12 @@ func (s *state) pass(in x86asm.Inst) bool {
 		return true
 	case x86asm.PUSH:
 		return s.push(in)
+	case x86asm.CALL: // where it leads to
+		to := s.registers[RSP]
+		to.offset -= 8
+		s.setRSP(to)
+		s.overwrite(to.offset, 8)
+		return false
 	case x86asm.POP:
 		return s.pop(in)
 	case x86asm.MOV:

@@ -95,22 +95,24 @@ type Place struct {
 	// into a call would write as well (Linux 6.18).
 	RedZone bool
 
-	state state
+	state, behind state // before and behind the instruction
 }
 
 // Find says how the value that a register had at the entry can be had here. Of
 // bits only so many are wanted, 64 or 32; with 32 those above are anything.
-func (p *Place) Find(r Register, bits int) (Value, bool) {
+func (p *Place) Find(r Register, bits int) (Value, bool) { return p.state.find(r, bits) }
+
+func (s *state) find(r Register, bits int) (Value, bool) {
 	var found []Value
-	for holder, v := range p.state.registers {
+	for holder, v := range s.registers {
 		if v.known && v.initial == r && v.bits >= bits && fits(-v.offset) {
 			found = append(found, Value{Register: Register(holder), Offset: int32(-v.offset)})
 		}
 	}
-	for at, v := range p.state.slots {
+	for at, v := range s.slots {
 		// Relative to rsp: at is relative to what it was.
 		if v.known && v.initial == r && v.bits >= bits && v.offset == 0 {
-			found = append(found, Value{Register: RSP, Offset: int32(at) + p.Depth, Load: true})
+			found = append(found, Value{Register: RSP, Offset: int32(at + s.depth()), Load: true})
 		}
 	}
 	if len(found) == 0 {
@@ -174,9 +176,11 @@ func Follow(code []byte) []Place {
 		}
 		places = append(places, Place{
 			Offset: uint64(at), Length: length, Form: FormOf(code[at:]), Depth: int32(s.depth()), RedZone: s.redZone,
-			state: state{registers: s.registers, slots: maps.Clone(s.slots)},
+			state: s.clone(),
 		})
-		if !s.pass(in) {
+		goesOn := s.pass(in)
+		places[len(places)-1].behind = s.clone()
+		if !goesOn {
 			break
 		}
 		at += length
@@ -191,6 +195,10 @@ func decode(code []byte) (in x86asm.Inst, length int, ok bool) {
 	}
 	in, err := x86asm.Decode(code, 64)
 	return in, in.Len, err == nil && in.Op != 0 && in.Len > 0
+}
+
+func (s *state) clone() state {
+	return state{registers: s.registers, slots: maps.Clone(s.slots), redZone: s.redZone}
 }
 
 // depth is how far rsp is below what it was.

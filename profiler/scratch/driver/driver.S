@@ -8,11 +8,13 @@
  * The layout of what is read and written is that of request and response in
  * run.go; the addresses are those of program.go.
  */
-#define DATA		0x20000000
-#define REQUEST		DATA		/* function, count, six arguments */
-#define RESPONSE	(DATA + 0x100)	/* ns, broken, result */
-#define STATE		(DATA + 0x200)	/* rounds left, rsp, time */
-#define MIDDLE		(DATA + 0x40000)
+#define OWN		0x10000000
+#define REQUEST		OWN		/* function, count, six arguments */
+#define RESPONSE	(OWN + 0x100)	/* ns, broken, result */
+#define STATE		(OWN + 0x200)	/* rounds left, rsp, time */
+#define MIDDLE		0x500002000
+#define DATA_BYTES	0x100000
+#define DATA		(MIDDLE - DATA_BYTES / 2)
 
 #define SYS_read		0
 #define SYS_write		1
@@ -30,12 +32,12 @@
 _start:
 	mov	$SYS_arch_prctl, %eax
 	mov	$ARCH_SET_FS, %edi
-	mov	$MIDDLE, %esi
+	movabs	$MIDDLE, %rsi
 	syscall
 	/* Every word of the data is an address in its middle. */
-	mov	$MIDDLE, %eax
-	mov	$(DATA + 0x1000), %edi
-	mov	$(0x7f000 / 8), %ecx
+	movabs	$MIDDLE, %rax
+	movabs	$DATA, %rdi
+	mov	$(DATA_BYTES / 8), %ecx
 	cld
 	rep stosq
 
@@ -70,6 +72,8 @@ again:
 	mov	REQUEST + 48, %r8
 	mov	REQUEST + 56, %r9
 	call	*REQUEST
+	.globl	back
+back:
 	mov	%rax, RESPONSE + 16
 	cmp	%rsp, STATE + 8
 	jne	broken
