@@ -33,14 +33,13 @@ const mostTrials = 256
 // runs a copy of the beginning of each function whose probe is not on its entry,
 // with that probe, and looks whether the probe is passed once a call, sees the
 // arguments that the function was called with, and leaves the function's caller
-// its registers. refused has an entry for each site, nil for one that passed. err
-// is why nothing could be tried.
+// its registers. refused has an entry for each site, nil for one that passed. err is why nothing could be tried.
 func Try(sites []plan.Site, mode AttachMode) (refused []error, err error) {
 	refused = make([]error, len(sites))
 	trials := make([]trial, 0, len(sites))
 	var of []int // the site of each trial
 	for i, s := range sites {
-		if s.Offset == 0 || s.Into != "" && !s.Return {
+		if s.Offset == 0 {
 			continue
 		}
 		trials, of = append(trials, trial{site: s}), append(of, i)

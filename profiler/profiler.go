@@ -65,6 +65,8 @@ type Profiler struct {
 	done     sync.WaitGroup
 	unplaced func() // nil if nobody has to know
 
+	retreats []retreat
+
 	looking sync.Mutex // one at a time
 	sources sources
 
@@ -114,6 +116,7 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	p.retreats = tryPlan(p.Plan, func(sites []plan.Site) ([]error, error) { return bpf.Try(sites, o.Attach) })
 	maxMemory := o.MaxMemory
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()
@@ -320,6 +323,9 @@ func (p *Profiler) Replan(o plan.Options) error {
 		if !slices.ContainsFunc(cheaper.Sites, func(c plan.Site) bool { return c.Function == s.Function }) {
 			off = append(off, s.Function)
 		}
+	}
+	for _, r := range p.retreats {
+		r.from(cheaper)
 	}
 	p.Plan = cheaper
 	return p.TakeOff(off...)

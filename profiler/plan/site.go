@@ -72,8 +72,39 @@ func siteIn(m *target.Module, f Function, event Event, by FoundBy, entry, return
 	return s
 }
 
-// AtEntry is the site on the very entry of its function, which is always right.
-func (s Site) AtEntry(c *Costs) Site {
+// IsProved says that the site needs no trial: it is the function's entry, or
+// nothing but flags has changed since.
+func (s Site) IsProved() bool {
+	if s.Offset == 0 {
+		return true
+	}
+	code, err := s.Code()
+	if err != nil {
+		return false
+	}
+	p, ok := prologue.At(code, s.Offset)
+	return ok && p.IsUntouched()
+}
+
+// Retreat puts the probes of a function whose site did not stand its trial on its
+// entry, and notes why.
+func (p *Plan) Retreat(address uint64, m *target.Module, why error) {
+	back := func(sites []Site) {
+		for i, s := range sites {
+			if s.Address == address && s.Module == m {
+				sites[i] = s.atEntry(p.Options.Costs)
+			}
+		}
+	}
+	back(p.Sites)
+	for _, e := range p.Events {
+		back(e.Sites)
+	}
+	p.Notes = append(p.Notes, "probed at the entry: "+why.Error())
+}
+
+// atEntry is the site on the very entry of its function, which is always right.
+func (s Site) atEntry(c *Costs) Site {
 	if s.Offset == 0 {
 		return s
 	}

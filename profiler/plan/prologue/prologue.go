@@ -98,6 +98,17 @@ type Place struct {
 	state, behind state // before and behind the instruction
 }
 
+// IsUntouched says that the function has changed nothing but flags before it
+// comes here: registers and frame are as at the entry.
+func (p *Place) IsUntouched() bool {
+	for r, v := range p.state.registers {
+		if v != (known{true, Register(r), 0, 64}) {
+			return false
+		}
+	}
+	return len(p.state.slots) == 0
+}
+
 // Find says how the value that a register had at the entry can be had here. Of
 // bits only so many are wanted, 64 or 32; with 32 those above are anything.
 func (p *Place) Find(r Register, bits int) (Value, bool) { return p.state.find(r, bits) }

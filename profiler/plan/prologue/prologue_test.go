@@ -5,6 +5,7 @@ package prologue
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -92,6 +93,27 @@ func TestFollow(t *testing.T) {
 	} {
 		if got := describe(Follow(code(t, c.code))); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestIsUntouched(t *testing.T) {
+	for _, c := range []struct {
+		code string
+		want []bool
+	}{
+		{"f30f1efa 4885ff 803d0000000000 7400", []bool{true, true, true, true}},
+		{"4889f8 90", []bool{true, false}},
+		{"53 5b 90", []bool{true, false, false}}, // the frame has been written
+		{"488b07 90", []bool{true, false}},
+		{"48897c24f8 90", []bool{true, false}},
+	} {
+		var got []bool
+		for _, p := range Follow(code(t, c.code)) {
+			got = append(got, p.IsUntouched())
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.code, got, c.want)
 		}
 	}
 }
