@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"leakprof/profiler/plan"
@@ -32,7 +31,7 @@ func NewHitCounter(pid int, sites []plan.Site, mode AttachMode) (*HitCounter, er
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	c := &HitCounter{pid: pid, sites: len(sites), multi: useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	c := &HitCounter{pid: pid, sites: len(sites), multi: PlacesMulti(mode)}
 	if !c.multi {
 		for _, p := range spec.Programs {
 			p.AttachType = ebpf.AttachNone

@@ -95,7 +95,7 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: useMulti(c.Attach, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	p := &Programs{multi: PlacesMulti(c.Attach)}
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -175,6 +175,11 @@ func innermostPID(pid int) (uint32, error) {
 // bpf_get_ns_current_pid_tgid compares.
 func kernelDev(dev uint64) uint64 {
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
+}
+
+// PlacesMulti says whether probes are placed by uprobe_multi in a mode.
+func PlacesMulti(mode AttachMode) bool {
+	return useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)
 }
 
 // useMulti decides by the kernel's release and by whether it has uprobe_multi.

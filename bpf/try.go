@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"leakprof/profiler/plan"
@@ -172,7 +171,7 @@ func arm(process *scratch.Process, trials []trial, mode AttachMode) (_ *armed, e
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	multi := useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)
+	multi := PlacesMulti(mode)
 	if !multi {
 		for _, p := range spec.Programs {
 			p.AttachType = ebpf.AttachNone

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"leakprof/profiler/plan"
+	"leakprof/profiler/plan/prologue"
 )
 
 // writePlan prints the plan for people: the events first, then the functions,
@@ -52,6 +53,9 @@ func writeEvents(w io.Writer, p *plan.Plan) error {
 		at := fmt.Sprintf("%s+0x%x", s.Module.Name, s.Address)
 		if s.Offset > 0 {
 			at += fmt.Sprintf("+%d", s.Offset)
+		}
+		if moved := movedArguments(s); moved != "" {
+			at += " (" + moved + ")"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%.1f us\n", name, at, returns(s), s.FoundBy, s.Cost().Seconds()*1e6)
 	}
@@ -161,6 +165,12 @@ type siteJSON struct {
 	Return   bool         `json:"return"`
 	FoundBy  plan.FoundBy `json:"found_by"`
 	HitNS    int64        `json:"hit_ns"`
+	// Of the probed instruction: what it is, whether the kernel emulates it, how
+	// far rsp is below its value at the entry, and where the arguments are.
+	Instruction prologue.Form `json:"instruction"`
+	Emulated    bool          `json:"emulated"`
+	Depth       int32         `json:"depth"`
+	Arguments   string        `json:"arguments,omitempty"` // as text, those that have moved
 }
 
 type functionJSON struct {
@@ -222,9 +232,22 @@ func sitesJSON(sites []plan.Site) []siteJSON {
 		out = append(out, siteJSON{
 			Event: s.Event, Function: s.Function, Into: s.Into, Module: s.Module.Path, Address: fmt.Sprintf("0x%x", s.Address),
 			Offset: s.Offset, Entry: s.Entry, Return: s.Return, FoundBy: s.FoundBy, HitNS: s.Cost().Nanoseconds(),
+			Instruction: s.Instruction, Emulated: s.Emulated, Depth: s.Depth, Arguments: movedArguments(s),
 		})
 	}
 	return out
+}
+
+// movedArguments says where the arguments are that are not where the calling
+// convention has them, e.g. "argument 1 is rbp+16".
+func movedArguments(s plan.Site) string {
+	var all []string
+	for _, a := range s.Arguments {
+		if a.Moved() {
+			all = append(all, a.String())
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // known is nil for a number that cannot be told.

@@ -33,9 +33,9 @@ var emulatedSince515 = map[prologue.Form]bool{
 	prologue.Jmp8: true, prologue.Jmp32: true, prologue.Jcc8: true, prologue.Jcc32: true, prologue.Call: true,
 }
 
-// emulates says whether the kernel emulates instructions of a form. What was
+// Emulates says whether the kernel emulates instructions of a form. What was
 // measured says so if there are two kinds of costs that lie well apart.
-func (c *Costs) emulates(f prologue.Form) bool {
+func (c *Costs) Emulates(f prologue.Form) bool {
 	const apart = 1.5
 	if c == nil || len(c.Hit) == 0 {
 		return emulatedSince515[f]
@@ -60,7 +60,7 @@ func (c *Costs) bounds() (least, most time.Duration) {
 
 // price notes on a site what a hit costs there.
 func (c *Costs) price(s *Site) {
-	s.Emulated = c.emulates(s.Instruction)
+	s.Emulated = c.Emulates(s.Instruction)
 	if c == nil || len(c.Hit) == 0 {
 		return
 	}

@@ -143,7 +143,7 @@ const longestInstruction = 15
 func choose(code []byte, wants []wanted, returns bool, c *Costs) (prologue.Place, []Argument) {
 	const mostDepth = 0xff * 8 // that a cookie can hold
 	for _, p := range prologue.Follow(code) {
-		if !c.emulates(p.Form) || returns && p.Depth != 0 || p.Depth%8 != 0 || p.Depth > mostDepth {
+		if !c.Emulates(p.Form) || returns && p.Depth != 0 || p.Depth%8 != 0 || p.Depth > mostDepth {
 			continue
 		}
 		// Linux 6.18 makes a call of a nop5 that is probed, which writes below rsp.

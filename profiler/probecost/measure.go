@@ -37,8 +37,8 @@ var Kinds = []Kind{Multi, MultiReturn, Perf, PerfReturn}
 // How often functions are called. The least of many rounds is what it costs
 // where nothing comes between.
 const (
-	callsPerRound = 50
-	rounds        = 40
+	callsPerRound = 40
+	rounds        = 25
 )
 
 // Measure takes a few seconds. Kinds that the kernel does not have are left out.
