@@ -38,7 +38,8 @@ func Try(sites []plan.Site, mode AttachMode) (refused []error, err error) {
 	trials := make([]trial, 0, len(sites))
 	var of []int // the site of each trial
 	for i, s := range sites {
-		if s.Offset == 0 {
+		// In a copy within another function nothing but flags may have changed.
+		if s.Offset == 0 || s.Into != "" && !s.Return {
 			continue
 		}
 		trials, of = append(trials, trial{site: s}), append(of, i)

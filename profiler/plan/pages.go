@@ -9,6 +9,7 @@ import (
 	"leakprof/profiler/bird/structure"
 	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
 )
 
 const (
@@ -100,8 +101,37 @@ func (s *survey) within(site Site, address uint64, dwarf int, by FoundBy) Site {
 	site.Arguments = []Argument{{0, 64, prologue.Value{Register: register[dwarf&15]}}}
 	code, _ := codeAt(s.exe, address, longestInstruction)
 	site.Instruction = prologue.FormOf(code)
+	if p, ok := s.behind(address); ok {
+		site.Offset, site.Instruction = p.Offset, p.Form
+	}
 	s.costs.price(&site)
 	return site
+}
+
+// behind finds the first instruction that is emulated behind an address within a
+// function, if only flags change between: then the registers hold there what they
+// hold at the address, and it is passed as often.
+func (s *survey) behind(address uint64) (prologue.Place, bool) {
+	extents, err := unwind.Extents(s.exe.ELF)
+	if err != nil {
+		return prologue.Place{}, false
+	}
+	i := slices.IndexFunc(extents, func(e unwind.Extent) bool { return e.Start <= address && address < e.End })
+	if i < 0 {
+		return prologue.Place{}, false
+	}
+	start := extents[i].Start
+	code, ok := codeAt(s.exe, start, extents[i].End-start)
+	if !ok {
+		return prologue.Place{}, false
+	}
+	from := address - start
+	for _, p := range prologue.Follow(code[from:]) {
+		if s.costs.Emulates(p.Form) && p.Form != prologue.Nop5 && p.IsUntouched() {
+			return p, prologue.Alone(code, from, from+p.Offset) == nil && (p.Offset == 0 || !landed(s.exe, address, p.Offset))
+		}
+	}
+	return prologue.Place{}, false
 }
 
 // findPuts returns where copies of free_page put a page on a list, nil if that

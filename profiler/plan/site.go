@@ -151,7 +151,7 @@ func choose(code []byte, wants []wanted, returns bool, c *Costs) (prologue.Place
 			continue
 		}
 		args, ok := find(p, wants)
-		if ok && prologue.Alone(code, p.Offset) == nil {
+		if ok && prologue.Alone(code, 0, p.Offset) == nil {
 			return p, args
 		}
 	}

@@ -13,11 +13,12 @@ import (
 // ErrJoined says that a place may be reached otherwise than from the entry.
 var ErrJoined = errors.New("not reached from the entry alone")
 
-// Alone says why a call may pass the instruction at an offset more or less often
-// than once, nil if it passes it once: nothing in the function leads behind its
-// entry and up to the offset. code is the whole function.
-func Alone(code []byte, offset uint64) error {
-	if offset == 0 {
+// Alone says why the instruction at an offset may be passed more or less often
+// than the one at another offset before it, with nothing but a straight line
+// between; nil if it is passed as often: nothing in the function leads behind
+// from and up to the offset. code is the whole function.
+func Alone(code []byte, from, offset uint64) error {
+	if offset == from {
 		return nil
 	}
 	reads, jumps := false, false // a table of addresses; through a register
@@ -29,7 +30,7 @@ func Alone(code []byte, offset uint64) error {
 		at += length
 		for _, a := range in.Args {
 			if rel, ok := a.(x86asm.Rel); ok {
-				if to := int64(at) + int64(rel); to > 0 && to <= int64(offset) {
+				if to := int64(at) + int64(rel); to > int64(from) && to <= int64(offset) {
 					return fmt.Errorf("%w: a jump leads to +%d", ErrJoined, to)
 				}
 			}

@@ -143,9 +143,20 @@ func TestAlone(t *testing.T) {
 		{"table of distances", "90 486304 82 4801d0 ffe0", 1, false}, // movslq (rdx,rax,4); jmp rax
 		{"tail call through a register", "90 ffe0", 1, true},
 	} {
-		if err := Alone(code(t, c.code), c.at); (err == nil) != c.want {
+		if err := Alone(code(t, c.code), 0, c.at); (err == nil) != c.want {
 			t.Errorf("%s: %v, want alone %v", c.name, err, c.want)
 		}
+	}
+}
+
+// TestAloneFrom: what leads to where the line begins leads along all of it.
+func TestAloneFrom(t *testing.T) {
+	loop := code(t, "90 803d0000000000 7500 ebf5") // nop; cmpb; jne; jmp to the cmpb
+	if err := Alone(loop, 1, 8); err != nil {
+		t.Error(err)
+	}
+	if err := Alone(loop, 0, 8); err == nil {
+		t.Error("a jump into the line is not seen")
 	}
 }
 
@@ -207,7 +218,7 @@ func FuzzFollow(f *testing.F) {
 			for i := range 6 {
 				p.Find(Argument(i), 64)
 			}
-			_ = Alone(b, p.Offset)
+			_ = Alone(b, 0, p.Offset)
 		}
 		if at > uint64(len(b)) {
 			t.Fatalf("%x: places of %d bytes", b, at)

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"leakprof/profiler/plan/prologue"
+)
+
+// TestCopySite: the probe in a copy moves over what changes flags alone, and not
+// where something jumps in.
+func TestCopySite(t *testing.T) {
+	const source = `
+	.globl holder, jumped
+	holder: .cfi_startproc
+		mov %rsi, %rax
+	first:	cmpb $0, flag(%rip)
+		jne out
+	second:	mov %rax, %rdx
+		jmp first
+	out:	ret
+	.cfi_endproc
+	jumped: .cfi_startproc
+		mov %rsi, %rax
+	third:	cmpb $0, flag(%rip)
+	into:	jne into
+		ret
+	.cfi_endproc
+	.local flag
+	.comm flag, 1
+	`
+	dir := t.TempDir()
+	asm, lib := filepath.Join(dir, "copy.s"), filepath.Join(dir, "copy.so")
+	if err := os.WriteFile(asm, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := exec.Command("gcc", "-shared", "-nostdlib", "-o", lib, asm).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v: %s (apt-get install -y gcc)", err, msg)
+	}
+	m := openModule(t, lib)
+	s := &survey{exe: m}
+	symbols, err := m.ELF.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at     string
+		offset uint64
+		form   prologue.Form
+	}{
+		{"first", 7, prologue.Jcc8}, {"out", 0, prologue.Ret}, {"second", 0, prologue.MovReg}, {"third", 0, prologue.CmpMem},
+	} {
+		for _, sym := range symbols {
+			if sym.Name != c.at {
+				continue
+			}
+			site := s.within(Site{}, sym.Value, 0, ByInline) // DWARF's number of rax
+			if site.Address != sym.Value || site.Offset != c.offset || site.Instruction != c.form || site.Arguments[0].Value.Register != prologue.RAX {
+				t.Errorf("%s: +%d %s, %v; want +%d %s", c.at, site.Offset, site.Instruction, site.Arguments, c.offset, c.form)
+			}
+		}
+	}
+}
