@@ -3,9 +3,11 @@
 package plan
 
 import (
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"leakprof/profiler/plan/prologue"
@@ -54,14 +56,14 @@ func TestCopySite(t *testing.T) {
 	}{
 		{"first", 7, prologue.Jcc8}, {"out", 0, prologue.Ret}, {"second", 0, prologue.MovReg}, {"third", 0, prologue.CmpMem},
 	} {
-		for _, sym := range symbols {
-			if sym.Name != c.at {
-				continue
-			}
-			site := s.within(Site{}, sym.Value, 0, ByInline) // DWARF's number of rax
-			if site.Address != sym.Value || site.Offset != c.offset || site.Instruction != c.form || site.Arguments[0].Value.Register != prologue.RAX {
-				t.Errorf("%s: +%d %s, %v; want +%d %s", c.at, site.Offset, site.Instruction, site.Arguments, c.offset, c.form)
-			}
+		i := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == c.at })
+		if i < 0 {
+			t.Fatalf("there is no %s", c.at)
+		}
+		sym := symbols[i]
+		site := s.within(Site{}, sym.Value, 0, ByInline) // DWARF's number of rax
+		if site.Address != sym.Value || site.Offset != c.offset || site.Instruction != c.form || site.Arguments[0].Value.Register != prologue.RAX {
+			t.Errorf("%s: +%d %s, %v; want +%d %s", c.at, site.Offset, site.Instruction, site.Arguments, c.offset, c.form)
 		}
 	}
 }
