@@ -11,7 +11,22 @@ import (
 	"testing"
 
 	"leakprof/profiler/plan/prologue"
+	"leakprof/profiler/target"
 )
+
+// assemble makes a library of assembly code.
+func assemble(t *testing.T, source string) *target.Module {
+	t.Helper()
+	dir := t.TempDir()
+	asm, lib := filepath.Join(dir, "code.s"), filepath.Join(dir, "code.so")
+	if err := os.WriteFile(asm, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := exec.Command("gcc", "-shared", "-nostdlib", "-o", lib, asm).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v: %s (apt-get install -y gcc)", err, msg)
+	}
+	return openModule(t, lib)
+}
 
 // TestCopySite: the probe in a copy moves over what changes flags alone, and not
 // where something jumps in.
@@ -35,15 +50,7 @@ func TestCopySite(t *testing.T) {
 	.local flag
 	.comm flag, 1
 	`
-	dir := t.TempDir()
-	asm, lib := filepath.Join(dir, "copy.s"), filepath.Join(dir, "copy.so")
-	if err := os.WriteFile(asm, []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if msg, err := exec.Command("gcc", "-shared", "-nostdlib", "-o", lib, asm).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v: %s (apt-get install -y gcc)", err, msg)
-	}
-	m := openModule(t, lib)
+	m := assemble(t, source)
 	s := &survey{exe: m}
 	symbols, err := m.ELF.Symbols()
 	if err != nil {
@@ -64,6 +71,38 @@ func TestCopySite(t *testing.T) {
 		site := s.within(Site{}, sym.Value, 0, ByInline) // DWARF's number of rax
 		if site.Address != sym.Value || site.Offset != c.offset || site.Instruction != c.form || site.Arguments[0].Value.Register != prologue.RAX {
 			t.Errorf("%s: +%d %s, %v; want +%d %s", c.at, site.Offset, site.Instruction, site.Arguments, c.offset, c.form)
+		}
+	}
+}
+
+// TestJumpFromElsewhere: the probe stays on the entry of a function into whose
+// beginning another part of the file jumps.
+func TestJumpFromElsewhere(t *testing.T) {
+	const source = `
+	.type free, @function
+	free:	endbr64
+	again:	push %rbx
+		pop %rbx
+		ret
+	.size free, . - free
+	.type malloc, @function
+	malloc:	endbr64
+		push %rbx
+		pop %rbx
+		ret
+	.size malloc, . - malloc
+	.section .text.unlikely, "ax"
+	free.cold: jmp again
+	`
+	m := assemble(t, source)
+	for function, want := range map[string]uint64{"free": 0, "malloc": 4} {
+		sym, ok := findSymbol(m, function)
+		if !ok {
+			t.Fatalf("there is no %s", function)
+		}
+		s := siteIn(m, Function{Name: function, Address: sym.Value, Size: sym.Size}, BlockFreed, ByLibc, true, false, nil)
+		if s.Offset != want {
+			t.Errorf("%s is probed at +%d, want +%d", function, s.Offset, want)
 		}
 	}
 }

@@ -86,6 +86,7 @@ func TestFollow(t *testing.T) {
 			"+0 = =; +4 rsp-40 = =; +9 rsp-40 = =; +14 rsp-40 = =; +16 rsp-40 ? ="},
 		{"frame pointer gives rsp back", "55 4889e5 4883ec20 4889ec 90", "+0 = =; +1 rsp-8 = =; +4 rsp-8 = =; +8 rsp-40 = =; +11 rsp-8 = ="},
 		{"from fs", "64488b042528000000 4889442418 90", "+0 = =; +9 = ="}, // the second writes above rsp
+		{"16 bits of it change", "668d7f01 90", "+0 = =; +4 ? ="},
 		{"8 bits of it change", "40b700 90", "+0 = =; +3 ? ="},
 		{"undecodable", "06", ""},
 		{"cut", "48", ""},
