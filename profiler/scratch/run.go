@@ -25,7 +25,7 @@ var ErrCrashed = errors.New("it crashed")
 
 // patience is how long a program may take to answer: it runs code that came
 // from elsewhere.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // Start runs the program. Close ends it.
 func (b *Builder) Start() (*Process, error) {
