@@ -12,6 +12,8 @@ export PATH := $(PATH):/usr/local/go/bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 BIRDS   := bird3-trixie bird2-sid bird3-sid
+# The older kernel on which `make test` tries the programs, too.
+KERNEL  := bookworm
 # Where `make demo` leaves its profiles and reports.
 OUT     ?= demo-out
 # Of each fuzz target.
@@ -53,8 +55,10 @@ demo: ## run the case on a BIRD of its own, from nothing to the report (as root)
 test: ## install what is missing and run every check and test (as root; minutes)
 	@scripts/install-deps test
 	@for bird in $(BIRDS); do scripts/bird-root $$bird >/dev/null; done
+	@scripts/kernel-image $(KERNEL) >/dev/null
 	@$(MAKE) --no-print-directory check-generated lint build
 	go test -count=1 -timeout 20m -p 1 ./...
+	scripts/kernels --core $(KERNEL)
 
 .PHONY: generate
 generate: ## compile the BPF programs and make the Go code that loads them
@@ -85,6 +89,7 @@ kernels: ## try the programs and a lab on Debian's kernels, emulated (as root; h
 torture: ## every build, every cut of every BIRD; 1,000 attaches, 200 kills, BIRDs that end; SOAK (1h) of churn (as root; hours)
 	@scripts/install-deps test
 	LEAKPROF_TORTURE=1 go test -count=1 -timeout 90m -run 'TestEveryByte|TestCuts|TestManyCycles' ./profiler
+	LEAKPROF_TORTURE=1 go test -count=1 -timeout 30m -run TestGuard ./profiler/experiment
 	LEAKPROF_TORTURE=1 LEAKPROF_SOAK=$(SOAK) go test -count=1 -timeout 6h -v \
 		-run 'TestAttachedAgain|TestKilledAt|TestBirdEnds|TestUpgradedAnd|TestOutOfMemory|TestDiskFull|TestTwoAtOnce|TestStopped|TestSoak' ./cmd/leakprof
 

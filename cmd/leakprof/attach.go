@@ -156,7 +156,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	c.Session.Interval = f.interval
 	// Marks are for what nobody else tells; without them it goes on.
 	if marks, stop, err := listenControl(ctx, f.pid); err != nil {
-		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", err)
+		say(os.Stderr, "warning: %v", err)
 	} else {
 		defer stop()
 		c.Marks = marks
@@ -169,7 +169,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer stop()
-	fmt.Fprintf(os.Stderr, "leakprof: attached to pid %d (%s), %d probes; keeps %s\n", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
+	say(os.Stderr, "attached to pid %d (%s), %d probes; keeps %s", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)

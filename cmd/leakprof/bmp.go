@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 	"leakprof/collector/bmp"
 	"leakprof/profiler/privilege"
+	"leakprof/profiler/terminal"
 )
 
 type bmpFlags struct {
@@ -128,7 +130,7 @@ func runBMP(ctx context.Context, stdout io.Writer, f *bmpFlags, changed func(str
 		return errors.Join(err, station.Close(), done())
 	}
 	if f.replay == "" {
-		fmt.Fprintf(os.Stderr, "leakprof: listening for BMP at %v\n", station.Addr())
+		say(os.Stderr, "listening for BMP at %v", station.Addr())
 	}
 	f.show(station, stdout, out)
 	err = errors.Join(station.Close(), done(), out.flush())
@@ -228,12 +230,12 @@ func (w *lineWriter) line(b []byte) {
 
 // json writes v, a Message or an Event.
 func (w *lineWriter) json(v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	if err := json.NewEncoder(terminal.JSON(&b)).Encode(v); err != nil {
 		w.cancel(fmt.Errorf("write output: %w", err))
 		return
 	}
-	w.line(b)
+	w.line(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 func (w *lineWriter) flush() error {

@@ -230,9 +230,9 @@ func TestBMPTable(t *testing.T) {
 	}
 }
 
-// terminal opens a pseudo-terminal of a size: what a program writes to tty is read from
+// pseudoTerminal opens one of a size: what a program writes to tty is read from
 // master.
-func terminal(t *testing.T, width, height uint16) (master, tty *os.File) {
+func pseudoTerminal(t *testing.T, width, height uint16) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -265,7 +265,7 @@ func TestBMPTerminal(t *testing.T) {
 	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	master, tty := terminal(t, width, height)
+	master, tty := pseudoTerminal(t, width, height)
 	c := exec.CommandContext(t.Context(), program, "bmp", "--replay", file)
 	c.Stdout = tty
 	if err := c.Run(); err != nil {

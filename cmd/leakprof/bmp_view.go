@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"leakprof/collector/bmp"
 	"leakprof/profiler/report"
+	"leakprof/profiler/terminal"
 )
 
 // bmpView shows what a station does. event and counts are called by a goroutine each.
@@ -90,17 +90,11 @@ func eventText(body bmp.EventBody) string {
 	case bmp.Disconnected:
 		s := fmt.Sprintf("Disconnected after %d bytes, %d peers up", b.Offset, b.PeersUp)
 		if b.Err != nil {
-			s += fmt.Sprintf(": %s", printable(b.Err.Error())) // in a replay it is the file's
+			s += fmt.Sprintf(": %s", terminal.Line(b.Err.Error())) // in a replay it is the file's
 		}
 		return s
 	}
 	return fmt.Sprintf("%T", body)
-}
-
-// printable escapes what a terminal would act upon.
-func printable(s string) string {
-	q := strconv.Quote(s)
-	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
 // summary is the station's state in one line.

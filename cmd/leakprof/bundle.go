@@ -22,6 +22,7 @@ import (
 
 	"leakprof/profiler/report"
 	"leakprof/profiler/report/redact"
+	"leakprof/profiler/terminal"
 )
 
 const (
@@ -99,7 +100,7 @@ func runBundle(stdout io.Writer, dir string, f *bundleFlags) error {
 	fmt.Fprintf(stdout, "%s: %d files; replaced %d names, %d addresses, %d AS numbers\n", f.out, len(b.members), names, addresses, asNumbers)
 	fmt.Fprintf(stdout, "%s: what each pseudonym stands for; it is not in the archive: keep it\n", mapping)
 	for _, name := range b.leftOut {
-		fmt.Fprintf(stdout, "left out: %s, which is no part of a report\n", name)
+		fmt.Fprintf(stdout, "left out: %s, which is no part of a report\n", terminal.Line(name))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,10 @@ const (
 	// controlPatience bounds how long an answer may take: a look at a large BIRD
 	// may be under way.
 	controlPatience = time.Minute
+	// maxMarks bounds how many marks wait for their answer at once.
+	maxMarks = 16
+	// acceptPause is how long to wait when no connection can be taken.
+	acceptPause = 100 * time.Millisecond
 )
 
 func controlName(pid int) string { return controlPrefix + strconv.Itoa(pid) }
@@ -54,7 +59,7 @@ func peer(c net.Conn) (uid int, err error) {
 func mayMark(c net.Conn) error {
 	uid, err := peer(c)
 	if err == nil && uid != 0 && uid != os.Geteuid() {
-		err = fmt.Errorf("user %d may not", uid)
+		err = fmt.Errorf("user %d may not set marks", uid)
 	}
 	return err
 }
@@ -70,27 +75,78 @@ func listenControl(ctx context.Context, pid int) (<-chan experiment.Mark, func()
 	ctx, cancel := context.WithCancel(ctx)
 	marks := make(chan experiment.Mark)
 	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serveMark(ctx, c, mayMark(c), marks)
+		if err := acceptMarks(ctx, l, marks); err != nil {
+			say(os.Stderr, "warning: marks are not taken any more: %v", err)
 		}
 	}()
 	return marks, func() { cancel(); l.Close() }, nil
 }
 
-// serveMark answers one connection, which is refused if there is a reason to.
-func serveMark(ctx context.Context, c net.Conn, refusal error, marks chan<- experiment.Mark) {
+// acceptMarks answers connections until ctx ends. What passes, such as being out
+// of file descriptors, is waited for; what does not is the error.
+func acceptMarks(ctx context.Context, l net.Listener, marks chan<- experiment.Mark) error {
+	serving := make(chan struct{}, maxMarks)
+	for {
+		c, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		case err != nil && !passes(err):
+			return fmt.Errorf("take marks: %w", err)
+		case err != nil:
+			sleep(ctx, acceptPause)
+			continue
+		}
+		// Anybody can connect: who is refused is so at once, and holds no place.
+		if err := mayMark(c); err != nil {
+			refuseMark(c, err)
+			continue
+		}
+		select {
+		case serving <- struct{}{}:
+			go func() {
+				defer func() { <-serving }()
+				serveMark(ctx, c, marks)
+			}()
+		default:
+			refuseMark(c, fmt.Errorf("%d others are being set; try again", maxMarks))
+		}
+	}
+}
+
+// passes says of an error of accept(2) whether the next one may come out
+// otherwise.
+func passes(err error) bool {
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR, unix.EAGAIN, unix.EPERM},
+		func(e error) bool { return errors.Is(err, e) })
+}
+
+// refuseMark answers without reading, which would be to wait.
+func refuseMark(c net.Conn, why error) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(acceptPause))
+	answerMark(c, "", why)
+}
+
+// answerMark writes the one line of the answer.
+func answerMark(c net.Conn, text string, err error) {
+	if err != nil {
+		fmt.Fprintf(c, "error %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	fmt.Fprintf(c, "ok %s\n", text)
+}
+
+// serveMark answers one connection.
+func serveMark(ctx context.Context, c net.Conn, marks chan<- experiment.Mark) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(controlPatience))
 	name, err := readControlLine(c, "mark ")
 	if err == nil {
 		err = checkMark(name)
-	}
-	if err == nil && refusal != nil {
-		err = fmt.Errorf("set mark %s: %w", name, refusal)
 	}
 	var answer experiment.MarkAnswer
 	if err == nil {
@@ -107,11 +163,7 @@ func serveMark(ctx context.Context, c net.Conn, refusal error, marks chan<- expe
 			err = errors.New("the run is ending")
 		}
 	}
-	if err != nil {
-		fmt.Fprintf(c, "error %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return
-	}
-	fmt.Fprintf(c, "ok %s\n", answer.Text)
+	answerMark(c, answer.Text, err)
 }
 
 // readControlLine reads one line and takes off its prefix.

@@ -10,16 +10,32 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"leakprof/profiler/target"
 )
 
+// handedSocket is the file descriptor by which a cycle's command has a socket
+// that is in the process's root: the first of those that are handed on (ExtraFiles).
+const handedSocket = "/proc/self/fd/3"
+
 // cycleCommand runs --cycle-exec's command once for each cycle. It knows the
-// BIRD by its environment.
-func cycleCommand(line string, pid int, socket string) func(context.Context) error {
+// BIRD by its environment; socket is the path of the control socket, "" for none.
+func cycleCommand(line string, p *target.Process, socket string) func(context.Context) error {
 	cycle := 0
 	return func(ctx context.Context) error {
 		cycle++
 		c := exec.CommandContext(ctx, "/bin/sh", "-c", line)
-		c.Env = append(os.Environ(), "LEAKPROF_PID="+strconv.Itoa(pid), "LEAKPROF_CYCLE="+strconv.Itoa(cycle), "LEAKPROF_SOCKET="+socket)
+		name := socket
+		// A path into another's root leads wherever that one's links do by then.
+		if inside, ok := strings.CutPrefix(socket, p.Root()+"/"); ok {
+			f, err := openSocket(p, "/"+inside)
+			if err != nil {
+				return fmt.Errorf("run --cycle-exec %q in cycle %d: %w", line, cycle, err)
+			}
+			defer f.Close()
+			name, c.ExtraFiles = handedSocket, []*os.File{f}
+		}
+		c.Env = append(os.Environ(), "LEAKPROF_PID="+strconv.Itoa(p.PID), "LEAKPROF_CYCLE="+strconv.Itoa(cycle), "LEAKPROF_SOCKET="+name)
 		c.WaitDelay = time.Second // for what it leaves running with our pipe
 		out, err := c.CombinedOutput()
 		if err != nil {
@@ -27,6 +43,16 @@ func cycleCommand(line string, pid int, socket string) func(context.Context) err
 		}
 		return nil
 	}
+}
+
+// openSocket opens a socket in the process's root for its place alone.
+func openSocket(p *target.Process, name string) (*os.File, error) {
+	s, err := p.OpenSocket(name)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.File()
 }
 
 // lastWords is the last line that a command wrote, as the end of a sentence.

@@ -127,9 +127,9 @@ func (f *debugFlags) complete(ctx context.Context, stderr io.Writer, m *symbol.M
 			break
 		}
 		if missing := new(symbol.MissingSupplementError); err != nil && !errors.As(err, &missing) {
-			fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
+			say(stderr, "warning: %v", err)
 		}
-		fmt.Fprintf(stderr, "leakprof: asking %s for %s\n", os.Getenv("DEBUGINFOD_URLS"), what)
+		say(stderr, "asking %s for %s", os.Getenv("DEBUGINFOD_URLS"), what)
 		if _, err = debuginfod.Fetch(ctx, debuginfod.Servers(), places.Cache, id); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -142,7 +142,7 @@ func (f *debugFlags) complete(ctx context.Context, stderr io.Writer, m *symbol.M
 		err = fmt.Errorf("read debug information of %s: %w", filepath.Base(path), m.DWARFError())
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "leakprof: warning: %v\n", err)
+		say(stderr, "warning: %v", err)
 	}
 	return nil
 }

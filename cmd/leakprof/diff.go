@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"leakprof/profiler/report"
+	"leakprof/profiler/terminal"
 )
 
 type diffFlags struct {
@@ -51,7 +52,7 @@ func runDiff(stdout io.Writer, a, b string, f *diffFlags) error {
 	}
 	c := report.Compare(sides[0], sides[1])
 	if f.json {
-		return c.WriteJSON(stdout)
+		return c.WriteJSON(terminal.JSON(stdout))
 	}
 	return c.WriteText(stdout, textOptions(stdout, f.top))
 }

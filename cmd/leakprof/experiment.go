@@ -42,7 +42,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
 	flags.Int64Var(&f.objects, "threshold-objects", 1, "a call stack that holds `N` objects more after each of at least 8 cycles is a leak, however small; 0: it is not")
-	flags.StringVar(&f.cycleExec, "cycle-exec", "", "let the shell command `CMD` make each cycle, e.g. 'birdc configure' or 'kill -HUP $LEAKPROF_PID'; $LEAKPROF_SOCKET is BIRD's control socket")
+	flags.StringVar(&f.cycleExec, "cycle-exec", "", "let the shell command `CMD` make each cycle, e.g. 'birdc configure' or 'kill -HUP $LEAKPROF_PID'; $LEAKPROF_SOCKET is BIRD's control socket (found in BIRD's root, it is an open file, /proc/self/fd/3)")
 	f.failOn = -1
 	flags.Var(&f.failOn, "fail-on-retained", "exit with status 3 if more than `SIZE` is retained per cycle after the first, or lost, or the answer is incomplete")
 	flags.Lookup("fail-on-retained").DefValue = "off"
@@ -109,7 +109,7 @@ func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out 
 		if c.Control != nil {
 			socket = c.Control.Path()
 		}
-		c.Driver, c.Command = nil, cycleCommand(f.cycleExec, c.Process.PID, socket)
+		c.Driver, c.Command = nil, cycleCommand(f.cycleExec, c.Process, socket)
 	}
 	live := newStatusLine(os.Stderr)
 	if why := littleRoom(*out); why != "" {

@@ -165,7 +165,7 @@ func (w *follower) follow(ctx context.Context) error {
 			worst = failed
 		}
 		if ctx.Err() == nil && alive {
-			fmt.Fprintf(os.Stderr, "leakprof: waiting for the end of pid %d\n", life.pid)
+			say(os.Stderr, "waiting for the end of pid %d", life.pid)
 		}
 		life.wait(ctx)
 		life.close()
@@ -176,10 +176,10 @@ func (w *follower) follow(ctx context.Context) error {
 			return worst
 		}
 		if pause = pauseAfter(time.Since(began), pause); pause > 0 {
-			fmt.Fprintf(os.Stderr, "leakprof: that was short; the next life is followed in %v\n", pause)
+			say(os.Stderr, "that was short; the next life is followed in %v", pause)
 			sleep(ctx, pause)
 		}
-		fmt.Fprintf(os.Stderr, "leakprof: waiting for the next life of %s\n", w.process)
+		say(os.Stderr, "waiting for the next life of %s", w.process)
 	}
 }
 

@@ -123,6 +123,31 @@ func TestFollowKilled(t *testing.T) {
 	waitUntil(t, "the end of all probes", func() bool { return patched(t, bird.PID()) == 0 })
 }
 
+// TestFollowStale: that the process of a pid file does not run is said, once, and
+// the next one that is in the file is followed.
+func TestFollowStale(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "bird.pid")
+	write := func(pid int) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(ended.Process.Pid)
+	run := start(t, "attach", "--follow", "--pid", file, "--bmp", "", "--out", "out")
+	says := fmt.Sprintf("leakprof: waiting: pid %d, which %s holds, does not run\n", ended.Process.Pid, file)
+	run.says(t, says)
+	write(os.Getpid())
+	got := run.wait()
+	if got.status != exitError || !strings.Contains(got.stderr, "not a BIRD daemon") || strings.Count(got.stderr, says) != 1 {
+		t.Errorf("exit status %d\n%s", got.status, got.stderr)
+	}
+}
+
 // TestFollowRefuses: what is wrong with the first life is likely wrong with how it
 // was asked for.
 func TestFollowRefuses(t *testing.T) {

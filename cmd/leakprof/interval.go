@@ -16,6 +16,7 @@ import (
 	"leakprof/profiler/attribution"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
+	"leakprof/profiler/terminal"
 )
 
 // interim prints what grew in the last interval and writes the report of all
@@ -23,7 +24,7 @@ import (
 func (f *attachFlags) interim(w io.Writer, r *report.Result) {
 	writeGrowth(w, r)
 	if _, err := report.WriteAll(f.out, r); err != nil {
-		fmt.Fprintf(os.Stderr, "leakprof: warning: %v\n", explainFull(err))
+		say(os.Stderr, "warning: %v", explainFull(err))
 	}
 }
 
@@ -55,13 +56,13 @@ func writeGrowth(w io.Writer, r *report.Result) {
 	for _, pool := range slices.SortedFunc(maps.Keys(pools), func(a, b string) int {
 		return cmp.Or(cmp.Compare(pools[b], pools[a]), cmp.Compare(a, b))
 	})[:min(len(pools), most)] {
-		fmt.Fprintf(w, "  pool   %12s  %s\n", report.SignedSize(pools[pool]), pool)
+		fmt.Fprintf(w, "  pool   %12s  %s\n", report.SignedSize(pools[pool]), terminal.Line(pool))
 	}
 	stacks := slices.Clone(c.Retained)
 	stacks = slices.DeleteFunc(stacks, func(s attribution.Retained) bool { return s.More() <= 0 })
 	slices.SortStableFunc(stacks, func(a, b attribution.Retained) int { return cmp.Compare(b.More(), a.More()) })
 	for _, s := range stacks[:min(len(stacks), most)] {
-		fmt.Fprintf(w, "  stack  %12s  %s\n", report.SignedSize(s.More()), strings.Join(callers(s.Stack), " < "))
+		fmt.Fprintf(w, "  stack  %12s  %s\n", report.SignedSize(s.More()), terminal.Line(strings.Join(callers(s.Stack), " < ")))
 	}
 	for _, a := range ages(r)[:min(len(ages(r)), most)] {
 		fmt.Fprintf(w, "  age    %12s  allocated in %s\n", report.Size(int64(a.bytes)), a.when)

@@ -47,7 +47,7 @@ func compareLab(ctx context.Context, stdout io.Writer, f *labFlags) error {
 	var judged error
 	compared := make([]report.Side, 0, len(sides))
 	for i, s := range sides {
-		fmt.Fprintf(os.Stderr, "leakprof: run %d of %d, %s\n", i+1, len(sides), s.name)
+		say(os.Stderr, "run %d of %d, %s", i+1, len(sides), s.name)
 		out := filepath.Join(f.out, s.directory)
 		result, err := f.run(ctx, binary, s.bmp, &out)
 		if err == nil && ctx.Err() != nil && i+1 < len(sides) {

@@ -85,14 +85,14 @@ func (f *labFlags) readDump(ctx context.Context) error {
 		if size > 0 {
 			share = fmt.Sprintf(" %d %%,", 100*read/size)
 		}
-		fmt.Fprintf(os.Stderr, "leakprof: reading %s:%s %d routes\n", f.input.mrt, share, routes)
+		say(os.Stderr, "reading %s:%s %d routes", f.input.mrt, share, routes)
 	})
 	if err != nil {
 		return err
 	}
 	f.flood.Dump = dump
 	s := dump.Stats
-	fmt.Fprintf(os.Stderr, "leakprof: %s: %d routes to %d prefixes, %d of them IPv6%s\n", f.input.mrt, s.Routes, s.Prefixes, s.IPv6, leftOut(s))
+	say(os.Stderr, "%s: %d routes to %d prefixes, %d of them IPv6%s", f.input.mrt, s.Routes, s.Prefixes, s.IPv6, leftOut(s))
 	return nil
 }
 

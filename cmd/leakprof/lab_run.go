@@ -75,7 +75,7 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 	defer func() {
 		err = errors.Join(err, bird.Stop(context.WithoutCancel(ctx)))
 	}()
-	fmt.Fprintf(os.Stderr, "leakprof: BIRD %s, pid %d, %s\n", bird.Version(), bird.PID(), f.describe())
+	say(os.Stderr, "BIRD %s, pid %d, %s", bird.Version(), bird.PID(), f.describe())
 
 	if f.attach {
 		if c.Debug, err = f.debug.places(ctx, os.Stderr, bird.PID()); err != nil {

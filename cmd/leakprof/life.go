@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/experiment"
+	"leakprof/profiler/terminal"
 )
 
 const (
@@ -61,7 +62,7 @@ func (w *follower) run(ctx context.Context, number int, life *life, first bool) 
 	if status := c.ProcessState.ExitCode(); status >= 0 {
 		return status, nil
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: following pid %d: %v\n", life.pid, err)
+	say(os.Stderr, "following pid %d: %v", life.pid, err)
 	return exitError, nil
 }
 
@@ -131,6 +132,6 @@ func (f *attachFlags) concludeLife(ctx context.Context, stdout io.Writer, c expe
 	if !c.Process.Alive() {
 		end = c.Process.Ending()
 	}
-	fmt.Fprintf(stdout, "life %d: pid %d, BIRD %s, %v, %s: %s; %s\n", f.life, f.pid, version, time.Since(began).Round(time.Second), end, result.Verdict.Kind, f.out)
+	fmt.Fprintf(stdout, "life %d: pid %d, BIRD %s, %v, %s: %s; %s\n", f.life, f.pid, terminal.Line(version), time.Since(began).Round(time.Second), end, result.Verdict.Kind, f.out)
 	return errors.Join(err, f.judge(result))
 }

@@ -21,6 +21,7 @@ import (
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/snapshot"
 	"leakprof/profiler/target"
+	"leakprof/profiler/terminal"
 )
 
 // lostJSON is the document of leakprof tree --lost --json.
@@ -74,7 +75,7 @@ func runLost(stdout io.Writer, f *treeFlags) error {
 	}
 	doc.DurationMS = float64(time.Since(start).Microseconds()) / 1000
 	if f.json {
-		e := json.NewEncoder(stdout)
+		e := json.NewEncoder(terminal.JSON(stdout))
 		e.SetIndent("", "  ")
 		return e.Encode(doc)
 	}
@@ -82,7 +83,7 @@ func runLost(stdout io.Writer, f *treeFlags) error {
 		return err
 	}
 	if doc.Doubt != "" {
-		fmt.Fprintf(os.Stderr, "leakprof: %s: nothing can be said to be lost\n", doc.Doubt)
+		say(os.Stderr, "%s: nothing can be said to be lost", doc.Doubt)
 	}
 	return nil
 }
@@ -167,7 +168,7 @@ func writeLost(out io.Writer, doc *lostJSON) error {
 	if len(doc.Lost) > 0 {
 		rows := [][5]string{{"lost in", "class", "size", "count", "bytes"}}
 		for _, r := range doc.Lost {
-			rows = append(rows, [5]string{cmp.Or(r.Pool, "no pool"), r.Class, strconv.FormatUint(r.Size, 10), strconv.Itoa(r.Count), strconv.FormatUint(r.Bytes, 10)})
+			rows = append(rows, [5]string{terminal.Line(cmp.Or(r.Pool, "no pool")), terminal.Line(r.Class), strconv.FormatUint(r.Size, 10), strconv.Itoa(r.Count), strconv.FormatUint(r.Bytes, 10)})
 		}
 		var width [5]int
 		for _, r := range rows {
@@ -187,7 +188,7 @@ func writeLost(out io.Writer, doc *lostJSON) error {
 		why[r.Why] += r.Bytes
 	}
 	for _, w := range slices.SortedFunc(maps.Keys(why), func(a, b string) int { return cmp.Or(cmp.Compare(why[b], why[a]), cmp.Compare(a, b)) }) {
-		fmt.Fprintf(buf, "  %s: %s\n", birdSize(why[w]), w)
+		fmt.Fprintf(buf, "  %s: %s\n", birdSize(why[w]), terminal.Line(w))
 	}
 	return buf.Flush()
 }

@@ -46,7 +46,7 @@ func status(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	say(os.Stderr, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
@@ -96,7 +96,7 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
 	go func() {
 		<-signals
-		fmt.Fprintln(os.Stderr, "leakprof: ending with what is known; ^C again to end at once")
+		say(os.Stderr, "ending with what is known; ^C again to end at once")
 		cancel()
 		// timeout(1) sends its signal to the process and then to its group.
 		time.Sleep(time.Second)

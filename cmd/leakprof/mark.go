@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"leakprof/profiler/terminal"
 )
 
 func markCommand() *cobra.Command {
@@ -79,15 +82,14 @@ func runMark(ctx context.Context, stdout io.Writer, name string, pid int) error 
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(controlPatience))
-	if _, err := fmt.Fprintf(c, "mark %s\n", name); err != nil {
-		return fmt.Errorf("set mark %s: %w", name, err)
-	}
+	// Who refuses does not read, and says why all the same.
+	_, sent := fmt.Fprintf(c, "mark %s\n", name)
 	answer, err := bufio.NewReader(io.LimitReader(c, 8*maxControlLine)).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("set mark %s: read answer: %w", name, err)
+		return fmt.Errorf("set mark %s: read answer: %w", name, cmp.Or(sent, err))
 	}
 	// Anybody can listen at a name.
-	kind, text, _ := strings.Cut(printable(strings.TrimSuffix(answer, "\n")), " ")
+	kind, text, _ := strings.Cut(terminal.Line(strings.TrimSuffix(answer, "\n")), " ")
 	if kind != "ok" {
 		return errors.New(text)
 	}

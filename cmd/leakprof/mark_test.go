@@ -3,8 +3,12 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -14,7 +18,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"leakprof/collector/lab"
+	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
 )
 
@@ -95,7 +102,7 @@ func TestMayMark(t *testing.T) {
 	if _, _, err := listenControl(t.Context(), pid); err == nil || !strings.Contains(err.Error(), "another leakprof") {
 		t.Errorf("a second one listens: %v", err)
 	}
-	if got := startAsNobody(t, nil, "mark", "flooding", "--pid", strconv.Itoa(pid)).wait(); got.status != exitError || !strings.Contains(got.stderr, "set mark flooding: user 65534 may not") {
+	if got := startAsNobody(t, nil, "mark", "flooding", "--pid", strconv.Itoa(pid)).wait(); got.status != exitError || !strings.Contains(got.stderr, "user 65534 may not set marks") {
 		t.Errorf("nobody: status %d, %s", got.status, got.stderr)
 	}
 	if pids := onlyOf(t); !slices.Contains(pids, pid) {
@@ -133,7 +140,7 @@ func TestControlLine(t *testing.T) {
 		{strings.Repeat("x", 10*maxControlLine) + "\n", "error read line"},
 	} {
 		ours, theirs := net.Pipe()
-		go serveMark(t.Context(), theirs, nil, nil)
+		go serveMark(t.Context(), theirs, nil)
 		go func() {
 			io.WriteString(ours, c.sent)
 			if !strings.HasSuffix(c.sent, "\n") {
@@ -145,5 +152,116 @@ func TestControlLine(t *testing.T) {
 			t.Errorf("%.20q is answered %q, want %q", c.sent, b, c.answer)
 		}
 		ours.Close()
+	}
+}
+
+// scripted is a listener whose connections and errors come as they are sent.
+type scripted struct{ next chan any }
+
+func (s scripted) Accept() (net.Conn, error) {
+	switch n := (<-s.next).(type) {
+	case net.Conn:
+		return n, nil
+	case error:
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", n)}
+	}
+	return nil, net.ErrClosed
+}
+
+func (scripted) Close() error   { return nil }
+func (scripted) Addr() net.Addr { return nil }
+
+// unixPair is a connection, of which the first end is that of who connected.
+func unixPair(t *testing.T) (theirs, ours net.Conn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var both [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socket")
+		if both[i], err = net.FileConn(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		t.Cleanup(func() { both[i].Close() })
+	}
+	return both[0], both[1]
+}
+
+// TestAcceptMarks: after an error that passes the next mark is taken, and one
+// that stays is the end.
+func TestAcceptMarks(t *testing.T) {
+	l, marks, ended := scripted{make(chan any)}, make(chan experiment.Mark), make(chan error, 1)
+	go func() { ended <- acceptMarks(t.Context(), l, marks) }()
+	for _, err := range []error{unix.EMFILE, unix.ECONNABORTED} {
+		l.next <- err
+		theirs, ours := unixPair(t)
+		l.next <- ours
+		fmt.Fprintln(theirs, "mark x")
+		m := <-marks
+		m.Answer <- experiment.MarkAnswer{Text: m.Name}
+		if got, _ := io.ReadAll(theirs); string(got) != "ok x\n" {
+			t.Errorf("after %v: %q", err, got)
+		}
+	}
+	l.next <- unix.EINVAL
+	if err := <-ended; !errors.Is(err, unix.EINVAL) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestTooManyMarks: those that are too many are refused at once.
+func TestTooManyMarks(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l, ended := scripted{make(chan any)}, make(chan error, 1)
+	go func() { ended <- acceptMarks(ctx, l, nil) }()
+	const more = 5
+	var all []net.Conn
+	for range maxMarks + more {
+		theirs, ours := unixPair(t)
+		fmt.Fprintln(theirs, "mark x")
+		l.next <- ours
+		all = append(all, theirs)
+	}
+	l.next <- unix.EMFILE // by now the last was answered
+	cancel()
+	close(l.next)
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	answers := make(map[string]int)
+	for _, c := range all {
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		answers[line]++
+	}
+	if want := map[string]int{"error the run is ending\n": maxMarks, "error 16 others are being set; try again\n": more}; !maps.Equal(answers, want) {
+		t.Errorf("answers are %v, want %v", answers, want)
+	}
+}
+
+// TestRefusedMark: why is read also where the other end is closed by the time
+// that the mark is sent.
+func TestRefusedMark(t *testing.T) {
+	pid := 1<<22 + rand.IntN(1<<20)
+	l, err := net.Listen("unix", controlName(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			refuseMark(c, errors.New("not now"))
+		}
+	}()
+	for range 50 {
+		if err := runMark(t.Context(), io.Discard, "x", pid); err == nil || err.Error() != "not now" {
+			t.Fatalf("got %v", err)
+		}
 	}
 }

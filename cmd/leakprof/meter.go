@@ -27,7 +27,10 @@ import (
 // standard input, answers each with "ok" or what went wrong, and ends with the
 // input.
 
-const maxMeterLine = 512 // bytes
+const (
+	maxMeterLine   = 512 // bytes of what it is told
+	maxMeterAnswer = 1024
+)
 
 // meterCommand is that process.
 func meterCommand() *cobra.Command {
@@ -75,13 +78,23 @@ func serveMeter(in io.Reader, out io.Writer, measure func() (io.Closer, error)) 
 		answer := "ok"
 		if err != nil {
 			running = nil
-			answer = strings.ReplaceAll(err.Error(), "\n", "; ")
+			answer = meterAnswer(err)
 		}
 		if _, err := fmt.Fprintln(out, answer); err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}
 	}
 	return lines.Err()
+}
+
+// meterAnswer is an error in one line, which whoever reads it has room for.
+func meterAnswer(err error) string {
+	answer := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(answer) >= maxMeterAnswer {
+		const more = "..."
+		answer = strings.ToValidUTF8(answer[:maxMeterAnswer-1-len(more)], "") + more
+	}
+	return answer
 }
 
 // meter speaks to the process.
@@ -105,7 +118,7 @@ func startMeter() (*meter, error) {
 		return nil, fmt.Errorf("start meter: %w", err)
 	}
 	m.answers = bufio.NewScanner(out)
-	m.answers.Buffer(nil, 2*maxMeterLine)
+	m.answers.Buffer(nil, maxMeterAnswer)
 	if err := m.command.Start(); err != nil {
 		return nil, fmt.Errorf("start meter: %w", err)
 	}

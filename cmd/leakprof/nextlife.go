@@ -96,13 +96,17 @@ func (w *follower) next(ctx context.Context, known *identity) (*life, error) {
 	for began := time.Now(); ; {
 		pid, err := w.candidate(known)
 		if err == nil {
-			l, err := openLife(pid)
-			if err == nil {
+			l, gone := openLife(pid)
+			if gone == nil {
 				return l, nil
 			}
 			// Of a number that is all there is; another one may come by its name.
 			if _, number := strconv.Atoi(w.process); known == nil && number == nil {
-				return nil, err
+				return nil, gone
+			}
+			// A file is there before BIRD's next life writes it anew, or for good.
+			if err = errNotYet; known == nil && strings.Contains(w.process, "/") {
+				err = fmt.Errorf("pid %d, which %s holds, does not run", pid, w.process)
 			}
 		}
 		var usage usageError
@@ -111,7 +115,7 @@ func (w *follower) next(ctx context.Context, known *identity) (*life, error) {
 		}
 		if err != nil && !errors.Is(err, errNotYet) && err.Error() != said {
 			said = err.Error()
-			fmt.Fprintf(os.Stderr, "leakprof: waiting: %s\n", said)
+			say(os.Stderr, "waiting: %s", said)
 		}
 		wait := lookout
 		if time.Since(began) > patientFor {

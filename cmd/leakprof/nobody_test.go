@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,6 +14,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"leakprof/profiler/report"
 )
 
 const nobody = 65534 // uid and gid
@@ -65,5 +69,56 @@ func private(t *testing.T, dir string) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFileCapabilities: with the capabilities of its file (setcap), and without
+// CAP_DAC_READ_SEARCH among them, files are written and replaced all the same:
+// such a process owns nothing in its own /proc, by which a file gets its name.
+func TestFileCapabilities(t *testing.T) {
+	dir, err := os.MkdirTemp("", "leakprof-setcap-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := os.ReadFile(filepath.Join(saved(t, "leak"), report.JSONFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	able := filepath.Join(dir, "leakprof")
+	for _, f := range []struct {
+		name string
+		data []byte
+		mode os.FileMode
+	}{{able, data, 0o755}, {filepath.Join(dir, report.JSONFile), result, 0o644}} {
+		if err := os.WriteFile(f.name, f.data, f.mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rights := cap.NewSet()
+	if err := errors.Join(
+		rights.SetFlag(cap.Permitted, true, cap.BPF, cap.PERFMON, cap.SYS_PTRACE, cap.CHECKPOINT_RESTORE),
+		rights.SetFlag(cap.Effective, true, cap.BPF, cap.PERFMON, cap.SYS_PTRACE, cap.CHECKPOINT_RESTORE),
+		rights.SetFile(able), os.Chown(dir, nobody, nobody),
+	); err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(dir, "page.html")
+	for range 2 {
+		c := exec.CommandContext(t.Context(), able, "report", dir, "--html", page)
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if info, err := os.Stat(page); err != nil || info.Size() == 0 || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("there are %v, %v", entries, err)
 	}
 }

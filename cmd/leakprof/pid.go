@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"leakprof/profiler/target"
+	"leakprof/profiler/terminal"
 )
 
 // pidHelp describes the flag --pid of the commands that look at one process.
@@ -116,15 +116,8 @@ func commandLine(proc string, pid int) string {
 	if err != nil {
 		return "ended"
 	}
-	text := []rune(strings.Map(func(r rune) rune {
-		switch {
-		case r == 0:
-			return ' '
-		case !unicode.IsPrint(r): // a process chooses what this says
-			return '?'
-		}
-		return r
-	}, strings.TrimRight(string(data), "\x00")))
+	// A process chooses what this says.
+	text := []rune(terminal.Line(strings.ReplaceAll(strings.TrimRight(string(data), "\x00"), "\x00", " ")))
 	if len(text) > maxListedLength {
 		return string(text[:maxListedLength]) + "..."
 	}

@@ -12,6 +12,7 @@ import (
 
 	"leakprof/profiler/plan"
 	"leakprof/profiler/plan/prologue"
+	"leakprof/profiler/terminal"
 )
 
 // writePlan prints the plan for people: the events first, then the functions,
@@ -30,11 +31,11 @@ func writePlan(w io.Writer, p *plan.Plan) error {
 		texts []string
 	}{{"Covered", p.Covered}, {"Unseen", p.NotCovered}, {"Note", p.Notes}} {
 		for _, text := range part.texts {
-			fmt.Fprintf(w, "%-9s%s\n", part.label, text)
+			fmt.Fprintf(w, "%-9s%s\n", part.label, terminal.Line(text))
 		}
 	}
 	if err := p.Refusal(); err != nil {
-		fmt.Fprintf(w, "%-9s%s\n", "Refused", err)
+		fmt.Fprintf(w, "%-9s%s\n", "Refused", terminal.Line(err.Error()))
 	}
 	return nil
 }
@@ -57,7 +58,7 @@ func writeEvents(w io.Writer, p *plan.Plan) error {
 		if moved := movedArguments(s); moved != "" {
 			at += " (" + moved + ")"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%.1f us\n", name, at, returns(s), s.FoundBy, s.Cost().Seconds()*1e6)
+		row(tw, name, at, returns(s), string(s.FoundBy), fmt.Sprintf("%.1f us", s.Cost().Seconds()*1e6))
 	}
 	tw.Flush() // into memory
 	lines := strings.Split(columns.String(), "\n")
@@ -69,7 +70,7 @@ func writeEvents(w io.Writer, p *plan.Plan) error {
 	var err error
 	line := func(event, text string) {
 		if err == nil {
-			_, err = fmt.Fprintf(w, "%-*s  %s\n", width, event, text)
+			_, err = fmt.Fprintf(w, "%-*s  %s\n", width, event, terminal.Line(text))
 		}
 	}
 	line("EVENT", lines[0])
@@ -90,6 +91,14 @@ func writeEvents(w io.Writer, p *plan.Plan) error {
 		return fmt.Errorf("print plan: %w", err)
 	}
 	return nil
+}
+
+// row writes a table's row, in whose cells are names of the program's.
+func row(tw *tabwriter.Writer, cells ...string) {
+	for i, c := range cells {
+		cells[i] = terminal.Line(c)
+	}
+	fmt.Fprintln(tw, strings.Join(cells, "\t"))
 }
 
 // returns says whether a program runs on a function's return, too or only.
@@ -115,10 +124,10 @@ func writeFunctions(w io.Writer, p *plan.Plan) error {
 		if f.Confidence != "" {
 			by += fmt.Sprintf(", %s by %d signals", f.Confidence, len(f.Signals))
 		}
-		fmt.Fprintf(tw, "%s\t0x%x\t%s\t%s\t%s\n", name, f.Address, cmp.Or(f.Symbol, "-"), copies(f.Copies), by)
+		row(tw, name, fmt.Sprintf("0x%x", f.Address), cmp.Or(f.Symbol, "-"), copies(f.Copies), by)
 	}
 	for _, f := range p.NotFound {
-		fmt.Fprintf(tw, "%s\t-\t-\t%s\t%s\n", f.Name, copies(f.Copies), f.Why)
+		row(tw, f.Name, "-", "-", copies(f.Copies), f.Why)
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("print plan: %w", err)
@@ -218,7 +227,7 @@ func writePlanJSON(w io.Writer, p *plan.Plan) error {
 	for _, i := range p.Incomplete {
 		out.Incomplete = append(out.Incomplete, incompleteJSON(i))
 	}
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(terminal.JSON(w))
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(out); err != nil {
 		return fmt.Errorf("print plan: %w", err)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"leakprof/profiler/report"
+	"leakprof/profiler/terminal"
 )
 
 type reportFlags struct {
@@ -63,7 +64,7 @@ func runReport(stdout io.Writer, dir string, f *reportFlags) error {
 	case f.html != "":
 		return report.WriteFile(f.html, d.WriteHTML)
 	case f.json:
-		return d.WriteJSON(stdout)
+		return d.WriteJSON(terminal.JSON(stdout))
 	}
 	o := textOptions(stdout, f.top)
 	o.Books = true

@@ -35,7 +35,7 @@ func dialControl(ctx context.Context, p *target.Process, path string) (*birdc.Co
 	}
 	c, err := findControl(ctx, p)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "leakprof: no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts\n", err)
+		say(os.Stderr, "no control socket (%v); name it with --birdc SOCKET for `show memory` and route counts", err)
 	}
 	return c, nil
 }

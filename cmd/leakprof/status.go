@@ -14,6 +14,7 @@ import (
 	"leakprof/collector/session"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/report"
+	"leakprof/profiler/terminal"
 )
 
 // statusLine shows what goes on: one line that is rewritten on a terminal,
@@ -65,7 +66,7 @@ func (l *statusLine) show(s experiment.Status) {
 		phase += ", quiet" // the experiment can begin
 	}
 	now := l.now()
-	waiting := s.Waiting
+	waiting := terminal.Line(s.Waiting)
 	if !s.Until.IsZero() {
 		waiting += fmt.Sprintf(", %s left", left(s.Until.Sub(now)))
 	}
@@ -86,8 +87,8 @@ func (l *statusLine) show(s experiment.Status) {
 		text += fmt.Sprintf("  %d routes", s.Routes)
 	}
 	text += fmt.Sprintf("  %s hits/s", thousands(s.Hits))
-	if width := l.width(); len(text) >= width && width > 1 {
-		text = text[:width-1]
+	if r, width := []rune(text), l.width(); len(r) >= width && width > 1 {
+		text = string(r[:width-1])
 	}
 	fmt.Fprintf(l.file, "\r%s\x1b[K", text)
 }
@@ -125,7 +126,7 @@ func left(d time.Duration) string {
 // warn prints a line of its own.
 func (l *statusLine) warn(text string) {
 	l.end()
-	fmt.Fprintf(l.file, "leakprof: warning: %s\n", text)
+	say(l.file, "warning: %s", text)
 }
 
 // end leaves the line empty for what follows.

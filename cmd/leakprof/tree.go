@@ -21,6 +21,7 @@ import (
 	"leakprof/profiler/bird"
 	"leakprof/profiler/bird/tree"
 	"leakprof/profiler/target"
+	"leakprof/profiler/terminal"
 )
 
 type treeFlags struct {
@@ -102,10 +103,10 @@ func runTree(stdout io.Writer, f *treeFlags) error {
 		return err
 	}
 	for _, w := range t.Warnings {
-		fmt.Fprintf(os.Stderr, "leakprof: %s\n", w)
+		say(os.Stderr, "%s", w)
 	}
 	if !t.Consistent {
-		fmt.Fprintln(os.Stderr, "leakprof: BIRD changed its resources while they were read, so that sums may be of no single moment; --freeze stops it for the reading")
+		say(os.Stderr, "BIRD changed its resources while they were read, so that sums may be of no single moment; --freeze stops it for the reading")
 	}
 	return nil
 }
@@ -134,11 +135,10 @@ func birdIn(p *target.Process) (*bird.Bird, error) {
 			m.Close()
 		}
 	}()
-	exe := slices.IndexFunc(modules, func(m *target.Module) bool { return m.Path == p.Exe })
-	if exe < 0 {
-		return nil, fmt.Errorf("read program of process %d: %s is not mapped", p.PID, p.Exe)
+	if len(modules) == 0 {
+		return nil, fmt.Errorf("read program of process %d: it has no ELF file mapped", p.PID)
 	}
-	return bird.Find(p, modules[exe])
+	return bird.Find(p, modules[0])
 }
 
 // bySize orders pools, the greatest first.
@@ -152,7 +152,7 @@ func bySize(nodes []*tree.Node) []*tree.Node {
 func writeTree(out io.Writer, f *treeFlags, root *tree.Node) error {
 	rows := [][4]string{{"pool", "count", "effective", "overhead"}}
 	row := func(level int, name string, count int, effective, overhead uint64) {
-		rows = append(rows, [4]string{strings.Repeat("  ", level) + name, strconv.Itoa(count), birdSize(effective), birdSize(overhead)})
+		rows = append(rows, [4]string{strings.Repeat("  ", level) + terminal.Line(name), strconv.Itoa(count), birdSize(effective), birdSize(overhead)})
 	}
 	var walk func(n *tree.Node, level int)
 	walk = func(n *tree.Node, level int) {
@@ -247,7 +247,7 @@ func writeTreeJSON(out io.Writer, f *treeFlags, t *tree.Tree) error {
 		}
 		return j
 	}
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(terminal.JSON(out))
 	e.SetIndent("", "  ")
 	return e.Encode(treeJSON{
 		PID: f.pid, Generation: int(t.Layout.Generation), Consistent: t.Consistent,

@@ -100,6 +100,9 @@ func TestUpgraded(t *testing.T) {
 	if was.stdout != strings.ReplaceAll(is.stdout, " (deleted)", "") {
 		t.Errorf("the plan was\n%s\nand is\n%s%s", was.stdout, is.stdout, is.stderr)
 	}
+	if got := start(t, "doctor", "--pid", pid, "--bmp", "").wait(); !strings.Contains(got.stdout, "/usr/sbin/bird, /usr/lib/x86_64-linux-gnu/libc.so.6 were replaced or deleted") {
+		t.Errorf("the doctor says\n%s%s", got.stdout, got.stderr)
+	}
 	rights := []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH}
 	got := startAsNobody(t, rights, "plan", "--pid", pid).wait()
 	if got.status != exitError || !strings.Contains(got.stderr, "libc.so.6") || !strings.Contains(got.stderr, "CAP_CHECKPOINT_RESTORE") || strings.Count(got.stderr, "\n") != 1 {

@@ -105,6 +105,21 @@ func TestDialRejects(t *testing.T) {
 	}
 }
 
+// TestNoTables: a BIRD that has nothing to count has no routes, and other refusals
+// are errors.
+func TestNoTables(t *testing.T) {
+	answer := "9001 No valid tables\n"
+	c := dial(t, serve(t, "0001 BIRD 3.1.7 ready.\n", func(string) string { return answer }))
+	if counts, err := c.ShowRouteCount(t.Context(), "table all"); err != nil || len(counts) > 0 {
+		t.Errorf("counts %v, error %v, want none of either", counts, err)
+	}
+	answer = "9001 syntax error, unexpected CF_SYM_UNDEFINED\n"
+	var e *CommandError
+	if _, err := c.ShowRouteCount(t.Context(), "table nosuch"); !errors.As(err, &e) || e.Code != 9001 {
+		t.Errorf("error %v, want code 9001", err)
+	}
+}
+
 func TestCommandRejects(t *testing.T) {
 	c := connect(t, "2.13")
 	for _, line := range []string{"", "  ", "show memory\nconfigure", "a\rb", "a\x00"} {

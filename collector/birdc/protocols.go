@@ -4,6 +4,7 @@ package birdc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -57,14 +58,19 @@ func parseProtocol(row string) (Protocol, error) {
 	if len(f) < 5 {
 		return Protocol{}, fmt.Errorf("parse show protocols: row %q has %d columns", cut(row), len(f))
 	}
-	p := Protocol{Name: f[0], Proto: f[1], Table: f[2], State: f[3], Since: f[4]}
-	rest := f[5:]
-	if len(rest) > 0 && date.MatchString(p.Since) && clock.MatchString(rest[0]) {
-		p.Since += " " + rest[0]
-		rest = rest[1:]
-	}
+	p := Protocol{Name: f[0], Proto: f[1], Table: f[2], State: f[3]}
+	var rest []string
+	p.Since, rest = since(f[4:])
 	p.Info = strings.Join(rest, " ")
 	return p, nil
+}
+
+// since takes a time, which may be two words, from the fields that begin with it.
+func since(fields []string) (text string, rest []string) {
+	if len(fields) > 1 && date.MatchString(fields[0]) && clock.MatchString(fields[1]) {
+		return fields[0] + " " + fields[1], fields[2:]
+	}
+	return fields[0], fields[1:]
 }
 
 // ProtocolDetails runs "show protocols all" for one protocol and returns the lines below
@@ -94,12 +100,20 @@ type RouteCount struct {
 	Networks uint64 // with such routes
 }
 
+// noTables is how BIRD 3 refuses to count routes where nothing uses a table
+// (rt_show_prepare_tables in nest/rt-show.c; BIRD 3.0 to 3.4). BIRD 2 always has
+// master4 and master6.
+const noTables = "No valid tables"
+
 // ShowRouteCount counts routes per table. The selection stands between "show route" and
 // "count": "" means the default tables, "table all" all, "protocol NAME" the routes of a
-// protocol.
+// protocol. Of a BIRD without tables, which refuses to count, there is nothing.
 func (c *Conn) ShowRouteCount(ctx context.Context, selection string) ([]RouteCount, error) {
 	command := strings.Join(strings.Fields("show route "+selection+" count"), " ")
 	r, err := c.Command(ctx, command)
+	if bad := new(CommandError); errors.As(err, &bad) && bad.Code == codeParseError && bad.Text == noTables {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

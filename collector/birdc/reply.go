@@ -20,6 +20,7 @@ const (
 	codeMemory         = 1018
 	codeBFD            = 1020 // of "show bfd sessions"
 	firstErrorCode     = 8000
+	codeParseError     = 9001
 )
 
 // Line is one line of a reply.

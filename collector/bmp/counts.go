@@ -5,6 +5,8 @@ package bmp
 import (
 	"net/netip"
 	"time"
+
+	"leakprof/collector/bgp"
 )
 
 // RouteCounts counts the Route Monitoring of one RIB of one peer, or of many.
@@ -72,16 +74,18 @@ type Dump struct {
 // PeerCounts is the state of one peer of one connection.
 type PeerCounts struct {
 	Peer       Peer
-	Flags      PeerFlags            // of its last message
-	Up         bool                 // the session; of a Loc-RIB: it is monitored
-	Changed    time.Time            // when the last Peer Up or Down came
-	Ups, Downs uint64               // Peer Ups and Downs
-	LastReason PeerDownReason       // of the last Peer Down
-	TableName  string               // VRF or table, of the last Peer Up
-	Dumped     []Dump               // what had its End-of-RIB since the last Peer Up, at most 64
-	Statistics []Statistic          // of the last Statistics Report
-	RIBs       [numRIBs]RouteCounts // by RIB
-	LastRoute  time.Time            // when the last Route Monitoring came
+	Flags      PeerFlags      // of its last message
+	Up         bool           // the session; of a Loc-RIB: it is monitored
+	Changed    time.Time      // when the last Peer Up or Down came
+	Ups, Downs uint64         // Peer Ups and Downs
+	LastReason PeerDownReason // of the last Peer Down
+	// LastNotification is that of the last Peer Down, nil if it had none.
+	LastNotification *bgp.Notification
+	TableName        string               // VRF or table, of the last Peer Up
+	Dumped           []Dump               // what had its End-of-RIB since the last Peer Up, at most 64
+	Statistics       []Statistic          // of the last Statistics Report
+	RIBs             [numRIBs]RouteCounts // by RIB
+	LastRoute        time.Time            // when the last Route Monitoring came
 }
 
 // Routes sums up the peer's RIBs.

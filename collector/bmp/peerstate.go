@@ -119,7 +119,7 @@ func (c *connection) peerDown(body []byte, down PeerDown) {
 	p.counts.Up = false
 	p.counts.Changed = c.now
 	p.counts.Downs++
-	p.counts.LastReason = down.Reason
+	p.counts.LastReason, p.counts.LastNotification = down.Reason, down.Notification
 	if down.Peer.IsBGP() {
 		c.totals.PeerDowns++
 	}

@@ -115,8 +115,12 @@ func TestExamine(t *testing.T) {
 			f.Target.Files = errors.New("open /usr/sbin/bird of process 4711: replaced on disk since it was mapped; run with CAP_CHECKPOINT_RESTORE to read the mapped one")
 		}, []string{"pid 4711"}},
 		{"stripped-late-upgrade", func(f *Facts) {
-			f.Target.Exe, f.Target.Replaced, f.Target.DWARF = "/usr/sbin/bird (deleted)", true, symbol.ErrNoDWARF
+			f.Target.Exe, f.Target.Replaced, f.Target.DWARF = "/usr/sbin/bird (deleted)", []string{"/usr/sbin/bird"}, symbol.ErrNoDWARF
 		}, nil},
+		{"libraries-replaced", func(f *Facts) {
+			f.Target.Replaced = []string{"/usr/sbin/bird", "/usr/lib/x86_64-linux-gnu/libc.so.6"}
+		}, nil},
+		{"all-replaced", func(f *Facts) { f.Target.Replaced = strings.Fields(strings.Repeat("/usr/lib/libx.so ", 10)) }, nil},
 		{"symbols", func(f *Facts) { f.Target.DWARF, f.Target.Symbols, f.Target.BuildID = symbol.ErrNoDWARF, true, "" }, nil},
 		{"debug-file", func(f *Facts) { f.Target.DebugFile = "/usr/lib/debug/.build-id/1f/27345d.debug" }, nil},
 		{"wrong-debug-file", func(f *Facts) {

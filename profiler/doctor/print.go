@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+
+	"leakprof/profiler/terminal"
 )
 
 // words are the states as people read them.
@@ -24,13 +25,7 @@ func WriteText(w io.Writer, checks []Check) error {
 			line += "; " + c.Remedy
 		}
 		// Errors and names of files come from elsewhere.
-		line = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
-				return ' '
-			}
-			return r
-		}, line)
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, terminal.Line(line)); err != nil {
 			return fmt.Errorf("print checks: %w", err)
 		}
 	}
@@ -40,7 +35,7 @@ func WriteText(w io.Writer, checks []Check) error {
 // WriteJSON prints an object with "fit", whether attach would do its whole job,
 // and "checks".
 func WriteJSON(w io.Writer, checks []Check) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(terminal.JSON(w))
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(struct {

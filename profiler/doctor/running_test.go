@@ -48,7 +48,7 @@ func TestTarget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := labtest.Start(t, lab.Config{Binary: binary, Peers: 1})
 			got := ReadTarget(b.PID(), plan.Options{})
-			if !got.Known() || got.Plan != nil || got.Sites == 0 || got.BuildID == "" || got.Need == 0 || got.Replaced || len(got.Elsewhere) > 0 {
+			if !got.Known() || got.Plan != nil || got.Sites == 0 || got.BuildID == "" || got.Need == 0 || len(got.Replaced) > 0 || len(got.Elsewhere) > 0 {
 				t.Errorf("got %+v", got)
 			}
 			if got.Need > 64<<20 {

@@ -5,6 +5,7 @@ package doctor
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
@@ -25,8 +26,9 @@ type Target struct {
 	Files, BIRD error
 	Generation  bird.Generation
 	BuildID     string // in hex, "" if it has none
-	// Replaced says that another file is now where the program was started from.
-	Replaced bool
+	// Replaced are the program and the libraries, by their paths, where another file
+	// or none is now.
+	Replaced []string
 	Sites    int   // places that would be probed
 	Plan     error // why attach would refuse the plan, nil if it would not
 	// Symbols and DWARF say what names the program's file has, with DebugFile if
@@ -91,7 +93,12 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		t.BIRD = err
 		return t
 	}
-	t.Generation, t.BuildID, t.Replaced = b.Generation, exe.BuildID(), p.Replaced(exe)
+	t.Generation, t.BuildID = b.Generation, exe.BuildID()
+	for _, m := range modules {
+		if p.Replaced(m) {
+			t.Replaced = append(t.Replaced, strings.TrimSuffix(m.Path, " (deleted)"))
+		}
+	}
 	t.names(p, exe)
 	if plan, err := plan.New(p, modules, o); err != nil {
 		t.Plan = err

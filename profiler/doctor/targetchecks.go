@@ -30,8 +30,8 @@ func (t *Target) checks(m *Machine) []Check {
 		return []Check{fails(name, remedy, "%s: %s", t.Exe, t.BIRD)}
 	}
 	checks := []Check{works(name, "%s can be read", t.Exe), t.bird()}
-	if t.Replaced {
-		checks = append(checks, limited("file", "", "%s was replaced or deleted while BIRD runs; leakprof reads the one that runs", strings.TrimSuffix(t.Exe, " (deleted)")))
+	if len(t.Replaced) > 0 {
+		checks = append(checks, t.files())
 	}
 	checks = append(checks, t.plan(), t.sources(), t.room(m))
 	checks = append(checks, t.sessions()...)
@@ -47,6 +47,19 @@ func (t *Target) bird() Check {
 		return limited("BIRD", "link BIRD with -Wl,--build-id", "BIRD %s without a build ID: its file is told by its path alone", version)
 	}
 	return works("BIRD", "BIRD %s, build ID %s", version, t.BuildID)
+}
+
+// files are those that an upgrade has replaced.
+func (t *Target) files() Check {
+	const most = 8
+	names := strings.Join(t.Replaced[:min(len(t.Replaced), most)], ", ")
+	if n := len(t.Replaced) - most; n > 0 {
+		names += fmt.Sprintf(" and %d more", n)
+	}
+	if len(t.Replaced) == 1 {
+		return limited("file", "", "%s was replaced or deleted while BIRD runs; leakprof reads the one that runs", names)
+	}
+	return limited("files", "", "%s were replaced or deleted while BIRD runs; leakprof reads those that run", names)
 }
 
 func (t *Target) plan() Check {

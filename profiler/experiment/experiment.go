@@ -171,6 +171,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	if err != nil && !errors.Is(err, errEnded) {
 		return nil, err
 	}
+	r.noteSpared()
 	// The last look must not fail because ctx has ended already.
 	if err := r.handle(context.WithoutCancel(ctx), r.machine.End(time.Now())); err != nil {
 		return nil, err
@@ -225,6 +226,7 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 		r.warnOfDropped()
+		r.noteSpared()
 		r.warnOfGuard()
 		r.showStatus(o)
 		if err := r.drive(ctx, o.Time); err != nil {
@@ -308,10 +310,12 @@ func (r *run) countRoutes(ctx context.Context) {
 // loseControl goes on without the control socket: what the probes and BMP tell
 // is worth more than to end here.
 func (r *run) loseControl(err error) {
+	r.Control = nil
 	if r.Process.Alive() {
 		r.controlLost = err
+		r.guardSilence(err)
+		r.warnOfTimers()
 	}
-	r.Control = nil
 	r.last.Routes, r.last.Kept, r.last.Keeping = -1, -1, ""
 }
 

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"leakprof/collector/birdc"
@@ -23,10 +23,7 @@ type guarded struct {
 	ups, downs uint64
 	detached   string // where in the run the probes were taken off, "" if they were not
 	warned     bool   // of the guard's trouble
-	askedBFD   time.Time
-	// expired has the protocols that were down for a timer when last asked; nil
-	// before the first answer.
-	expired map[string]bool
+	timers     timers
 }
 
 // probesWereOff is why a look is not of one moment.
@@ -48,6 +45,18 @@ func (r *run) steps() <-chan guard.Step {
 func (r *run) guardedLoop(ctx context.Context) error {
 	ctx, r.guarded.giveUp = context.WithCancel(ctx)
 	defer r.guarded.giveUp()
+	r.warnOfTimers()
+	if r.Guard != nil && r.Station != nil {
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			r.watchStation(ctx)
+		}()
+		defer func() {
+			r.guarded.giveUp()
+			<-watched
+		}()
+	}
 	return r.loop(ctx)
 }
 
@@ -98,37 +107,76 @@ func (r *run) beginAnew(now time.Time) error {
 	return nil
 }
 
-// timerErrors are what BIRD says of a session that it lost because a timer ran
-// out (bgp_handle_message, bgp_misc_errors in proto/bgp; BIRD 2.13 to 3.4).
-var timerErrors = []string{"Hold timer expired", "BFD session down"}
-
 // watchTimers tells the guard of BFD sessions, and of sessions that were lost
-// because a timer ran out.
-func (r *run) watchTimers(ctx context.Context, all []birdc.Protocol) {
-	g := &r.guarded
+// because a timer ran out, by the protocols that BIRD has just told of.
+func (r *run) watchTimers(ctx context.Context, asked time.Time, all []birdc.Protocol) error {
+	if r.Guard == nil {
+		return nil
+	}
+	n := told{asked: asked, began: r.Guard.Began(), protocols: all, address: r.address, explained: r.explained}
+	if slices.ContainsFunc(all, func(p birdc.Protocol) bool { return p.Proto == "BFD" && p.State == "up" }) {
+		var err error
+		if n.bfd, err = r.Control.ShowBFDSessions(ctx); err != nil {
+			return err
+		}
+	}
+	n.answered = time.Now()
+	r.Guard.SetBFD(slices.ContainsFunc(n.bfd, func(s birdc.BFDSession) bool { return s.State == bfdUp }))
+	r.Guard.Lost(r.guarded.timers.take(n)...)
+	return nil
+}
+
+// guardSilence tells the guard of a BIRD that has not answered in time: neither may
+// it have sent its KEEPALIVEs.
+func (r *run) guardSilence(err error) {
+	if now := time.Now(); r.Guard != nil && errors.Is(err, context.DeadlineExceeded) {
+		patience := r.controlPatience()
+		r.Guard.Lost(guard.Loss{What: fmt.Sprintf("gave no answer for %v", patience), Read: err.Error(), Stood: now.Add(-patience), Fell: now})
+	}
+}
+
+// explained says that nobody need guess why a session went down after a time: BMP
+// tells, or it was this run's own doing.
+func (r *run) explained(address string, after time.Time) bool {
+	return r.Session.Driven || r.Station != nil && downExplained(r.Station.Counts(), address, after)
+}
+
+// watchStation tells the guard of sessions that BMP says were lost because a timer
+// ran out, until ctx ends: also while a look keeps the run from asking.
+func (r *run) watchStation(ctx context.Context) {
+	tick := time.NewTicker(controlInterval)
+	defer tick.Stop()
+	var t peerTimers
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.Guard.Lost(t.take(r.Station.Counts(), time.Now())...)
+		}
+	}
+}
+
+// warnOfTimers says what the guard cannot hear of.
+func (r *run) warnOfTimers() {
+	if r.Guard == nil || r.Control != nil {
+		return
+	}
+	hears := "that BIRD loses sessions because timers run out"
+	if r.Station != nil {
+		hears = "of BFD, and of hold timers only what a BIRD 2 tells by BMP"
+	}
+	r.announce(time.Now(), "without BIRD's control socket the guard does not hear "+hears)
+}
+
+// noteSpared notes which sessions were lost and not held against the probes.
+func (r *run) noteSpared() {
 	if r.Guard == nil {
 		return
 	}
-	const pause = time.Minute
-	expired, news := make(map[string]bool), ""
-	for _, p := range all {
-		if p.Proto == "BFD" && p.State == "up" && time.Since(g.askedBFD) > pause {
-			g.askedBFD = time.Now()
-			up, err := r.Control.ShowBFDSessions(ctx)
-			r.Guard.SetBFD(err == nil && len(up) > 0)
-		}
-		for _, text := range timerErrors {
-			if p.Proto != "BGP" || !strings.Contains(p.Info, text) {
-				continue
-			}
-			expired[p.Name] = true
-			if g.expired != nil && !g.expired[p.Name] {
-				news = fmt.Sprintf("BIRD lost the session of %s (%s)", p.Name, text)
-			}
-		}
+	for _, text := range r.Guard.Spared() {
+		r.note(time.Now(), text)
 	}
-	g.expired = expired
-	r.Guard.Asked(news)
 }
 
 // warnOfGuard says once, and at once, that the guard cannot keep to its limit.

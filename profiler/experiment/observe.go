@@ -18,6 +18,10 @@ import (
 // somebody else tells of the sessions, and things are at rest.
 const controlRest = 30 * time.Second
 
+// guardRest is how long with a guard, which has to hear soon of sessions that were
+// lost.
+const guardRest = 5 * time.Second
+
 // observe gathers what is known of BIRD now.
 func (r *run) observe(ctx context.Context) (session.Observation, error) {
 	o := session.Observation{Time: time.Now(), Routes: r.last.Routes, Kept: r.last.Kept, Keeping: r.last.Keeping, KeptUntil: r.last.KeptUntil, Busy: r.doing()}
@@ -116,11 +120,13 @@ func (r *run) askControl(ctx context.Context, o *session.Observation) error {
 	if err != nil {
 		return err
 	}
-	r.watchTimers(ctx, all)
 	if slices.ContainsFunc(all, func(p birdc.Protocol) bool { return isUp(p) && r.address(p.Name) == "" }) {
 		if _, err := r.showSessions(ctx); err != nil {
 			return err
 		}
+	}
+	if err := r.watchTimers(ctx, o.Time, all); err != nil {
+		return err
 	}
 	up := make(map[string]bool)
 	r.configured = 0
@@ -207,10 +213,13 @@ func (r *run) asksProtocols(now time.Time) bool {
 	case told && !r.peers.lag.behind():
 		pause = max(controlInterval, min(r.Session.Settle, controlRest))
 	}
+	if r.Guard != nil {
+		pause = min(pause, guardRest)
+	}
 	return now.Sub(r.protocolsAt) >= pause
 }
 
-func isUp(p birdc.Protocol) bool { return p.Proto == "BGP" && p.Info == "Established" }
+func isUp(p birdc.Protocol) bool { return p.Proto == "BGP" && p.Info == established }
 
 // showSessions asks for the experiment's BGP sessions, and remembers their
 // neighbors.

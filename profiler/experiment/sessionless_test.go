@@ -28,3 +28,17 @@ func TestSessionless(t *testing.T) {
 	drop(t, peer)
 	w.result(t, done)
 }
+
+// TestTableless: a BIRD 3 without tables refuses to count routes. It has none, and
+// is asked on.
+func TestTableless(t *testing.T) {
+	w := startBird(t, "bird3-trixie", 0, nil)
+	done := w.follow(t, 1, nil)
+	w.wait(t, "no routes, and no BGP protocol", func(s Status) bool {
+		return s.AtRest && s.Routes == 0 && strings.HasPrefix(s.Waiting, "a session to come up, but BIRD has no BGP protocol")
+	})
+	if err := w.bird.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.result(t, done)
+}

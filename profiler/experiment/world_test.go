@@ -34,8 +34,8 @@ type world struct {
 	changed chan struct{} // a token when seen has grown
 }
 
-// startBird starts one of Debian's BIRDs (scripts/bird-root).
-func startBird(t *testing.T, root string, peers int, station *bmp.Options) *world {
+// findBird finds one of Debian's BIRDs (scripts/bird-root).
+func findBird(t *testing.T, root string) *lab.Binary {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("../../.bird", root, "usr/sbin/bird"))
 	if err != nil {
@@ -45,8 +45,15 @@ func startBird(t *testing.T, root string, peers int, station *bmp.Options) *worl
 	if err != nil {
 		t.Fatalf("%v; scripts/bird-root %s", err, root)
 	}
+	return binary
+}
+
+// startBird starts one of Debian's BIRDs (scripts/bird-root).
+func startBird(t *testing.T, root string, peers int, station *bmp.Options) *world {
+	t.Helper()
 	w := &world{changed: make(chan struct{}, 1)}
-	config := lab.Config{Binary: binary, Peers: peers}
+	config := lab.Config{Binary: findBird(t, root), Peers: peers}
+	var err error
 	if station != nil {
 		station.Addr = netip.MustParseAddrPort("127.0.0.1:0")
 		if w.station, err = bmp.Listen(t.Context(), *station); err != nil {

@@ -9,8 +9,9 @@ import (
 	"leakprof/profiler/plan"
 )
 
-// Window is what was seen of the process in a second or so.
+// Window is what was seen of the process in a second or so, or in a part of it.
 type Window struct {
+	End  time.Time
 	Took time.Duration
 	// BIRD is the CPU time of all its threads, what probes cost included; Wait is
 	// for how long they waited for a CPU.
@@ -19,10 +20,9 @@ type Window struct {
 	Cost []time.Duration
 	// BFD: the router has BFD sessions, whose timers are short.
 	BFD bool
-	// Asked: the router was asked in this window which sessions it has lost since
-	// it was last asked, and Expired says which because a timer ran out, "" if none.
-	Asked   bool
-	Expired string
+	// Lost are sessions that the router lost because a timer ran out, as far as
+	// that was read in this window.
+	Lost []Loss
 }
 
 // Limits of what is harmless to the router's timers.
@@ -36,20 +36,32 @@ const (
 	// waitShare of the time that threads wait for a CPU: the machine has none
 	// to spare.
 	waitShare = 0.25
-	// blameShare of the limit: if probes cost that much when a session's timer
-	// ran out, it may have been their doing.
+	// blameShare of the limit, and blameMost of a core however high it is: if
+	// probes took more before a session was lost, it may have been their doing.
+	// BFD's timers are of tenths of a second, and this is what is left of them.
 	blameShare = 0.25
+	blameMost  = 0.05
+	// memory is for how long moments are kept.
+	memory = 10 * time.Minute
 )
+
+// Before is what counts of the time before a session was last seen up: a timer runs
+// out some time after what has delayed it.
+const Before = 10 * time.Second
 
 // decider decides when to step down. It is a function of windows alone.
 type decider struct {
 	limit float64 // of one core
+	began time.Time
 	rungs []plan.Options
 	rung  int // in force
 	over  int // windows in a row above the limit
 	peak  float64
-	worst float64 // window since the router was last asked
-	after bool    // the next window is the one in which a step was made
+	after bool // the next window is the one in which a step was made
+	// moments are of the last minutes, the oldest first, and spared the sessions
+	// that were lost and not held against the probes.
+	moments []moment
+	spared  []string
 }
 
 // decision is what to do: go to another rung, or detach.
@@ -64,17 +76,16 @@ func (d *decider) take(w Window) *decision {
 	if w.Took <= 0 || d.rung >= len(d.rungs) {
 		return nil
 	}
-	seconds := w.Took.Seconds()
-	share := w.Cost[d.rung].Seconds() / seconds
+	share := w.Cost[d.rung].Seconds() / w.Took.Seconds()
 	after := d.after
 	d.after = false
-	d.peak, d.worst = max(d.peak, share), max(d.worst, share)
-	if w.Asked {
-		worst := d.worst
-		d.worst = 0
-		if w.Expired != "" && worst > blameShare*d.limit {
-			return d.step(len(d.rungs), worst, fmt.Sprintf("%s while probes took %s of a core", w.Expired, percent(worst)))
+	d.peak = max(d.peak, share)
+	for _, l := range w.Lost {
+		worst, why := d.blame(l)
+		if why != "" {
+			return d.step(len(d.rungs), worst, fmt.Sprintf("%v, and before that %s", l, why))
 		}
+		d.spared = append(d.spared, fmt.Sprintf("%v; the probes stay: before that they took at most %s of a core, and BIRD had idle time", l, percent(worst)))
 	}
 	// The window in which a step was made has hits of before.
 	if share <= d.limit || after {
@@ -83,12 +94,12 @@ func (d *decider) take(w Window) *decision {
 	}
 	d.over++
 	allowed, why := patience, ""
-	switch busy := w.BIRD + w.Wait; {
+	switch {
 	case w.BFD:
 		allowed, why = hurry, ", and there are BFD sessions"
-	case busy.Seconds() >= busyShare*seconds:
+	case w.isBusy():
 		allowed, why = hurry, ", and BIRD had no idle time"
-	case w.Wait.Seconds() >= waitShare*seconds:
+	case w.waits():
 		allowed, why = hurry, ", and BIRD waited for a CPU"
 	}
 	if d.over < allowed {
@@ -99,6 +110,23 @@ func (d *decider) take(w Window) *decision {
 		to++
 	}
 	return d.step(to, share, fmt.Sprintf("probes took %s of a core%s", percent(share), why))
+}
+
+// isBusy: there was no idle time, so that whatever is done delays timers.
+func (w *Window) isBusy() bool { return float64(w.BIRD+w.Wait) >= busyShare*float64(w.Took) }
+
+// waits: the machine had no CPU to spare.
+func (w *Window) waits() bool { return float64(w.Wait) >= waitShare*float64(w.Took) }
+
+// add appends what was seen next.
+func (w *Window) add(n Window) {
+	w.End, w.Took, w.BIRD, w.Wait = n.End, w.Took+n.Took, w.BIRD+n.BIRD, w.Wait+n.Wait
+	if w.Cost == nil {
+		w.Cost = make([]time.Duration, len(n.Cost))
+	}
+	for i, c := range n.Cost {
+		w.Cost[i] += c
+	}
 }
 
 // expect is how much of a core the probes of a rung would take. A process that

@@ -22,12 +22,6 @@ func TestDecider(t *testing.T) {
 	bfd.BFD = true
 	waits := w(500, 300, 20)
 	waits.Wait = 300 * ms
-	expired := w(500, 60, 20)
-	expired.Asked, expired.Expired = true, "BIRD lost the session of peer1 (Hold timer expired)"
-	harmless := w(500, 40, 20)
-	harmless.Asked, harmless.Expired = true, expired.Expired
-	asked := w(500, 40, 20)
-	asked.Asked = true
 	const none, toPages, off = -1, 1, 2
 	for _, c := range []struct {
 		name    string
@@ -44,10 +38,6 @@ func TestDecider(t *testing.T) {
 		{"no idle time, and more of pages then", []Window{w(1000, 600, 150)}, 0, off, "no idle time"},
 		{"BFD", []Window{bfd}, 0, toPages, "BFD"},
 		{"waits for a CPU", []Window{waits}, 0, toPages, "waited for a CPU"},
-		{"a timer ran out", []Window{expired}, 0, off, "Hold timer expired"},
-		{"a timer ran out, not for us", []Window{harmless, harmless, harmless}, none, 0, ""},
-		{"a timer ran out some time ago", []Window{w(500, 60, 20), w(500, 10, 5), harmless}, 2, off, "while probes took 6.0% of a core"},
-		{"a timer ran out after what was asked about before", []Window{w(500, 60, 20), asked, harmless}, none, 0, ""},
 		{"a window of no time", []Window{{}, {Took: -time.Second}}, none, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

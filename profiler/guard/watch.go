@@ -13,8 +13,13 @@ import (
 	"leakprof/profiler/plan"
 )
 
-// window is over what time cost is compared with the limit.
-const window = time.Second
+const (
+	// window is over what time cost is compared with the limit.
+	window = time.Second
+	// sample is how often it is read: what was before a session went down is told
+	// from what came after.
+	sample = window / 5
+)
 
 // Step is a change that the guard made, for good.
 type Step struct {
@@ -56,6 +61,7 @@ type Account struct {
 // that is more than they may, whatever else goes on.
 type Watcher struct {
 	profiler *profiler.Profiler
+	began    time.Time
 	steps    chan Step
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -64,8 +70,8 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	account Account
-	asked   bool   // in this window
-	expired string // the answer
+	lost    []Loss   // in this window
+	spared  []string // until they are taken
 	trouble error
 }
 
@@ -78,10 +84,12 @@ func Watch(p *profiler.Profiler, before Account) (*Watcher, error) {
 	}
 	rungs := ladder(p.Plan.Options)
 	w := &Watcher{
-		profiler: p, account: before, stop: make(chan struct{}),
+		profiler: p, began: time.Now(), account: before, stop: make(chan struct{}),
 		steps: make(chan Step, len(rungs)), // it never waits for who takes them
 	}
-	w.done.Go(func() { w.watch(newMeter(p.Plan.Sites, rungs, hits), &decider{limit: before.Limit, rungs: rungs}) })
+	w.done.Go(func() {
+		w.watch(newMeter(p.Plan.Sites, rungs, hits), &decider{limit: before.Limit, began: w.began, rungs: rungs})
+	})
 	return w, nil
 }
 
@@ -97,18 +105,30 @@ func (w *Watcher) Steps() <-chan Step { return w.steps }
 // Detached says that it has taken all probes off.
 func (w *Watcher) Detached() bool { return w.detached.Load() }
 
+// Began is when it began to watch: the probes had just been placed.
+func (w *Watcher) Began() time.Time { return w.began }
+
 // SetBFD says whether the router has BFD sessions.
 func (w *Watcher) SetBFD(has bool) { w.bfd.Store(has) }
 
-// Asked says that the router was asked which sessions it has lost, and which of
-// them, since it was last asked, because a timer ran out; "" for none.
-func (w *Watcher) Asked(expired string) {
+// maxLosses bounds how many losses are kept until somebody takes note of them.
+const maxLosses = 100
+
+// Lost says that the router has lost sessions because a timer ran out.
+func (w *Watcher) Lost(all ...Loss) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked = true
-	if expired != "" {
-		w.expired = expired
-	}
+	w.lost = append(w.lost, all[:min(len(all), maxLosses-len(w.lost))]...)
+}
+
+// Spared returns since the last call which sessions were lost and not held against
+// the probes, and why not, in a line each.
+func (w *Watcher) Spared() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.spared
+	w.spared = nil
+	return all
 }
 
 // Account is what it did so far.
@@ -143,9 +163,10 @@ func (w *Watcher) read() (c clock, err error) {
 }
 
 func (w *Watcher) watch(m *meter, d *decider) {
-	tick := time.NewTicker(window)
+	tick := time.NewTicker(sample)
 	defer tick.Stop()
 	before, err := w.read()
+	var sum Window
 	for {
 		if err != nil {
 			w.fail(err)
@@ -160,21 +181,24 @@ func (w *Watcher) watch(m *meter, d *decider) {
 		if now, err = w.read(); err != nil {
 			continue
 		}
-		if r, err := w.profiler.Runtime(); err == nil {
-			m.learn(r)
-		}
 		hits, readErr := w.profiler.Hits()
 		if err = readErr; err != nil {
 			continue
 		}
 		used := now.cpu - before.cpu
-		asked, expired := w.takeAnswer()
-		next := d.take(Window{
-			Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used),
-			BFD: w.bfd.Load(), Asked: asked, Expired: expired,
-		})
+		part := Window{End: now.at, Took: now.at.Sub(before.at), BIRD: used, Wait: max(now.wait-before.wait, 0), Cost: within(m.cost(hits), used)}
 		before = now
-		w.note(d.peak)
+		d.remember(part)
+		if sum.add(part); sum.Took < window-sample/2 {
+			continue
+		}
+		if r, err := w.profiler.Runtime(); err == nil {
+			m.learn(r)
+		}
+		sum.BFD, sum.Lost = w.bfd.Load(), w.takeLost()
+		next := d.take(sum)
+		sum = Window{}
+		w.note(d)
 		if next != nil && w.step(m, next, now.at) {
 			return
 		}
@@ -192,20 +216,22 @@ func within(costs []time.Duration, used time.Duration) []time.Duration {
 	return costs
 }
 
-func (w *Watcher) takeAnswer() (asked bool, expired string) {
+func (w *Watcher) takeLost() []Loss {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	asked, expired = w.asked, w.expired
-	w.asked, w.expired = false, ""
-	return asked, expired
+	lost := w.lost
+	w.lost = nil
+	return lost
 }
 
 // note writes down that a window was watched.
-func (w *Watcher) note(peak float64) {
+func (w *Watcher) note(d *decider) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.account.Windows++
-	w.account.Peak = peak
+	w.account.Peak = d.peak
+	w.spared = append(w.spared, d.spared[:min(len(d.spared), maxLosses-len(w.spared))]...)
+	d.spared = d.spared[:0]
 }
 
 // step does what was decided; last says that there is nothing left to watch.

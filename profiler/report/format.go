@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"leakprof/profiler/terminal"
 )
 
 // amount is Size of a number that BIRD has rounded.
@@ -55,18 +57,8 @@ func percent(part, whole float64) string {
 }
 
 // printable makes text of the target (names in its ELF files, replies of
-// BIRD) safe for a terminal: one line, no control sequences.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r == '\r' {
-			return ' '
-		}
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// BIRD) fit for a terminal, and for a page.
+func printable(s string) string { return terminal.Line(s) }
 
 // shortenLeft keeps the end of a text, where a path has what matters.
 func shortenLeft(s string, width int) string {

@@ -81,3 +81,46 @@ func TestWriteFileNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestWriteFileAbandoned: what a writer has left that was killed before its file
+// got its name, the next one removes; what one has that lives, and what is no
+// writer's, stays.
+func TestWriteFileAbandoned(t *testing.T) {
+	dir := t.TempDir()
+	alive, err := namedFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stay := []string{filepath.Base(alive.temporary), ".leakprof-dir", ".leakprof-link", ".leakprof-other", "profile", "x.leakprof-1"}
+	for _, name := range []string{".leakprof-12345678", ".leakprof-87654321", ".leakprof-other", "x.leakprof-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("a part"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(filepath.Join(dir, ".leakprof-other"), 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".leakprof-dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("x.leakprof-1", filepath.Join(dir, ".leakprof-link")); err != nil {
+		t.Fatal(err)
+	}
+	write := func() {
+		t.Helper()
+		if err := WriteFile(filepath.Join(dir, "profile"), func(io.Writer) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(stay)
+		if got := names(t, dir); !slices.Equal(got, stay) {
+			t.Errorf("there are %q, want %q", got, stay)
+		}
+	}
+	write()
+	// Killed, it is closed and keeps its name.
+	stay = slices.DeleteFunc(stay, func(name string) bool { return name == filepath.Base(alive.temporary) })
+	if err := alive.File.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write()
+}

@@ -36,7 +36,11 @@ func ending(s unix.WaitStatus) string {
 	case s.Exited():
 		return fmt.Sprintf("exited with status %d", s.ExitStatus())
 	case s.Signaled():
-		return "was killed by " + unix.SignalName(s.Signal())
+		name := unix.SignalName(s.Signal())
+		if name == "" { // of real-time signals (signal(7))
+			name = fmt.Sprintf("signal %d", s.Signal())
+		}
+		return "was killed by " + name
 	}
 	return "ended"
 }

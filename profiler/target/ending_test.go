@@ -16,6 +16,7 @@ func TestEnding(t *testing.T) {
 		{"read x; exit 0", "exited with status 0"},
 		{"read x; exit 3", "exited with status 3"},
 		{"read x; kill -SEGV $$", "was killed by SIGSEGV"},
+		{"read x; kill -40 $$", "was killed by signal 40"},
 	} {
 		other := exec.Command("sh", "-c", c.script)
 		in, err := other.StdinPipe()
@@ -36,7 +37,7 @@ func TestEnding(t *testing.T) {
 		}
 		p.Close()
 	}
-	for status, want := range map[unix.WaitStatus]string{0x0100: "exited with status 1", 0x8b: "was killed by SIGSEGV", 9: "was killed by SIGKILL", 0x137f: "ended"} {
+	for status, want := range map[unix.WaitStatus]string{0x0100: "exited with status 1", 0x8b: "was killed by SIGSEGV", 9: "was killed by SIGKILL", 34: "was killed by signal 34", 0x137f: "ended"} {
 		if got := ending(status); got != want {
 			t.Errorf("0x%x: %q, want %q", status, got, want)
 		}

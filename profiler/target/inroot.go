@@ -27,22 +27,27 @@ func (emptyError) Is(target error) bool { return target == fs.ErrNotExist }
 // neither ".." nor a link leads out of root (openat2(2), Linux 5.6). Nothing
 // else is opened, for opening a FIFO blocks and a device may do anything. A file
 // of more than limit bytes is an error, an empty one is none (fs.ErrNotExist):
-// so are those of proc, of which some block whoever reads them.
+// so are those of proc, of which some block whoever reads them. A file system
+// that does not answer is waited for for some seconds.
 func OpenInRoot(root, name string, limit int64) (*os.File, error) {
-	fd, err := lookUp(root, name)
-	if err != nil {
-		return nil, err
-	}
-	return reopen(fd, limit)
+	return answered(func() (*os.File, error) {
+		fd, err := lookUp(root, name)
+		if err != nil {
+			return nil, err
+		}
+		return reopen(fd, limit)
+	})
 }
 
 // OpenRegular is OpenInRoot for a file of our own: links lead wherever they do.
 func OpenRegular(name string, limit int64) (*os.File, error) {
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return reopen(fd, limit)
+	return answered(func() (*os.File, error) {
+		fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		return reopen(fd, limit)
+	})
 }
 
 // lookUp finds a file of any kind in a root and opens it for its place alone
@@ -87,6 +92,10 @@ func reopen(fd int, limit int64) (*os.File, error) {
 	if errors.As(err, &bad) {
 		return nil, bad.Err // the path means nothing to anybody
 	}
+	if err == nil {
+		// Whether it can be read, whoever reads it sees; that it answers, here.
+		_, _ = f.ReadAt(make([]byte, 1), 0)
+	}
 	return f, err
 }
 
@@ -96,7 +105,7 @@ func placeOf(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 // Socket is a unix socket in another's root.
 type Socket struct {
 	// Name is its path as seen from our own root, by way of /proc, without links:
-	// for people, and for what is connected later.
+	// for people. Who goes by it later may be led elsewhere.
 	Name string
 
 	fd int
@@ -113,15 +122,21 @@ func (p *Process) OpenSocket(name string) (*Socket, error) {
 	if err != nil {
 		return fail(err)
 	}
-	fd, err := lookUp(p.Root(), inside)
+	s, err := answered(func() (*Socket, error) {
+		fd, err := lookUp(p.Root(), inside)
+		if err != nil {
+			return nil, explain(err)
+		}
+		s := &Socket{Name: p.Root() + inside, fd: fd}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+			s.Close()
+			return nil, errors.New("it is no socket")
+		}
+		return s, nil
+	})
 	if err != nil {
-		return fail(explain(err))
-	}
-	s := &Socket{Name: p.Root() + inside, fd: fd}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		s.Close()
-		return fail(errors.New("it is no socket"))
+		return fail(err)
 	}
 	if shown, err := os.Readlink(s.Path()); err == nil {
 		if resolved, ok := p.inside(shown); ok {
@@ -133,6 +148,16 @@ func (p *Process) OpenSocket(name string) (*Socket, error) {
 
 // Path leads to the socket, and to no other, until it is closed.
 func (s *Socket) Path() string { return placeOf(s.fd) }
+
+// File is the socket for a process that is to inherit it, to which it is
+// /proc/self/fd/N. Close it after use.
+func (s *Socket) File() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate socket %s: %w", s.Name, err)
+	}
+	return os.NewFile(uintptr(fd), s.Name), nil
+}
 
 // Close releases the socket; connections to it stay.
 func (s *Socket) Close() error { return unix.Close(s.fd) }

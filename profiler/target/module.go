@@ -137,6 +137,8 @@ func (p *Process) openMapped(a Mapping) (*os.File, error) {
 	f, err := OpenRegular(p.path(fmt.Sprintf("map_files/%x-%x", a.Start, a.End)), maxModule)
 	if err == nil || errors.Is(err, errKind) {
 		return f, err
+	} else if errors.Is(err, errNoAnswer) {
+		return nil, fmt.Errorf("open %s of process %d: %w", a.Path, p.PID, err)
 	}
 	if f, err := OpenRegular(p.path("exe"), maxModule); err == nil {
 		if shows(a, f) {

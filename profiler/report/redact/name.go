@@ -120,19 +120,41 @@ func (r *Redactor) channelName(s string) string {
 }
 
 // Path replaces what of a path is somebody's own; directories that every system
-// has, distributions' libraries and leakprof's own words stay.
+// has, distributions' libraries and leakprof's own words stay. A number in it may
+// be a user's, a customer's or an AS, unless it is that of a process or has but
+// two digits.
 func (r *Redactor) Path(s string) string {
 	parts := strings.Split(s, "/")
+	words := 0 // those before; of "1000/s" there is none
 	for i, p := range parts {
-		// A user may be called like anything.
-		if i > 0 && parts[i-1] == "home" && p != "" {
-			parts[i] = r.name(p)
-			continue
+		before := ""
+		if i > 0 {
+			before = parts[i-1]
 		}
-		parts[i] = r.pathPart(p)
+		ext := path.Ext(p)
+		if !extensions[ext] {
+			ext = ""
+		}
+		base := strings.TrimSuffix(p, ext)
+		isNumber := digits.FindString(base) == base
+		switch {
+		case p != "" && before == "home": // a user may be called like anything
+			parts[i] = r.name(p)
+		case isNumber && len(base) > 2 && words > 0 && !numbered[before]:
+			parts[i] = r.name(base) + ext
+		default:
+			parts[i] = r.pathPart(p)
+		}
+		if !isNumber {
+			words++
+		}
 	}
 	return strings.Join(parts, "/")
 }
+
+// numbered are directories in which the kernel numbers processes, threads and
+// open files (proc(5)).
+var numbered = words("proc task fd")
 
 var plainPart = regexp.MustCompile(`^(?:\.{0,2}|[0-9]{1,10})$`)
 

@@ -72,7 +72,7 @@ func (r *Redactor) community(s string) string {
 }
 
 var (
-	number    = regexp.MustCompile(`^[+-]?[0-9]+(?:\.[0-9]{1,9})?(?:e[+-]?[0-9]{1,3})?(?:%|x|[kMG]B|[kMG]|B|[mnu]?s|h|m)?$`)
+	number    = regexp.MustCompile(`^[+-]?[0-9]+(?:\.[0-9]{1,9})?(?:e[+-]?[0-9]{1,3}|%|x|[kMG]B|[kMG]|B|[mnu]?s|h|m)?$`)
 	hex       = regexp.MustCompile(`^\+?0x[0-9a-f]{1,16}$`)
 	duration  = regexp.MustCompile(`^(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+(?:\.[0-9]+)?(?:s|ms|us|ns))?$`)
 	release   = regexp.MustCompile(`^v?[0-9]\.[0-9]{1,2}\.[0-9]{1,3}$`)

@@ -93,6 +93,12 @@ func TestNames(t *testing.T) {
 		{r.version, "of acme", "of name1"},
 		{r.buildIDOf, "00ff", "00ff"},
 		{r.buildIDOf, "acme", ""},
+		{r.Path, "/proc/4711/task/4712/fd/123", "/proc/4711/task/4712/fd/123"},
+		{r.Path, "/run/user/1000/bird.ctl", "/run/user/name12/bird.ctl"},
+		{r.Path, "/srv/20240301/64501/bird", "/srv/name13/name14/bird"},
+		{r.Path, "/opt/bird/3/sbin/bird-2.19", "/opt/bird/3/sbin/bird-2.19"},
+		{r.Path, "leakprof-4711/12/report.json", "leakprof-4711/12/report.json"},
+		{r.Text, "/run/1000/1000.pid: 1000/s, 700/1000, /1000", "/run/name12/name12.pid: 1000/s, 700/1000, /1000"},
 	} {
 		if got := c.f(c.in); got != c.want {
 			t.Errorf("%q: %q, want %q", c.in, got, c.want)
