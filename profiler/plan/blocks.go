@@ -63,9 +63,10 @@ func (p *Plan) addBlocks(libc, exe *target.Module) error {
 		p.Notes = append(p.Notes, notes...)
 	}
 	bound := false
+	place := newPlacer(exe, p.Options.Costs)
 	for _, f := range birdFunctions {
 		if sym, ok := findSymbol(exe, f.name); ok {
-			sites[f.event] = append(sites[f.event], siteIn(exe, Function{Name: f.name, Address: sym.Value, Size: sym.Size}, f.event, BySymbol, true, false, p.Options.Costs))
+			sites[f.event] = append(sites[f.event], place.site(Function{Name: f.name, Address: sym.Value, Size: sym.Size}, f.event, BySymbol, true, false))
 			bound = true
 		}
 	}
@@ -82,6 +83,7 @@ func (p *Plan) addBlocks(libc, exe *target.Module) error {
 // should know of the choice. costs may be nil.
 func LibrarySites(libc *target.Module, costs *Costs) (sites []Site, notes []string, err error) {
 	seen := make(map[uint64]string)
+	place := newPlacer(libc, costs)
 	for _, f := range libcFunctions {
 		sym, ok := findSymbol(libc, f.name)
 		if !ok {
@@ -98,7 +100,7 @@ func LibrarySites(libc *target.Module, costs *Costs) (sites []Site, notes []stri
 		}
 		seen[sym.Value] = f.name
 		function := Function{Name: f.name, Address: sym.Value, Size: sym.Size}
-		sites = append(sites, siteIn(libc, function, f.event, ByLibc, true, f.returns, costs))
+		sites = append(sites, place.site(function, f.event, ByLibc, true, f.returns))
 	}
 	return sites, notes, nil
 }

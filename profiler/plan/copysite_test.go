@@ -75,32 +75,62 @@ func TestCopySite(t *testing.T) {
 	}
 }
 
-// TestJumpFromElsewhere: the probe stays on the entry of a function into whose
-// beginning another part of the file jumps.
-func TestJumpFromElsewhere(t *testing.T) {
+// TestDisagreement: the probe stays on the entry of a function into whose
+// beginning another part of the file jumps, or whose unwind rows say that the
+// frame is elsewhere.
+func TestDisagreement(t *testing.T) {
 	const source = `
 	.type free, @function
-	free:	endbr64
+	free:	.cfi_startproc
+		endbr64
 	again:	push %rbx
 		pop %rbx
 		ret
+		.cfi_endproc
 	.size free, . - free
 	.type malloc, @function
-	malloc:	endbr64
+	malloc:	.cfi_startproc
+		endbr64
 		push %rbx
 		pop %rbx
 		ret
+		.cfi_endproc
 	.size malloc, . - malloc
+	.type calloc, @function
+	calloc:	.cfi_startproc
+		sub $8, %rsp # of which the rows say nothing
+		push %rbx
+		pop %rbx
+		add $8, %rsp
+		ret
+		.cfi_endproc
+	.size calloc, . - calloc
+	.type realloc, @function
+	realloc:	.cfi_startproc
+		sub $8, %rsp
+		.cfi_adjust_cfa_offset 8
+		push %rbx
+		pop %rbx
+		add $8, %rsp
+		ret
+		.cfi_endproc
+	.size realloc, . - realloc
+	.type valloc, @function
+	valloc:	endbr64 # without rows
+		push %rbx
+		pop %rbx
+		ret
+	.size valloc, . - valloc
 	.section .text.unlikely, "ax"
 	free.cold: jmp again
 	`
 	m := assemble(t, source)
-	for function, want := range map[string]uint64{"free": 0, "malloc": 4} {
+	for function, want := range map[string]uint64{"free": 0, "malloc": 4, "calloc": 0, "realloc": 4, "valloc": 0} {
 		sym, ok := findSymbol(m, function)
 		if !ok {
 			t.Fatalf("there is no %s", function)
 		}
-		s := siteIn(m, Function{Name: function, Address: sym.Value, Size: sym.Size}, BlockFreed, ByLibc, true, false, nil)
+		s := newPlacer(m, nil).site(Function{Name: function, Address: sym.Value, Size: sym.Size}, BlockFreed, ByLibc, true, false)
 		if s.Offset != want {
 			t.Errorf("%s is probed at +%d, want +%d", function, s.Offset, want)
 		}

@@ -92,13 +92,8 @@ func (s *survey) copySites(c copied) ([]Site, error) {
 // within completes a site in a copy: at an address where the argument is in the
 // register of a DWARF number.
 func (s *survey) within(site Site, address uint64, dwarf int, by FoundBy) Site {
-	// System V ABI, figure 3.36.
-	register := [16]prologue.Register{prologue.RAX, prologue.RDX, prologue.RCX, prologue.RBX, prologue.RSI, prologue.RDI, prologue.RBP, prologue.RSP}
-	for r := prologue.R8; r <= prologue.R15; r++ {
-		register[r] = r
-	}
 	site.Address, site.FoundBy = address, by
-	site.Arguments = []Argument{{0, 64, prologue.Value{Register: register[dwarf&15]}}}
+	site.Arguments = []Argument{{0, 64, prologue.Value{Register: prologue.FromDWARF(dwarf)}}}
 	code, _ := codeAt(s.exe, address, longestInstruction)
 	site.Instruction = prologue.FormOf(code)
 	if p, ok := s.behind(address); ok {

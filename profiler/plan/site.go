@@ -6,9 +6,11 @@ import (
 	"debug/elf"
 	"fmt"
 	"slices"
+	"sync"
 
 	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
 )
 
 // findSymbol returns a function of the module by its exact name, from .symtab
@@ -47,29 +49,58 @@ var arguments = map[string][]wanted{
 	"lp_alloc":  {{1, 32}}, "lp_allocu": {{1, 32}}, "lp_allocz": {{1, 32}},
 }
 
-// siteIn makes a site of a function: on its entry, or on an instruction behind it
+// placer puts probes on functions of one module.
+type placer struct {
+	module *target.Module
+	costs  *Costs               // nil if nothing was measured
+	rows   func() *unwind.Table // nil if there are none
+}
+
+func newPlacer(m *target.Module, c *Costs) *placer {
+	return &placer{m, c, sync.OnceValue(func() *unwind.Table {
+		t, err := unwind.NewTable(m.ELF)
+		if err != nil {
+			return nil
+		}
+		return t
+	})}
+}
+
+// site makes a site of a function: on its entry, or on an instruction behind it
 // that costs less.
-func siteIn(m *target.Module, f Function, event Event, by FoundBy, entry, returns bool, c *Costs) Site {
-	s := Site{Event: event, Function: f.Name, Module: m, Address: f.Address, FoundBy: by, Entry: entry, Return: returns}
+func (p *placer) site(f Function, event Event, by FoundBy, entry, returns bool) Site {
+	s := Site{Event: event, Function: f.Name, Module: p.module, Address: f.Address, FoundBy: by, Entry: entry, Return: returns}
 	var wants []wanted
 	if entry {
 		wants = arguments[f.Name]
 	}
-	code, whole := codeAt(m, f.Address, f.Size)
+	code, whole := codeAt(p.module, f.Address, f.Size)
 	if !whole {
-		code, _ = codeAt(m, f.Address, longestInstruction)
+		code, _ = codeAt(p.module, f.Address, longestInstruction)
 	}
 	place, args := atEntry(code, wants)
 	// Without the whole function's code nobody can say that nothing jumps in
 	// behind the entry; then the entry itself is probed, which is always right.
 	if whole {
-		if p, a := choose(code, wants, returns, c); p.Offset == 0 || !landed(m, f.Address, p.Offset) {
-			place, args = p, a
+		if there, a := choose(code, wants, returns, p.costs); there.Offset == 0 || p.agrees(f.Address, there) {
+			place, args = there, a
 		}
 	}
 	s.Offset, s.Depth, s.Arguments, s.Instruction = place.Offset, place.Depth, args, place.Form
-	c.price(&s)
+	p.costs.price(&s)
 	return s
+}
+
+// agrees says whether what the file has besides the function's code is in
+// agreement with a place in it: its unwind row has the frame where the place has
+// it, and no jump leads between the entry and the place.
+func (p *placer) agrees(address uint64, place prologue.Place) bool {
+	rows := p.rows()
+	if rows == nil {
+		return false
+	}
+	rule := rows.Lookup(address + place.Offset)
+	return rule.CFA == unwind.CFARegister && place.IsFrame(prologue.FromDWARF(int(rule.Reg)), int64(rule.Off)) && !landed(p.module, address, place.Offset)
 }
 
 // IsProved says that the site needs no trial: it is the function's entry, or

@@ -28,8 +28,9 @@ type survey struct {
 	third     bool  // by structure: BIRD 3
 	err       error // of the search by structure, where that was needed
 	// puts tells where copies of free_page put a page on a list.
-	puts  func() []structure.InlineSite
-	costs *Costs // nil if nothing was measured
+	puts   func() []structure.InlineSite
+	costs  *Costs  // nil if nothing was measured
+	placer *placer // made when the first site is
 }
 
 // copied is a copy of a function that the compiler put into another one. Copies
@@ -245,7 +246,10 @@ func (s *survey) absent(name string) error {
 
 // site makes a site of a function.
 func (s *survey) site(f Function, event Event, entry, returns bool) Site {
-	return siteIn(s.exe, f, event, f.FoundBy, entry, returns, s.costs)
+	if s.placer == nil {
+		s.placer = newPlacer(s.exe, s.costs)
+	}
+	return s.placer.site(f, event, f.FoundBy, entry, returns)
 }
 
 // isBIRD returns an error if neither symbols nor structure show an allocator.

@@ -16,6 +16,7 @@ import (
 	"leakprof/profiler/plan"
 	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/scratch"
+	"leakprof/profiler/unwind"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -52,9 +53,16 @@ func everyPlace(t *testing.T, s plan.Site) (sites []plan.Site) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows, err := unwind.NewTable(s.Module.ELF)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range prologue.Follow(code) {
 		if p.Form == prologue.Ret || p.Depth%8 != 0 {
 			continue
+		}
+		if r := rows.Lookup(s.Address + p.Offset); r.CFA != unwind.CFARegister || !p.IsFrame(prologue.FromDWARF(int(r.Reg)), int64(r.Off)) {
+			t.Errorf("%s+%d: the frame is at %v by the unwind row, rsp %d bytes below the return address by the code", s.Function, p.Offset, r, p.Depth)
 		}
 		var args []plan.Argument
 		for n := range 3 {

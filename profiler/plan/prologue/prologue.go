@@ -109,6 +109,26 @@ func (p *Place) IsUntouched() bool {
 	return len(p.state.slots) == 0
 }
 
+// IsFrame says whether a register and an offset make the canonical frame address
+// here, which is what rsp was before the function was called (DWARF 5, 6.4): as
+// call frame information says it, to be compared with what was followed.
+func (p *Place) IsFrame(r Register, offset int64) bool {
+	v := p.state.registers[r&(registers-1)]
+	const returnAddress = 8
+	return v.known && v.initial == RSP && v.bits == 64 && v.offset+offset == returnAddress
+}
+
+// FromDWARF is the register with a number of DWARF's (System V ABI, figure 3.36),
+// of which the lowest four bits count.
+func FromDWARF(n int) Register {
+	switch n &= 15; {
+	case n < 8:
+		return [8]Register{RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP}[n]
+	default:
+		return Register(n)
+	}
+}
+
 // Find says how the value that a register had at the entry can be had here. Of
 // bits only so many are wanted, 64 or 32; with 32 those above are anything.
 func (p *Place) Find(r Register, bits int) (Value, bool) { return p.state.find(r, bits) }
