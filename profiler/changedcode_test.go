@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"leakprof/bpf"
 	"leakprof/profiler"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
@@ -55,6 +56,9 @@ func TestChangedCode(t *testing.T) {
 		}
 		if err == nil {
 			attached.Close()
+		}
+		if err := profiler.Prove(process, made, bpf.AttachBest); (err == nil) != (c.want == "") {
+			t.Errorf("with 0x%x: the plan is proved: %v", c.now, err)
 		}
 	}
 }

@@ -116,10 +116,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkCode(p.Process, p.Plan.Sites); err != nil {
+	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
 		return err
 	}
-	p.retreats = tryPlan(p.Plan, func(sites []plan.Site) ([]error, error) { return bpf.Try(sites, o.Attach) })
 	maxMemory := o.MaxMemory
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()

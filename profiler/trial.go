@@ -5,8 +5,25 @@ package profiler
 import (
 	"fmt"
 
+	"leakprof/bpf"
 	"leakprof/profiler/plan"
+	"leakprof/profiler/target"
 )
+
+// Prove makes sure of a plan before its sites are probed: the code of each has to
+// be its file's, and what does not stand a trial goes back to its function's
+// entry, with a note in the plan.
+func Prove(p *target.Process, made *plan.Plan, mode bpf.AttachMode) error {
+	_, err := prove(p, made, mode)
+	return err
+}
+
+func prove(p *target.Process, made *plan.Plan, mode bpf.AttachMode) ([]retreat, error) {
+	if err := checkCode(p, made.Sites); err != nil {
+		return nil, err
+	}
+	return tryPlan(made, func(sites []plan.Site) ([]error, error) { return bpf.Try(sites, mode) }), nil
+}
 
 // retreat is a site that was not armed where the plan had it.
 type retreat struct {
