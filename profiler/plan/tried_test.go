@@ -224,3 +224,19 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkTry tries all sites of a BIRD and its C library, as attaching does.
+func BenchmarkTry(b *testing.B) {
+	path := plan.BirdPath(b, "bird2-sid")
+	sites := plan.PlanFile(b, path, plan.Options{LinpoolObjects: true}).Sites
+	ofLibc, _, err := plan.LibrarySites(plan.OpenModule(b, filepath.Join(path, "../../lib/x86_64-linux-gnu/libc.so.6")), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sites = append(sites, ofLibc...)
+	for b.Loop() {
+		if _, err := bpf.Try(sites, bpf.AttachBest); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

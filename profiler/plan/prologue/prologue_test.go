@@ -226,3 +226,25 @@ func FuzzFollow(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkFollow follows the beginning of free_page of BIRD 3.4.
+func BenchmarkFollow(b *testing.B) {
+	f := code(b, "f30f1efa 4883ec18 803d72fd0a0000 48896c2410 4889fd 0f85ab000000")
+	for b.Loop() {
+		if p := Follow(f); p[len(p)-1].Offset != 23 {
+			b.Fatal(describe(p))
+		}
+	}
+}
+
+// BenchmarkLandings looks for jumps through a megabyte of code.
+func BenchmarkLandings(b *testing.B) {
+	text := make([]byte, 1<<20)
+	for i := range text {
+		text[i] = byte(i * 131)
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		Landings(text, 0x1000, []Span{{0x2000, 0x2010}})
+	}
+}
