@@ -80,12 +80,18 @@ func try(trials []trial, mode AttachMode) error {
 	if err != nil {
 		return err
 	}
-	defer process.Close()
 	a, err := arm(process, trials, mode)
 	if err != nil {
+		process.Close()
 		return err
 	}
-	defer a.Close()
+	// The kernel takes its time to remove probes, which nobody has to wait for.
+	defer func() {
+		go func() {
+			a.Close()
+			process.Close()
+		}()
+	}()
 	for i := range trials {
 		t := &trials[i]
 		if t.err != nil {
