@@ -68,11 +68,11 @@ func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.A
 	if err := profiler.Prove(process, pl, bpf.AttachBest); err != nil {
 		return a, err
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: counting for %v what the probes would be hit by\n", g.estimate)
+	say(os.Stderr, "counting for %v what the probes would be hit by", g.estimate)
 	if a.Estimate, err = guard.Count(ctx, process, pl, g.estimate, a.Limit, bpf.AttachBest); err != nil {
 		return a, err
 	}
-	fmt.Fprintf(os.Stderr, "leakprof: %v\n", a.Estimate)
+	say(os.Stderr, "%v", a.Estimate)
 	if a.Limit == 0 {
 		return a, nil
 	}
@@ -87,7 +87,7 @@ func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.A
 		step := guard.Step{Time: time.Now(), From: modes[0].Options, To: modes[i].Options, Share: modes[0].Extra, Reason: "by the estimate it would take more than the limit"}
 		a.Steps = append(a.Steps, step)
 		o.Plan = step.To
-		fmt.Fprintf(os.Stderr, "leakprof: warning: %v (--max-overhead %v)\n", step, g.maxOverhead)
+		say(os.Stderr, "warning: %v (--max-overhead %v)", step, g.maxOverhead)
 	}
 	return a, nil
 }

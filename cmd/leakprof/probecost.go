@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -21,7 +20,7 @@ func measuredCosts() *plan.Costs {
 	case err == nil:
 		return table.Plan(bpf.PlacesMulti(bpf.AttachBest))
 	case !errors.Is(err, probecost.ErrNotMeasured) && !errors.Is(err, probecost.ErrNoPlace):
-		fmt.Fprintf(os.Stderr, "leakprof: warning: %v; leakprof doctor --probe-cost measures it anew\n", err)
+		say(os.Stderr, "warning: %v; leakprof doctor --probe-cost measures it anew", err)
 	}
 	return nil
 }
