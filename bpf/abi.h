@@ -20,11 +20,26 @@
 #define MAX_STEPS 8
 
 /*
- * The probed functions. A probe's cookie holds one in its lowest byte, in the
- * next one the DWARF number of the register with the argument where that is
- * not the first of the calling convention, and above these the address of the
- * function's entry.
+ * A probe's cookie, by the lowest bit of each of its parts. At a return it is
+ * the function and the address of its entry. At an entry, where the probe may be
+ * some instructions into the function: the function, how far rsp is below what
+ * it was when the function was called, and where its arguments are, those that
+ * its program reads, in their order.
  */
+enum cookie {
+	COOKIE_FUNCTION = 0,   /* enum function, 8 bits */
+	COOKIE_DEPTH = 8,      /* words of 8 bytes, 8 bits */
+	COOKIE_ARGUMENTS = 16, /* 24 bits each, 0: as the calling convention says */
+	COOKIE_ENTRY = 16,     /* return: address, 48 bits */
+	ARGUMENT_BITS = 24,
+	/* Of an argument: */
+	ARGUMENT_GIVEN = 0,    /* 1 bit, always set */
+	ARGUMENT_LOAD = 1,     /* 1 bit: it is in memory, at the sum of these: */
+	ARGUMENT_REGISTER = 2, /* 4 bits, as instructions number them: rax, rcx, rdx, rbx, rsp, ... */
+	ARGUMENT_OFFSET = 8,   /* 16 bits, signed */
+};
+
+/* The probed functions. */
 enum function {
 	FUNCTION_NONE,
 	FUNCTION_MALLOC,
@@ -118,6 +133,7 @@ enum counter {
 	COUNTER_OBJECT_NO_PAGE,	    /* an object on a page that is not in the live set */
 	COUNTER_SLOTS_FULL,	    /* no room for the slots of another page */
 	COUNTER_LINPOOL_OBJECTS_FULL,/* no room for another linpool object */
+	COUNTER_ARGUMENT_READ_FAILED,/* an argument in the stack frame was unreadable */
 	COUNTER_COUNT,
 };
 
@@ -256,6 +272,15 @@ struct stack_account {
 	__u64 bytes;
 };
 
+/* What a probe saw of a call, where sites are tried. */
+struct seen {
+	__u64 entered, returned; /* how often */
+	__u64 argument[2];	 /* of the last call */
+	__u64 top;		 /* the word at what rsp was at the entry: the return address */
+	__u64 unreadable;	 /* how often it could not be read */
+};
+
+_Static_assert(sizeof(struct seen) == 48, "seen");
 _Static_assert(sizeof(struct unwind_row) == 8, "unwind_row");
 _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");

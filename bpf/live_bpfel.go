@@ -45,6 +45,20 @@ const (
 	liveCfaKindCFA_SIGNAL      liveCfaKind = 6
 )
 
+type liveCookie uint32
+
+const (
+	liveCookieCOOKIE_FUNCTION   liveCookie = 0
+	liveCookieCOOKIE_DEPTH      liveCookie = 8
+	liveCookieCOOKIE_ARGUMENTS  liveCookie = 16
+	liveCookieCOOKIE_ENTRY      liveCookie = 16
+	liveCookieARGUMENT_BITS     liveCookie = 24
+	liveCookieARGUMENT_GIVEN    liveCookie = 0
+	liveCookieARGUMENT_LOAD     liveCookie = 1
+	liveCookieARGUMENT_REGISTER liveCookie = 2
+	liveCookieARGUMENT_OFFSET   liveCookie = 8
+)
+
 type liveCounter uint32
 
 const (
@@ -76,7 +90,8 @@ const (
 	liveCounterCOUNTER_OBJECT_NO_PAGE       liveCounter = 25
 	liveCounterCOUNTER_SLOTS_FULL           liveCounter = 26
 	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
-	liveCounterCOUNTER_COUNT                liveCounter = 28
+	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 28
+	liveCounterCOUNTER_COUNT                liveCounter = 29
 )
 
 type liveFunction uint32
@@ -248,7 +263,6 @@ type liveThread struct {
 	Pending    [8]struct {
 		_        structs.HostLayout
 		Sp       uint64
-		Ip       uint64
 		Size     uint64
 		Result   uint64
 		Old      uint64

@@ -174,6 +174,7 @@ const (
 	SlotsFull         = liveCounterCOUNTER_SLOTS_FULL
 
 	LinpoolObjectsFull = liveCounterCOUNTER_LINPOOL_OBJECTS_FULL
+	ArgumentReadFailed = liveCounterCOUNTER_ARGUMENT_READ_FAILED
 )
 
 var counterNames = [...]string{
@@ -206,6 +207,7 @@ var counterNames = [...]string{
 	SlotsFull:         "slab objects without stack: no room for their page",
 
 	LinpoolObjectsFull: "linpool objects without stack: no room",
+	ArgumentReadFailed: "arguments unreadable",
 }
 
 // String names the counter in words.

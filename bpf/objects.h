@@ -111,7 +111,7 @@ int enter_isl_alloc(struct pt_regs *ctx) /* isl_alloc(islab) */
 		count(COUNTER_THREAD_STATE_FAILED, 1);
 		return 0;
 	}
-	t->islab = ctx->di;
+	t->islab = argument(ctx, bpf_get_attach_cookie(ctx), 0, ctx->di);
 	return 0;
 }
 
@@ -153,7 +153,7 @@ int enter_lp_alloc(struct pt_regs *ctx) /* lp_alloc, lp_allocu, lp_allocz (linpo
 		return 0;
 	}
 	/* One of them may call another one, with the same size. */
-	t->lp_size = ctx->si;
+	t->lp_size = argument(ctx, cookie, 0, ctx->si);
 	return 0;
 }
 

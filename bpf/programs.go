@@ -97,7 +97,7 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: useMulti(c.Attach, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	p := &Programs{multi: PlacesMulti(c.Attach)}
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -180,6 +180,11 @@ func innermostPID(pid int) (uint32, error) {
 // bpf_get_ns_current_pid_tgid compares.
 func kernelDev(dev uint64) uint64 {
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
+}
+
+// PlacesMulti says whether probes are placed by uprobe_multi in a mode.
+func PlacesMulti(mode AttachMode) bool {
+	return useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)
 }
 
 // useMulti decides by the kernel's release and by whether it has uprobe_multi.
@@ -336,12 +341,15 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 		if s.Event == plan.BlockFreed || s.Event == plan.PageReturned {
 			entry = &frees
 		}
-		cookie := cookie(function, s)
 		if st.enter != nil {
-			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, cookie)
+			c, err := entryCookie(function, s)
+			if err != nil {
+				return fmt.Errorf("attach to %s: %w", s.Function, err)
+			}
+			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, c)
 		}
 		if s.Return {
-			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, cookie)
+			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, returnCookie(function, s))
 		}
 	}
 	for _, groups := range [][]*group{frees, returns, entries} {
@@ -358,11 +366,6 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	p.base[ReturnUnmatched] = base[ReturnUnmatched]
 	p.baseHits, err = p.hits()
 	return err
-}
-
-// cookie is what a probe tells its program: see enum function in abi.h.
-func cookie(f Function, s plan.Site) uint64 {
-	return uint64(f) | uint64(s.ArgRegister)<<8 | (s.Module.Bias+s.Address)<<16
 }
 
 func addTo(groups *[]*group, to group, offset, cookie uint64) {

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "argument.h"
 #include "liveset.h"
 #include "unwind.h"
 
@@ -29,7 +30,6 @@ volatile __u32 current_mark;
 /* A call of an allocation function that has not returned. */
 struct pending {
 	__u64 sp; /* at the entry: where the return address is */
-	__u64 ip;
 	__u64 size;
 	__u64 result;	 /* posix_memalign: where it puts the pointer */
 	__u64 old;	 /* realloc: the block */
@@ -154,21 +154,6 @@ static __always_inline int is_target(struct pt_regs *ctx)
 	if (only_target)
 		return 1;
 	return !bpf_get_ns_current_pid_tgid(pidns_dev, pidns_inode, &id, sizeof(id)) && id.tgid == target_pid;
-}
-
-static __always_inline __u32 cookie_function(__u64 cookie)
-{
-	return cookie & 0xff;
-}
-
-static __always_inline __u32 cookie_register(__u64 cookie)
-{
-	return cookie >> 8 & 0xff;
-}
-
-static __always_inline __u64 cookie_entry(__u64 cookie)
-{
-	return cookie >> 16;
 }
 
 static __always_inline struct thread *this_thread(__u64 flags)

@@ -65,6 +65,8 @@ type Profiler struct {
 	done     sync.WaitGroup
 	unplaced func() // nil if nobody has to know
 
+	retreats []retreat
+
 	looking sync.Mutex // one at a time
 	sources sources
 
@@ -112,6 +114,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
 		return err
 	}
 	maxMemory := o.MaxMemory
@@ -320,6 +325,9 @@ func (p *Profiler) Replan(o plan.Options) error {
 		if !slices.ContainsFunc(cheaper.Sites, func(c plan.Site) bool { return c.Function == s.Function }) {
 			off = append(off, s.Function)
 		}
+	}
+	for _, r := range p.retreats {
+		r.from(cheaper)
 	}
 	p.Plan = cheaper
 	return p.TakeOff(off...)
