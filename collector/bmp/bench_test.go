@@ -88,13 +88,13 @@ func streams(tb testing.TB) map[string]stream {
 }
 
 // routerEnv makes this program a router: it writes what it reads from its standard input to
-// the socket that it has as descriptor 3, so many times as the variable says, and with a
-// minus so, each message by itself.
+// the socket that it has as descriptor 3, as often as the variable says, and then whether each
+// message is a write of its own, such as "8 false".
 const routerEnv = "LEAKPROF_TEST_ROUTER"
 
 func TestMain(m *testing.M) {
-	if times := os.Getenv(routerEnv); times != "" {
-		if err := route(times); err != nil {
+	if how := os.Getenv(routerEnv); how != "" {
+		if err := route(how); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -103,9 +103,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func route(count string) error {
+func route(how string) error {
 	var times int
-	if _, err := fmt.Sscan(count, &times); err != nil {
+	var single bool
+	if _, err := fmt.Sscan(how, &times, &single); err != nil {
 		return err
 	}
 	block, err := io.ReadAll(os.Stdin)
@@ -116,8 +117,7 @@ func route(count string) error {
 	if err != nil {
 		return err
 	}
-	single := times < 0
-	for range max(times, -times) {
+	for range times {
 		for b := block; len(b) > 0; {
 			n := len(b)
 			if single {
@@ -171,12 +171,11 @@ func benchmarkStation(b *testing.B, st stream, single bool) {
 		b.Fatal(err)
 	}
 	defer socket.Close()
-	times := b.N
-	if single {
-		times = -times
-	}
+	// Enough of them that starting the router does not count.
+	const blocks = 8
+	times := blocks * b.N
 	router := exec.Command(os.Args[0])
-	router.Env = append(os.Environ(), fmt.Sprint(routerEnv, "=", times))
+	router.Env = append(os.Environ(), fmt.Sprintf("%s=%d %t", routerEnv, times, single))
 	router.Stdin = bytes.NewReader(st.block)
 	router.Stderr = os.Stderr
 	router.ExtraFiles = []*os.File{socket}
@@ -185,9 +184,14 @@ func benchmarkStation(b *testing.B, st stream, single bool) {
 	if err := router.Run(); err != nil {
 		b.Fatal(err)
 	}
-	messages := b.N * st.messages
-	for s.Counts().Messages < uint64(messages) {
-		time.Sleep(time.Millisecond)
+	c.CloseWrite()
+	// To look again and again would cost more than the station takes.
+	if _, end := events(b, s); end.Err != nil {
+		b.Fatal(end.Err)
+	}
+	messages := times * st.messages
+	if n := s.Counts().Messages; n != uint64(messages) {
+		b.Fatalf("%d messages counted, want %d", n, messages)
 	}
 	used := processTime(b) - before
 	b.ReportMetric(float64(messages)/used.Seconds(), "messages/s")
