@@ -91,14 +91,7 @@ func (c *HitCounter) Off() error {
 
 // Hits reads how often each site was passed so far, in their order.
 func (c *HitCounter) Hits() ([]uint64, error) {
-	hits := make([]uint64, c.sites)
-	for i := range hits {
-		var err error
-		if hits[i], err = sum(c.objects.Counts, uint32(i)); err != nil {
-			return nil, err
-		}
-	}
-	return hits, nil
+	return sums(c.objects.Counts)
 }
 
 // IsSlow says that probes are perf events, each of which waits for the kernel when

@@ -309,6 +309,7 @@ const (
 	liveMapHits                = "hits"
 	liveMapLinpoolObjects      = "linpool_objects"
 	liveMapLive                = "live"
+	liveMapMoved               = "moved"
 	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
@@ -437,6 +438,7 @@ type liveMapSpecs struct {
 	Hits           *ebpf.MapSpec `ebpf:"hits"`
 	LinpoolObjects *ebpf.MapSpec `ebpf:"linpool_objects"`
 	Live           *ebpf.MapSpec `ebpf:"live"`
+	Moved          *ebpf.MapSpec `ebpf:"moved"`
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
@@ -505,6 +507,7 @@ type liveMaps struct {
 	Hits           *ebpf.Map `ebpf:"hits"`
 	LinpoolObjects *ebpf.Map `ebpf:"linpool_objects"`
 	Live           *ebpf.Map `ebpf:"live"`
+	Moved          *ebpf.Map `ebpf:"moved"`
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
@@ -526,6 +529,7 @@ func (m *liveMaps) Close() error {
 		m.Hits,
 		m.LinpoolObjects,
 		m.Live,
+		m.Moved,
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,
