@@ -91,7 +91,11 @@ func (c *HitCounter) Off() error {
 
 // Hits reads how often each site was passed so far, in their order.
 func (c *HitCounter) Hits() ([]uint64, error) {
-	return sums(c.objects.Counts)
+	hits, err := sums(c.objects.Counts)
+	if err != nil {
+		return nil, err
+	}
+	return hits[:c.sites], nil // of no site the map has room for one
 }
 
 // IsSlow says that probes are perf events, each of which waits for the kernel when
