@@ -371,6 +371,7 @@ const (
 	liveMapHits                = "hits"
 	liveMapLinpoolObjects      = "linpool_objects"
 	liveMapLive                = "live"
+	liveMapMoved               = "moved"
 	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
@@ -504,6 +505,7 @@ type liveMapSpecs struct {
 	Hits           *ebpf.MapSpec `ebpf:"hits"`
 	LinpoolObjects *ebpf.MapSpec `ebpf:"linpool_objects"`
 	Live           *ebpf.MapSpec `ebpf:"live"`
+	Moved          *ebpf.MapSpec `ebpf:"moved"`
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
@@ -577,6 +579,7 @@ type liveMaps struct {
 	Hits           *ebpf.Map `ebpf:"hits"`
 	LinpoolObjects *ebpf.Map `ebpf:"linpool_objects"`
 	Live           *ebpf.Map `ebpf:"live"`
+	Moved          *ebpf.Map `ebpf:"moved"`
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
@@ -600,6 +603,7 @@ func (m *liveMaps) Close() error {
 		m.Hits,
 		m.LinpoolObjects,
 		m.Live,
+		m.Moved,
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,

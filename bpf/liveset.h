@@ -39,6 +39,19 @@ struct {
  * may move it at once. */
 volatile __u32 live_steps, live_step;
 
+/* Has a record whenever a step comes into use, so that user space makes one more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} moved SEC(".maps");
+
+static __always_inline void tell_moved(void)
+{
+	__u8 record = 0;
+
+	bpf_ringbuf_output(&moved, &record, sizeof(record), 0);
+}
+
 /* Set by user space while it takes in what is there already. What is freed
  * meanwhile leaves FUNCTION_FREED, so that it is not taken in after that. */
 volatile __u32 adopting;
@@ -118,8 +131,10 @@ static __always_inline int put(__u64 address, struct block *block, __u32 newest)
 			__sync_fetch_and_or(&live_used, 1U << (k & 31));
 		err = bpf_map_update_elem(map, &address, block, BPF_NOEXIST);
 		if (err != -E2BIG) {
-			if (!err && k > live_step)
+			if (!err && k > live_step) {
 				live_step = k;
+				tell_moved();
+			}
 			return err;
 		}
 	}

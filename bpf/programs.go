@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/plan"
@@ -76,6 +77,8 @@ type Programs struct {
 	budget  budget
 	// Why the sets take nothing: see enum acceptance.
 	full, short bool
+	nearly      bool // half of the budget is used
+	moved       *ringbuf.Reader
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
 	// A bit for each step of the live set that has some of it.
@@ -138,6 +141,10 @@ func Load(c Config) (*Programs, error) {
 	}
 	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
 		return nil, fmt.Errorf("load BPF programs: %w", explain(err, false))
+	}
+	if p.moved, err = ringbuf.NewReader(p.objects.Moved); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("load BPF programs: %w", err)
 	}
 	p.tables = tables{
 		rows: p.objects.Rows, rules: p.objects.Rules, areas: p.objects.Areas,
@@ -474,12 +481,9 @@ func (p *Programs) Counters() (Counters, error) {
 }
 
 func (p *Programs) counters() (c Counters, err error) {
-	for i := range c {
-		if c[i], err = sum(p.objects.Counters, uint32(i)); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
+	all, err := sums(p.objects.Counters)
+	copy(c[:], all)
+	return c, err
 }
 
 // Hits reads the hits of every probed function since Attach, by name.
@@ -510,18 +514,14 @@ func (p *Programs) Tests() (map[string]Tests, error) {
 
 // perFunction reads a map of two numbers for each function.
 func perFunction[T any](m *ebpf.Map, pair func(a, b uint64) T) (map[string]T, error) {
+	numbers, err := sums(m)
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[string]T)
-	count := uint32(liveFunctionFUNCTION_COUNT)
-	for f := uint32(1); f < count; f++ {
-		a, err := sum(m, f)
-		if err != nil {
-			return nil, err
-		}
-		b, err := sum(m, count+f)
-		if err != nil {
-			return nil, err
-		}
-		all[Function(f).String()] = pair(a, b)
+	count := int(liveFunctionFUNCTION_COUNT)
+	for f := 1; f < count; f++ {
+		all[Function(f).String()] = pair(numbers[f], numbers[count+f])
 	}
 	return all, nil
 }
@@ -541,15 +541,25 @@ func (p *Programs) Missed() (uint64, error) {
 	return missed, nil
 }
 
-func sum(m *ebpf.Map, key uint32) (total uint64, err error) {
-	var perCPU []uint64
-	if err := m.Lookup(key, &perCPU); err != nil {
-		return 0, fmt.Errorf("read counter %d: %w", key, err)
+// sums reads the numbers of a per-CPU array, each summed over the CPUs: by one call, for they
+// are read many times a second (Linux 5.13, commit f008d732ab18).
+func sums(m *ebpf.Map) ([]uint64, error) {
+	n, cpus := int(m.MaxEntries()), ebpf.MustPossibleCPU()
+	keys, perCPU := make([]uint32, n), make([]uint64, n*cpus)
+	read, err := m.BatchLookup(new(ebpf.MapBatchCursor), keys, perCPU, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // which says that there are no more
+		return nil, fmt.Errorf("read counters: %w", err)
 	}
-	for _, n := range perCPU {
-		total += n
+	if read != n {
+		return nil, fmt.Errorf("read counters: %d of %d", read, n)
 	}
-	return total, nil
+	totals := make([]uint64, n)
+	for i, key := range keys {
+		for _, number := range perCPU[i*cpus : (i+1)*cpus] {
+			totals[key] += number
+		}
+	}
+	return totals, nil
 }
 
 // Detach removes all probes. What was collected can still be read.
@@ -580,6 +590,9 @@ func (p *Programs) Drop(functions ...string) error {
 // Close detaches the probes and unloads the programs.
 func (p *Programs) Close() error {
 	errs := []error{p.Detach(), p.objects.Close()}
+	if p.moved != nil {
+		errs = append(errs, p.StopWaiting())
+	}
 	for _, s := range p.sets {
 		errs = append(errs, s.close())
 	}

@@ -83,8 +83,10 @@ static __always_inline long make_slots(__u64 page, struct slots_head *head, __u3
 		if (made) {
 			*made = *head;
 			__sync_fetch_and_add(&slots_used[class], 1);
-			if (k > slots_step[class])
+			if (k > slots_step[class]) {
 				slots_step[class] = k;
+				tell_moved();
+			}
 			return k;
 		}
 		if (err != -E2BIG)
