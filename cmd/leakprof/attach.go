@@ -169,7 +169,11 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer stop()
-	say(os.Stderr, "attached to pid %d (%s), %d probes; keeps %s", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
+	probes := fmt.Sprintf("%d probes", len(p.Plan.Sites))
+	if !p.Probes() {
+		probes = "no probe (--mode walk)"
+	}
+	say(os.Stderr, "attached to pid %d (%s), %s; keeps %s", f.pid, p.Process.Exe, probes, rights)
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)

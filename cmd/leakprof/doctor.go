@@ -51,7 +51,7 @@ socket. The exit status is 0 only if attach would do its whole job.`,
 	flags.StringVar(&f.pid, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "attach would run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
-	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow slabs: exact (each object) or pages")
+	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow BIRD: exact, pages or walk (no probe, so that it takes no BPF)")
 	flags.BoolVar(&f.plan.LinpoolObjects, "linpool-objects", false, "attach would follow each object in linpools")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	return c
@@ -72,7 +72,7 @@ func runDoctor(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 			return err
 		}
 	}
-	facts := doctor.Facts{Machine: doctor.ReadMachine()}
+	facts := doctor.Facts{Machine: doctor.ReadMachine(f.plan.Mode)}
 	if pid > 0 {
 		facts.Target = doctor.ReadTarget(pid, f.plan)
 		if facts.Target.Known() {

@@ -17,14 +17,18 @@ import (
 // writePlan prints the plan for people: the events first, then the functions,
 // then what is not covered.
 func writePlan(w io.Writer, p *plan.Plan) error {
-	if err := writeEvents(w, p); err != nil {
-		return err
+	if p.Options.Mode == plan.Walk {
+		fmt.Fprint(w, "Nothing is probed.\n\n")
+	} else {
+		if err := writeEvents(w, p); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		if err := writeFunctions(w, p); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
-	if err := writeFunctions(w, p); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
 	for _, part := range []struct {
 		label string
 		texts []string

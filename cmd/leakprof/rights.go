@@ -22,14 +22,19 @@ func (f *experimentFlags) limitRights(c *experiment.Config) (left string, stop f
 		return "all rights, for --cycle-exec", func() {}, nil
 	}
 	var needed []cap.Value
-	for _, k := range privilege.Following() {
+	probes := c.Profiler.Probes()
+	following := privilege.Following()
+	if !probes {
+		following = privilege.Walking()
+	}
+	for _, k := range following {
 		needed = append(needed, k.Capability)
 	}
 	if !ownsDirectory(f.out) {
 		needed = append(needed, cap.DAC_OVERRIDE)
 	}
 	stop = func() {}
-	if privilege.Holds(cap.SYS_ADMIN) {
+	if probes && privilege.Holds(cap.SYS_ADMIN) {
 		m, err := startMeter()
 		if err != nil {
 			return "", nil, err

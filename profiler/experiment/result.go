@@ -27,6 +27,7 @@ func (r *run) result() (*report.Result, error) {
 	}
 	res.Health = append(res.Health, r.stationHealth()...)
 	if r.Profiler != nil {
+		res.Mode = r.Profiler.Plan.Options.Mode.String()
 		res.Coverage = r.Profiler.Plan.Covered
 		res.NotCovered = r.Profiler.Plan.NotCovered
 		res.Stacks = r.stackQuality()

@@ -86,6 +86,9 @@ func New(p *target.Process, modules []*target.Module, o Options) (*Plan, error) 
 	if err != nil {
 		return nil, err
 	}
+	if o.Mode == Walk {
+		return planWalk(o), nil
+	}
 	plan := &Plan{Options: o}
 	if err := plan.addBlocks(libc, modules[0]); err != nil {
 		return nil, err
@@ -100,6 +103,9 @@ func NewForFile(exe *target.Module, o Options) (*Plan, error) {
 	s := surveyProgram(exe)
 	if err := s.isBIRD(); err != nil {
 		return nil, fmt.Errorf("plan probes of %s: %w", exe.Path, err)
+	}
+	if o.Mode == Walk {
+		return planWalk(o), nil
 	}
 	plan := &Plan{Options: o}
 	if err := plan.addBlocks(nil, exe); err != nil {

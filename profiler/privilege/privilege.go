@@ -19,6 +19,11 @@ type Kept struct {
 	Purpose    string
 }
 
+// Walking are those that following a BIRD without probes needs, from the start.
+func Walking() []Kept {
+	return slices.DeleteFunc(Following(), func(k Kept) bool { return k.Capability == cap.BPF })
+}
+
 // Following are the capabilities that following a BIRD needs once the probes are
 // in place. Placing them took CAP_PERFMON as well, and before Linux 6.10
 // CAP_SYS_ADMIN; to take them off takes nothing.
