@@ -119,7 +119,7 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if p.Walks() {
+	if o.Plan.Mode == plan.Walk {
 		return p.tryWalk()
 	}
 	maxMemory := o.MaxMemory

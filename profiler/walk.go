@@ -8,13 +8,12 @@ import (
 
 	"leakprof/profiler/glibc"
 	"leakprof/profiler/live"
-	"leakprof/profiler/plan"
 	"leakprof/profiler/walk"
 )
 
 // Walks says whether the live set is told by walking the process's memory, so
 // that nothing in it has a stack, and of a process that has ended there is none.
-func (p *Profiler) Walks() bool { return p.Plan.Options.Mode == plan.Walk }
+func (p *Profiler) Walks() bool { return p.walker != nil }
 
 // tryWalk says beforehand whether the process can be walked.
 func (p *Profiler) tryWalk() error {
