@@ -17,6 +17,7 @@ import (
 	"leakprof/profiler/plan"
 	"leakprof/profiler/report"
 	quiet "leakprof/profiler/snapshot"
+	"leakprof/profiler/symbol"
 )
 
 // TestWalkFindsTheLiveSet: what a walk through BIRD's memory finds is what the
@@ -133,7 +134,6 @@ func TestWalkFindsLeaks(t *testing.T) {
 		kind  string // of what is retained
 		every int64  // objects more in each cycle, at least
 	}{
-		{bird: "bird2-sid", want: report.Clean},
 		{bird: "bird3-trixie", want: report.Clean},
 		{bird: "bird2-sid", cut: "sl_free", want: report.Leak, kind: "objects of ", every: cutRoutes},
 	} {
@@ -151,7 +151,7 @@ func TestWalkFindsLeaks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := l.experiment(t.Context(), experiment.Config{Driver: l.speakers, Cycles: 2})
+			r, err := l.experiment(t.Context(), experiment.Config{Driver: l.speakers, Cycles: 2, Threshold: 4 * cutThreshold})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,5 +173,62 @@ func TestWalkFindsLeaks(t *testing.T) {
 				t.Errorf("the sentence does not say that there is no stack")
 			}
 		})
+	}
+}
+
+// TestAutoFollowsWhatGrew: where objects of a slab are never freed, the first
+// cycle costs no hit, and the others have the call stacks of such objects, by
+// probes on nothing else.
+func TestAutoFollowsWhatGrew(t *testing.T) {
+	t.Parallel()
+	all := birds(t)
+	binary := all[slices.IndexFunc(all, func(b labBinary) bool { return b.name == "bird2-sid" })]
+	sites := findSites(t, binary)
+	site := sites[slices.IndexFunc(sites, func(s cut.Site) bool { return s.Entry && s.Release == "sl_free" })]
+	l, end, err := startCut(t, binary, &site, cutConfig{peers: 1, driven: 1, flood: lab.Flood{Routes: cutRoutes, AttributeSets: cutSets}, mode: plan.Auto})
+	defer end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.prof.Probes() || len(l.prof.Plan.Sites) > 0 {
+		t.Fatalf("%d probes before the first cycle", len(l.prof.Plan.Sites))
+	}
+	r, err := l.experiment(t.Context(), experiment.Config{Driver: l.speakers, Cycles: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r.Verdict.Sentence)
+	if r.Verdict.Kind != report.Leak || !strings.Contains(r.Verdict.Sentence, "what came from cycle 2 on has call stacks") {
+		t.Errorf("verdict %s: %s", r.Verdict.Kind, r.Verdict.Sentence)
+	}
+	if !slices.ContainsFunc(r.Notes, func(n report.Note) bool {
+		return strings.Contains(n.Text, "from cycle 2 on objects of ") && strings.Contains(n.Text, " are followed, by 2 probes")
+	}) {
+		t.Errorf("no note says what was followed: %v", r.Notes)
+	}
+	var byStack, total int64
+	for _, g := range r.Retained {
+		if total += g.Bytes; g.Stack.Kind == "" {
+			byStack += g.Bytes
+			if !slices.ContainsFunc(g.Stack.Frames(), func(f symbol.Frame) bool { return f.Function == "sl_alloc" || f.Function == "alloc_page" }) {
+				t.Errorf("%d bytes of another stack: %v", g.Bytes, g.Stack.Frames())
+			}
+		}
+	}
+	// Two of three cycles, and a first one that leaves more.
+	if byStack < total/2 {
+		t.Errorf("%d of %d bytes have a call stack", byStack, total)
+	}
+	hits, err := l.prof.Hits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for function, h := range hits {
+		if followed := function == "sl_alloc" || function == "alloc_page"; !followed && h.Entered+h.Returned > 0 {
+			t.Errorf("%s was hit: %+v", function, h)
+		}
+	}
+	if hits["sl_alloc"].Returned == 0 {
+		t.Error("sl_alloc was not hit")
 	}
 }

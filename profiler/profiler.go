@@ -66,7 +66,8 @@ type Profiler struct {
 	pageSize uint64
 	stop     chan struct{}
 	done     sync.WaitGroup
-	unplaced func() // nil if nobody has to know
+	unplaced func()  // nil if nobody has to know
+	options  Options // of Attach, with plan.Auto for Follow
 
 	looking sync.Mutex // one at a time
 	sources sources
@@ -119,9 +120,15 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if o.Plan.Mode == plan.Walk {
+	if o.Plan.Mode.Walks() {
+		p.options = o
 		return p.tryWalk()
 	}
+	return p.probe(ctx, o)
+}
+
+// probe loads the programs and places the probes of the plan.
+func (p *Profiler) probe(ctx context.Context, o Options) (err error) {
 	maxMemory := o.MaxMemory
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()
@@ -129,6 +136,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	config := bpf.Config{
 		PID: o.PID, MaxMemory: maxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
 		Areas: p.unwinder.areas(), Attach: o.Attach,
+	}
+	if only := o.Plan.Only; only != nil {
+		config.Blocks, config.Objects = only.Blocks, only.Objects
 	}
 	if p.BIRD != nil {
 		config.MblockHeader = p.BIRD.MblockHeader

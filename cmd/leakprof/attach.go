@@ -171,7 +171,7 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	defer stop()
 	probes := fmt.Sprintf("%d probes", len(p.Plan.Sites))
 	if !p.Probes() {
-		probes = "no probe (--mode walk)"
+		probes = "no probe (--mode " + f.plan.Mode.String() + ")"
 	}
 	say(os.Stderr, "attached to pid %d (%s), %s; keeps %s", f.pid, p.Process.Exe, probes, rights)
 	if f.duration > 0 {

@@ -51,7 +51,7 @@ socket. The exit status is 0 only if attach would do its whole job.`,
 	flags.StringVar(&f.pid, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "attach would run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
-	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow BIRD: exact, pages or walk (no probe, so that it takes no BPF)")
+	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow BIRD: exact, pages, walk (no probe, so that it takes no BPF) or auto")
 	flags.BoolVar(&f.plan.LinpoolObjects, "linpool-objects", false, "attach would follow each object in linpools")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	return c

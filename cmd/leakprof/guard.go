@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -49,7 +50,10 @@ func (g *guardFlags) limit() float64 { return float64(g.maxOverhead) / 100 }
 // cheaper where there is a limit that they would exceed.
 func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.Account, err error) {
 	a.Limit = g.limit()
-	if o.Plan.Mode == plan.Walk {
+	if o.Plan.Mode == plan.Auto && g.limit() > 0 {
+		return a, usageError{errors.New("--max-overhead: not with --mode auto, which chooses its probes as it goes; run --mode pages, or walk for none")}
+	}
+	if o.Plan.Mode.Walks() {
 		return guard.Account{}, nil // nothing to count, and nothing to guard from
 	}
 	if g.estimate == 0 {

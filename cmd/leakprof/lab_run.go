@@ -16,7 +16,6 @@ import (
 	"leakprof/collector/lab"
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
-	"leakprof/profiler/plan"
 	"leakprof/profiler/report"
 	"leakprof/profiler/target"
 )
@@ -122,7 +121,7 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 }
 
 // probes says whether BIRD is probed, which begins before it allocates anything.
-func (f *labFlags) probes() bool { return f.attach && f.plan.Mode != plan.Walk }
+func (f *labFlags) probes() bool { return f.attach && !f.plan.Mode.Walks() }
 
 // ready waits until BIRD can be worked with, for as long as a phase may take.
 // With --cycle-exec the peers are up then, and their routes in: they are the

@@ -44,7 +44,9 @@ type Stack struct {
 	Locations []Location // innermost first; the first is the allocation function itself
 	// Kind says of memory that nobody saw allocated what it is, such as "blocks of
 	// 4096 B"; "" for a call stack.
-	Kind     string
+	Kind string
+	// Size is how long each piece of a Kind is, bytes.
+	Size     uint64
 	Complete bool   // reaches the entry of the process or thread
 	End      string // in words why it ends where it does
 	// Everything allocated here since the start, freed or not.

@@ -30,7 +30,7 @@ func (a *Attributor) kindStack(k kindName, size uint64) *Stack {
 	key := sizedKind{k, size}
 	st := a.kinds[key]
 	if st == nil {
-		st = &Stack{Key: kindKeys + uint64(len(a.kinds)), Kind: k.words(size), Complete: true}
+		st = &Stack{Key: kindKeys + uint64(len(a.kinds)), Kind: k.words(size), Size: size, Complete: true}
 		for _, words := range []string{st.Kind, k.class} {
 			if words != "" {
 				st.Locations = append(st.Locations, Location{Module: -1, Lines: []symbol.Frame{{Function: "[" + words + "]"}}})

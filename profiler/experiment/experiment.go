@@ -127,6 +127,7 @@ type run struct {
 	overhead overhead
 	sessions sessions
 	guarded  guarded
+	auto     auto
 
 	notes []report.Note
 	noted struct { // as of the last look
@@ -348,7 +349,7 @@ func (r *run) showStatus(o session.Observation) {
 			s.Lost = lost(c)
 		}
 		s.Hits = r.hitRate()
-		if !r.Profiler.Probes() {
+		if r.walks() {
 			s.LiveBytes = -1
 		}
 	}

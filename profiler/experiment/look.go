@@ -66,7 +66,7 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		p.Routes = r.last.Routes
 	}
 	r.forget(e.Cycle)
-	return nil
+	return r.followGrown(ctx, e.Phase)
 }
 
 // canLook says whether there is a live set to look at: of a process that has

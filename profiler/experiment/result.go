@@ -46,6 +46,9 @@ func (r *run) result() (*report.Result, error) {
 // before is what was there when the probes came, nil if that was nothing.
 func before(p *profiler.Profiler) *report.Before {
 	b := p.Before
+	if p.Walks() {
+		return nil // it is as well known as what came later
+	}
 	if b.Blocks+b.Pages == 0 && b.Unknown == nil {
 		return nil
 	}

@@ -92,7 +92,7 @@ func (r *run) judge(res *report.Result) {
 		v.Kind, v.Sentence = report.Held, s.held()
 	}
 	if r.walks() && (v.Kind == report.Leak || v.Kind == report.Held) {
-		v.Sentence += "; no call stack: --mode walk"
+		v.Sentence += r.withoutStack()
 	}
 }
 

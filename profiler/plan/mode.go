@@ -18,14 +18,18 @@ const (
 	Pages
 	// Walk: no probe at all. What is live is told by walking BIRD's memory.
 	Walk
+	// Auto: as Walk, but that from some moment on what Options.Only names is probed
+	// as well.
+	Auto
 )
 
-var modeNames = [...]string{Exact: "exact", Pages: "pages", Walk: "walk"}
+var modeNames = [...]string{Exact: "exact", Pages: "pages", Walk: "walk", Auto: "auto"}
 
 // Guarantees is what each mode promises, a sentence each, for help.
 const Guarantees = "exact: every byte that BIRD holds, and the call stack of every block and slab object; " +
 	"pages: exact bytes per pool, allocator and page, stacks of blocks and of whoever took a page, and no hit per slab object; " +
-	"walk: no probe at all and no cost to BIRD, what is retained by pool, class and size, lost or held, at the end of each phase, without stacks"
+	"walk: no probe at all and no cost to BIRD, what is retained by pool, class and size, lost or held, at the end of each phase, without stacks; " +
+	"auto: as walk until a cycle has retained something, and then the call stacks of that alone, by probes on nothing else"
 
 // String is the mode's name on the command line.
 func (m Mode) String() string {
@@ -51,6 +55,9 @@ func (m *Mode) Set(name string) (err error) {
 	return err
 }
 
+// Walks says whether what is live is told by walking BIRD's memory.
+func (m Mode) Walks() bool { return m == Walk || m == Auto }
+
 // Type is what help calls the value of a flag (pflag.Value).
 func (m *Mode) Type() string { return "MODE" }
 
@@ -60,13 +67,18 @@ type Options struct {
 	// LinpoolObjects asks for the stack of each object in a linpool, and not
 	// of its chunks alone.
 	LinpoolObjects bool
+	// Only, in mode Auto, is what is probed; nil: nothing yet.
+	Only *Only
 }
 
 // Follows says whether an event is probed under these options, in a BIRD that
 // allows it.
 func (o Options) Follows(e Event) bool {
-	if o.Mode == Walk {
+	switch {
+	case o.Mode == Walk:
 		return false
+	case o.Mode == Auto:
+		return o.Only.follows(e)
 	}
 	switch e {
 	case SlabObjectAllocated:

@@ -94,6 +94,9 @@ func New(p *target.Process, modules []*target.Module, o Options) (*Plan, error) 
 		return nil, err
 	}
 	plan.addProgram(surveyProgram(modules[0]))
+	if o.Mode == Auto {
+		plan.keep()
+	}
 	return plan, nil
 }
 
@@ -112,6 +115,9 @@ func NewForFile(exe *target.Module, o Options) (*Plan, error) {
 		return nil, err
 	}
 	plan.addProgram(s)
+	if o.Mode == Auto {
+		plan.keep()
+	}
 	return plan, nil
 }
 

@@ -35,7 +35,7 @@ func (d *Document) facts(brief bool) (all []fact) {
 		}
 	}
 	if d.followed() {
-		if d.Mode != modeWalk {
+		if !walks(d.Mode) {
 			add("Before", d.Before.sentence())
 		}
 		add("Lost", d.lostBefore())
@@ -55,7 +55,7 @@ func (d *Document) facts(brief bool) (all []fact) {
 	for _, s := range noteLines(d.Notes) {
 		add("Noted", s)
 	}
-	if d.Mode != modeWalk {
+	if d.StackQuality.Allocations > 0 || !walks(d.Mode) {
 		add("Stacks", d.StackQuality.sentence())
 	}
 	add("Covered", strings.Join(d.Covered, "; "))
@@ -68,9 +68,9 @@ func (d *Document) facts(brief bool) (all []fact) {
 	return all
 }
 
-// modeWalk is the mode in which there are no stacks, and what was there before is
-// as well known as what came later.
-const modeWalk = "walk"
+// walks says whether BIRD's memory was walked in a mode, so that what was there
+// before is as well known as what came later.
+func walks(mode string) bool { return mode == "walk" || mode == "auto" }
 
 // followed says whether any snapshot was taken.
 func (d *Document) followed() bool {
