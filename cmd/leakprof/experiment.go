@@ -36,8 +36,8 @@ type experimentFlags struct {
 
 func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, cycles int) {
 	flags.StringVar(&f.out, "out", "", "write profiles and reports to `DIR` (default: leakprof-PID in the working directory)")
-	flags.DurationVar(&f.settle, "settle", settle, "how long things must be quiet before a look, and as long again before the second")
-	flags.DurationVar(&f.limit, "limit", 0, "how long a phase may take to come to rest, and as long what drives it; then it is looked at all the same, or the run ends, and the answer is incomplete (default: no limit; in the lab 10m, and the time of --churn-for)")
+	flags.DurationVar(&f.settle, "settle", settle, "how long, `D`, things must be quiet before a look, and as long again before the second")
+	flags.DurationVar(&f.limit, "limit", 0, "how long, `D`, a phase may take to come to rest, and as long what drives it; then it is looked at all the same, or the run ends, and the answer is incomplete (default: no limit; in the lab 10m, and the time of --churn-for)")
 	flags.IntVar(&f.cycles, "cycles", cycles, "end after `N` cycles of sessions up and down; 0: when interrupted")
 	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
@@ -100,7 +100,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 // which gets its name from the pid if it has none. An error with a result says
 // that not all of it could be written.
 func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out *string) (*report.Result, error) {
-	if err := makeOut(out, c.Process.PID); err != nil {
+	if _, err := makeOut(out, c.Process.PID); err != nil {
 		return nil, err
 	}
 	if f.cycleExec != "" {

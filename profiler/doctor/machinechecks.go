@@ -14,10 +14,16 @@ import (
 	"leakprof/profiler/privilege"
 )
 
-const (
-	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep $(which leakprof)"
-	newerKernel = "boot Linux " + bpf.Floor + " or later"
-)
+const newerKernel = "boot Linux " + bpf.Floor + " or later"
+
+// asRoot is how to get the rights that it takes.
+func (m *Machine) asRoot() string {
+	rights := "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore"
+	if bpf.Older(m.Release, bpf.MultiFloor) {
+		rights += ",cap_sys_admin" // for probes by perf events
+	}
+	return "run as root, or setcap " + rights + "+ep $(which leakprof)"
+}
 
 func (m *Machine) checks() []Check {
 	if m.Walk {
@@ -47,7 +53,7 @@ func (m *Machine) kernel() Check {
 		last := m.Features[len(m.Features)-1]
 		return fails("kernel", newerKernel, "Linux %s is older than %s, the first with %s", m.Release, bpf.Floor, last.Name)
 	}
-	return limited("kernel", asRoot, "Linux %s should have all that the programs use, but may not be asked", m.Release)
+	return limited("kernel", m.asRoot(), "Linux %s should have all that the programs use, but may not be asked", m.Release)
 }
 
 func (m *Machine) btf() Check {
@@ -85,7 +91,7 @@ func (m *Machine) rights() []Check {
 		if m.Has(c.number) {
 			checks = append(checks, works(c.name, "held, %s; %s", c.purpose, afterwards(held, c.number)))
 		} else {
-			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: asRoot})
+			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: m.asRoot()})
 		}
 	}
 	if m.UserNamespace && !m.Walk {

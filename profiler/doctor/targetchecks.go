@@ -29,6 +29,9 @@ func (t *Target) checks(m *Machine) []Check {
 		}
 		return []Check{fails(name, remedy, "%s: %s", t.Exe, t.BIRD)}
 	}
+	if t.Stopped {
+		return []Check{fails(name, fmt.Sprintf("kill -CONT %d", t.PID), "%s is stopped", t.Exe)}
+	}
 	checks := []Check{works(name, "%s can be read", t.Exe), t.bird()}
 	if len(t.Replaced) > 0 {
 		checks = append(checks, t.files())
@@ -80,8 +83,8 @@ func (t *Target) plan(m *Machine) Check {
 func (t *Target) sources() Check {
 	const name = "names"
 	remedy := "install BIRD's package of debug symbols, or build it with -g"
-	if t.BuildID != "" {
-		remedy = "debuginfod-find debuginfo " + t.BuildID
+	if t.Fetch != "" {
+		remedy = t.Fetch
 	}
 	var from, unusable string
 	if t.DebugFile != "" {
