@@ -124,6 +124,12 @@ const (
 	liveFunctionFUNCTION_FREED               liveFunction = 255
 )
 
+type liveLengths struct {
+	_     structs.HostLayout
+	Least uint64
+	Most  uint64
+}
+
 type liveLinpoolObject struct {
 	_        structs.HostLayout
 	Time     uint64
@@ -366,71 +372,75 @@ type liveWalks struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	liveMapAreas               = "areas"
-	liveMapCounters            = "counters"
-	liveMapHits                = "hits"
-	liveMapLinpoolObjects      = "linpool_objects"
-	liveMapLive                = "live"
-	liveMapMoved               = "moved"
-	liveMapNoPrograms          = "no_programs"
-	liveMapRows                = "rows"
-	liveMapRules               = "rules"
-	liveMapStackAccounts       = "stack_accounts"
-	liveMapStacks              = "stacks"
-	liveMapTables110           = "tables_110"
-	liveMapTables14            = "tables_14"
-	liveMapTables238           = "tables_238"
-	liveMapTables30            = "tables_30"
-	liveMapTables46            = "tables_46"
-	liveMapTables494           = "tables_494"
-	liveMapTests               = "tests"
-	liveMapThreads             = "threads"
-	liveMapWalks               = "walks"
-	liveProgEnterAllocPage     = "enter_alloc_page"
-	liveProgEnterCalloc        = "enter_calloc"
-	liveProgEnterFree          = "enter_free"
-	liveProgEnterFreePage      = "enter_free_page"
-	liveProgEnterIslAlloc      = "enter_isl_alloc"
-	liveProgEnterLpAlloc       = "enter_lp_alloc"
-	liveProgEnterMalloc        = "enter_malloc"
-	liveProgEnterMbAlloc       = "enter_mb_alloc"
-	liveProgEnterMbFree        = "enter_mb_free"
-	liveProgEnterMemalign      = "enter_memalign"
-	liveProgEnterPosixMemalign = "enter_posix_memalign"
-	liveProgEnterRealloc       = "enter_realloc"
-	liveProgLeaveAllocPage     = "leave_alloc_page"
-	liveProgLeaveIslAlloc      = "leave_isl_alloc"
-	liveProgLeaveLpAlloc       = "leave_lp_alloc"
-	liveProgLeaveMslAlloc      = "leave_msl_alloc"
-	liveProgLeavePointer       = "leave_pointer"
-	liveProgLeavePosixMemalign = "leave_posix_memalign"
-	liveProgLeaveSlAlloc       = "leave_sl_alloc"
-	liveVarAbiEnums            = "abi_enums"
-	liveVarAbiSlots            = "abi_slots"
-	liveVarAccepting           = "accepting"
-	liveVarAdopting            = "adopting"
-	liveVarAreasVersion        = "areas_version"
-	liveVarCurrentMark         = "current_mark"
-	liveVarIslabs              = "islabs"
-	liveVarLiveAdopted         = "live_adopted"
-	liveVarLiveStep            = "live_step"
-	liveVarLiveSteps           = "live_steps"
-	liveVarLiveUsed            = "live_used"
-	liveVarMblockHeader        = "mblock_header"
-	liveVarMslabs              = "mslabs"
-	liveVarNever               = "never"
-	liveVarNextStack           = "next_stack"
-	liveVarNoSlots             = "no_slots"
-	liveVarOnlyTarget          = "only_target"
-	liveVarPageSize            = "page_size"
-	liveVarPidnsDev            = "pidns_dev"
-	liveVarPidnsInode          = "pidns_inode"
-	liveVarRegisterOffset      = "register_offset"
-	liveVarSlabs               = "slabs"
-	liveVarSlotsStep           = "slots_step"
-	liveVarSlotsSteps          = "slots_steps"
-	liveVarSlotsUsed           = "slots_used"
-	liveVarTargetPid           = "target_pid"
+	liveMapAreas                = "areas"
+	liveMapCounters             = "counters"
+	liveMapHits                 = "hits"
+	liveMapLinpoolObjects       = "linpool_objects"
+	liveMapLive                 = "live"
+	liveMapMoved                = "moved"
+	liveMapNoPrograms           = "no_programs"
+	liveMapRows                 = "rows"
+	liveMapRules                = "rules"
+	liveMapStackAccounts        = "stack_accounts"
+	liveMapStacks               = "stacks"
+	liveMapTables110            = "tables_110"
+	liveMapTables14             = "tables_14"
+	liveMapTables238            = "tables_238"
+	liveMapTables30             = "tables_30"
+	liveMapTables46             = "tables_46"
+	liveMapTables494            = "tables_494"
+	liveMapTests                = "tests"
+	liveMapThreads              = "threads"
+	liveMapWalks                = "walks"
+	liveProgEnterAllocPage      = "enter_alloc_page"
+	liveProgEnterCalloc         = "enter_calloc"
+	liveProgEnterFree           = "enter_free"
+	liveProgEnterFreePage       = "enter_free_page"
+	liveProgEnterIslAlloc       = "enter_isl_alloc"
+	liveProgEnterLpAlloc        = "enter_lp_alloc"
+	liveProgEnterMalloc         = "enter_malloc"
+	liveProgEnterMbAlloc        = "enter_mb_alloc"
+	liveProgEnterMbFree         = "enter_mb_free"
+	liveProgEnterMemalign       = "enter_memalign"
+	liveProgEnterPosixMemalign  = "enter_posix_memalign"
+	liveProgEnterRealloc        = "enter_realloc"
+	liveProgLeaveAllocPage      = "leave_alloc_page"
+	liveProgLeaveIslAlloc       = "leave_isl_alloc"
+	liveProgLeaveLpAlloc        = "leave_lp_alloc"
+	liveProgLeaveMslAlloc       = "leave_msl_alloc"
+	liveProgLeavePointer        = "leave_pointer"
+	liveProgLeavePosixMemalign  = "leave_posix_memalign"
+	liveProgLeaveSlAlloc        = "leave_sl_alloc"
+	liveVarAbiEnums             = "abi_enums"
+	liveVarAbiSlots             = "abi_slots"
+	liveVarAccepting            = "accepting"
+	liveVarAdopting             = "adopting"
+	liveVarAreasVersion         = "areas_version"
+	liveVarCurrentMark          = "current_mark"
+	liveVarFollowedBlocks       = "followed_blocks"
+	liveVarFollowedBlocksCount  = "followed_blocks_count"
+	liveVarFollowedObjects      = "followed_objects"
+	liveVarFollowedObjectsCount = "followed_objects_count"
+	liveVarIslabs               = "islabs"
+	liveVarLiveAdopted          = "live_adopted"
+	liveVarLiveStep             = "live_step"
+	liveVarLiveSteps            = "live_steps"
+	liveVarLiveUsed             = "live_used"
+	liveVarMblockHeader         = "mblock_header"
+	liveVarMslabs               = "mslabs"
+	liveVarNever                = "never"
+	liveVarNextStack            = "next_stack"
+	liveVarNoSlots              = "no_slots"
+	liveVarOnlyTarget           = "only_target"
+	liveVarPageSize             = "page_size"
+	liveVarPidnsDev             = "pidns_dev"
+	liveVarPidnsInode           = "pidns_inode"
+	liveVarRegisterOffset       = "register_offset"
+	liveVarSlabs                = "slabs"
+	liveVarSlotsStep            = "slots_step"
+	liveVarSlotsSteps           = "slots_steps"
+	liveVarSlotsUsed            = "slots_used"
+	liveVarTargetPid            = "target_pid"
 )
 
 // loadLive returns the embedded CollectionSpec for live.
@@ -526,32 +536,36 @@ type liveMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveVariableSpecs struct {
-	AbiEnums       *ebpf.VariableSpec `ebpf:"abi_enums"`
-	AbiSlots       *ebpf.VariableSpec `ebpf:"abi_slots"`
-	Accepting      *ebpf.VariableSpec `ebpf:"accepting"`
-	Adopting       *ebpf.VariableSpec `ebpf:"adopting"`
-	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
-	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
-	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
-	LiveAdopted    *ebpf.VariableSpec `ebpf:"live_adopted"`
-	LiveStep       *ebpf.VariableSpec `ebpf:"live_step"`
-	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
-	LiveUsed       *ebpf.VariableSpec `ebpf:"live_used"`
-	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
-	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
-	Never          *ebpf.VariableSpec `ebpf:"never"`
-	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
-	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
-	OnlyTarget     *ebpf.VariableSpec `ebpf:"only_target"`
-	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
-	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
-	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
-	RegisterOffset *ebpf.VariableSpec `ebpf:"register_offset"`
-	Slabs          *ebpf.VariableSpec `ebpf:"slabs"`
-	SlotsStep      *ebpf.VariableSpec `ebpf:"slots_step"`
-	SlotsSteps     *ebpf.VariableSpec `ebpf:"slots_steps"`
-	SlotsUsed      *ebpf.VariableSpec `ebpf:"slots_used"`
-	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
+	AbiEnums             *ebpf.VariableSpec `ebpf:"abi_enums"`
+	AbiSlots             *ebpf.VariableSpec `ebpf:"abi_slots"`
+	Accepting            *ebpf.VariableSpec `ebpf:"accepting"`
+	Adopting             *ebpf.VariableSpec `ebpf:"adopting"`
+	AreasVersion         *ebpf.VariableSpec `ebpf:"areas_version"`
+	CurrentMark          *ebpf.VariableSpec `ebpf:"current_mark"`
+	FollowedBlocks       *ebpf.VariableSpec `ebpf:"followed_blocks"`
+	FollowedBlocksCount  *ebpf.VariableSpec `ebpf:"followed_blocks_count"`
+	FollowedObjects      *ebpf.VariableSpec `ebpf:"followed_objects"`
+	FollowedObjectsCount *ebpf.VariableSpec `ebpf:"followed_objects_count"`
+	Islabs               *ebpf.VariableSpec `ebpf:"islabs"`
+	LiveAdopted          *ebpf.VariableSpec `ebpf:"live_adopted"`
+	LiveStep             *ebpf.VariableSpec `ebpf:"live_step"`
+	LiveSteps            *ebpf.VariableSpec `ebpf:"live_steps"`
+	LiveUsed             *ebpf.VariableSpec `ebpf:"live_used"`
+	MblockHeader         *ebpf.VariableSpec `ebpf:"mblock_header"`
+	Mslabs               *ebpf.VariableSpec `ebpf:"mslabs"`
+	Never                *ebpf.VariableSpec `ebpf:"never"`
+	NextStack            *ebpf.VariableSpec `ebpf:"next_stack"`
+	NoSlots              *ebpf.VariableSpec `ebpf:"no_slots"`
+	OnlyTarget           *ebpf.VariableSpec `ebpf:"only_target"`
+	PageSize             *ebpf.VariableSpec `ebpf:"page_size"`
+	PidnsDev             *ebpf.VariableSpec `ebpf:"pidns_dev"`
+	PidnsInode           *ebpf.VariableSpec `ebpf:"pidns_inode"`
+	RegisterOffset       *ebpf.VariableSpec `ebpf:"register_offset"`
+	Slabs                *ebpf.VariableSpec `ebpf:"slabs"`
+	SlotsStep            *ebpf.VariableSpec `ebpf:"slots_step"`
+	SlotsSteps           *ebpf.VariableSpec `ebpf:"slots_steps"`
+	SlotsUsed            *ebpf.VariableSpec `ebpf:"slots_used"`
+	TargetPid            *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
 // liveObjects contains all objects after they have been loaded into the kernel.
@@ -625,32 +639,36 @@ func (m *liveMaps) Close() error {
 //
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type liveVariables struct {
-	AbiEnums       *ebpf.Variable `ebpf:"abi_enums"`
-	AbiSlots       *ebpf.Variable `ebpf:"abi_slots"`
-	Accepting      *ebpf.Variable `ebpf:"accepting"`
-	Adopting       *ebpf.Variable `ebpf:"adopting"`
-	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
-	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
-	Islabs         *ebpf.Variable `ebpf:"islabs"`
-	LiveAdopted    *ebpf.Variable `ebpf:"live_adopted"`
-	LiveStep       *ebpf.Variable `ebpf:"live_step"`
-	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
-	LiveUsed       *ebpf.Variable `ebpf:"live_used"`
-	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
-	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
-	Never          *ebpf.Variable `ebpf:"never"`
-	NextStack      *ebpf.Variable `ebpf:"next_stack"`
-	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
-	OnlyTarget     *ebpf.Variable `ebpf:"only_target"`
-	PageSize       *ebpf.Variable `ebpf:"page_size"`
-	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
-	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
-	RegisterOffset *ebpf.Variable `ebpf:"register_offset"`
-	Slabs          *ebpf.Variable `ebpf:"slabs"`
-	SlotsStep      *ebpf.Variable `ebpf:"slots_step"`
-	SlotsSteps     *ebpf.Variable `ebpf:"slots_steps"`
-	SlotsUsed      *ebpf.Variable `ebpf:"slots_used"`
-	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
+	AbiEnums             *ebpf.Variable `ebpf:"abi_enums"`
+	AbiSlots             *ebpf.Variable `ebpf:"abi_slots"`
+	Accepting            *ebpf.Variable `ebpf:"accepting"`
+	Adopting             *ebpf.Variable `ebpf:"adopting"`
+	AreasVersion         *ebpf.Variable `ebpf:"areas_version"`
+	CurrentMark          *ebpf.Variable `ebpf:"current_mark"`
+	FollowedBlocks       *ebpf.Variable `ebpf:"followed_blocks"`
+	FollowedBlocksCount  *ebpf.Variable `ebpf:"followed_blocks_count"`
+	FollowedObjects      *ebpf.Variable `ebpf:"followed_objects"`
+	FollowedObjectsCount *ebpf.Variable `ebpf:"followed_objects_count"`
+	Islabs               *ebpf.Variable `ebpf:"islabs"`
+	LiveAdopted          *ebpf.Variable `ebpf:"live_adopted"`
+	LiveStep             *ebpf.Variable `ebpf:"live_step"`
+	LiveSteps            *ebpf.Variable `ebpf:"live_steps"`
+	LiveUsed             *ebpf.Variable `ebpf:"live_used"`
+	MblockHeader         *ebpf.Variable `ebpf:"mblock_header"`
+	Mslabs               *ebpf.Variable `ebpf:"mslabs"`
+	Never                *ebpf.Variable `ebpf:"never"`
+	NextStack            *ebpf.Variable `ebpf:"next_stack"`
+	NoSlots              *ebpf.Variable `ebpf:"no_slots"`
+	OnlyTarget           *ebpf.Variable `ebpf:"only_target"`
+	PageSize             *ebpf.Variable `ebpf:"page_size"`
+	PidnsDev             *ebpf.Variable `ebpf:"pidns_dev"`
+	PidnsInode           *ebpf.Variable `ebpf:"pidns_inode"`
+	RegisterOffset       *ebpf.Variable `ebpf:"register_offset"`
+	Slabs                *ebpf.Variable `ebpf:"slabs"`
+	SlotsStep            *ebpf.Variable `ebpf:"slots_step"`
+	SlotsSteps           *ebpf.Variable `ebpf:"slots_steps"`
+	SlotsUsed            *ebpf.Variable `ebpf:"slots_used"`
+	TargetPid            *ebpf.Variable `ebpf:"target_pid"`
 }
 
 // livePrograms contains all programs after they have been loaded into the kernel.

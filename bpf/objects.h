@@ -2,6 +2,7 @@
 /* Objects in pages: of slabs, and of linpools. */
 #pragma once
 
+#include "follow.h"
 #include "slots.h"
 #include "thread.h"
 
@@ -22,6 +23,8 @@ static __always_inline struct block *page_of_object(__u64 page, __u64 owner, con
 	if (!owner && bpf_probe_read_user(&owner, sizeof(owner), (void *)page))
 		owner = 0;
 	if (!test(function, read_layout(l, owner, &head)))
+		return NULL;
+	if (!is_followed(followed_objects, followed_objects_count, head.size))
 		return NULL;
 	__u32 class = slots_class(head.count);
 	long made = make_slots(page, &head, class);
