@@ -18,9 +18,12 @@ const newerKernel = "boot Linux " + bpf.Floor + " or later"
 
 // asRoot is how to get the rights that it takes.
 func (m *Machine) asRoot() string {
-	rights := "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore"
-	if bpf.Older(m.Release, bpf.MultiFloor) {
-		rights += ",cap_sys_admin" // for probes by perf events
+	rights := "cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore"
+	if !m.Walk {
+		rights = "cap_bpf,cap_perfmon," + rights
+		if bpf.Older(m.Release, bpf.MultiFloor) {
+			rights += ",cap_sys_admin" // for probes by perf events
+		}
 	}
 	return "run as root, or setcap " + rights + "+ep $(which leakprof)"
 }
