@@ -42,10 +42,10 @@ for a moment, in leakprof itself; BIRD is only read, and asked on its control
 socket. The exit status is 0 only if attach would do its whole job.
 
 With --probe-cost it measures instead, in some seconds and a process of its own,
-what a hit of a probe costs here on each kind of instruction. That is kept in the
-user's cache directory ($XDG_CACHE_HOME/leakprof/probe-cost.json) for this kernel
-and CPU: attach and plan then choose by it where a probe is put, and reckon with
-it what probes cost.`,
+what a hit of a probe costs here on each kind of instruction. That is kept in
+the user's cache directory ($XDG_CACHE_HOME/leakprof/probe-cost.json) for this
+kernel and CPU: attach and plan then choose by it where a probe is put, and
+reckon with it what probes cost.`,
 		Example: `  leakprof doctor
   leakprof doctor --pid bird
   leakprof doctor --pid bird --json

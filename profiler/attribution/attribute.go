@@ -155,7 +155,8 @@ func (a *Attributor) classify(blocks []live.Block, t *tree.Tree) ([]kind, error)
 	}
 	headers, err := a.bird.Classify(a.process, addresses, sizes)
 	if err != nil {
-		if !a.process.Alive() {
+		// Its memory is gone a moment before the process is.
+		if errors.Is(err, target.ErrGone) || !a.process.Alive() {
 			return kinds, nil
 		}
 		return nil, fmt.Errorf("classify blocks: %w", err)
