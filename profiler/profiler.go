@@ -18,6 +18,7 @@ import (
 	"leakprof/profiler/live"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
+	"leakprof/profiler/walk"
 )
 
 // Options say what to follow and how.
@@ -49,7 +50,8 @@ type Options struct {
 }
 
 // Profiler is attached to a process. It changes nothing there but the
-// breakpoints of its probes, which the kernel removes when it ends.
+// breakpoints of its probes, which the kernel removes when it ends; with
+// plan.Walk there are none, nor programs.
 type Profiler struct {
 	Process *target.Process
 	Plan    *plan.Plan
@@ -58,12 +60,16 @@ type Profiler struct {
 	// Before is what was there when the probes came.
 	Before Before
 
-	programs *bpf.Programs
+	programs *bpf.Programs // nil where nothing is probed
+	walker   *walk.Walker  // nil where what is live is told by probes
 	unwinder *unwinder
 	pageSize uint64
 	stop     chan struct{}
 	done     sync.WaitGroup
-	unplaced func() // nil if nobody has to know
+	unplaced func()  // nil if nobody has to know
+	options  Options // of Attach, with plan.Auto for Follow
+
+	retreats []retreat
 
 	looking sync.Mutex // one at a time
 	sources sources
@@ -89,7 +95,9 @@ func Attach(ctx context.Context, o Options) (*Profiler, error) {
 		p.Close()
 		return nil, err
 	}
-	p.done.Go(p.followLibraries)
+	if p.programs != nil {
+		p.done.Go(p.followLibraries)
+	}
 	return p, nil
 }
 
@@ -114,6 +122,18 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if o.Plan.Mode.Walks() {
+		p.options = o
+		return p.tryWalk()
+	}
+	return p.probe(ctx, o)
+}
+
+// probe loads the programs and places the probes of the plan.
+func (p *Profiler) probe(ctx context.Context, o Options) (err error) {
+	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
+		return err
+	}
 	maxMemory := o.MaxMemory
 	if maxMemory == 0 {
 		maxMemory = DefaultMaxMemory()
@@ -121,6 +141,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	config := bpf.Config{
 		PID: o.PID, MaxMemory: maxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
 		Areas: p.unwinder.areas(), Attach: o.Attach,
+	}
+	if only := o.Plan.Only; only != nil {
+		config.Blocks, config.Objects = only.Blocks, only.Objects
 	}
 	if p.BIRD != nil {
 		config.MblockHeader = p.BIRD.MblockHeader
@@ -173,9 +196,10 @@ func (p *Profiler) followLibraries() {
 }
 
 const (
-	// growInterval is how often the live set is looked at for the need to grow:
-	// no program fills a step in it.
-	growInterval = 20 * time.Millisecond
+	// growInterval is how often the budget of the live set is looked at while
+	// it is far off, and fullInterval while it is not. A step that comes into use
+	// is told by the programs.
+	growInterval, fullInterval = 200 * time.Millisecond, 20 * time.Millisecond
 	// memoryInterval is how often the machine's memory is looked at.
 	memoryInterval = 500 * time.Millisecond
 )
@@ -183,26 +207,30 @@ const (
 // followMemory lets the live set grow where that is needed, stops it where the
 // machine has too little memory left, and watches the tests of the sites.
 func (p *Profiler) followMemory() {
-	tick := time.NewTicker(growInterval)
-	defer tick.Stop()
 	isShort := false
-	for n := 0; ; n++ {
-		select {
-		case <-p.stop:
-			return
-		case <-tick.C:
+	var memoryDue, verifyDue time.Time
+	for {
+		interval := growInterval
+		if p.programs.NearlyFull() {
+			interval = fullInterval
 		}
+		if !p.programs.AwaitMove(time.Now().Add(interval)) {
+			return
+		}
+		now := time.Now()
 		if !isShort {
 			p.noteTrouble(p.programs.Grow())
 		}
-		if n%int(memoryInterval/growInterval) == 0 {
-			now := shortOfMemory(machineMemory(), isShort) || shortOfMemory(groupMemory(), isShort)
-			if now != isShort {
-				isShort = now
+		if !now.Before(memoryDue) {
+			memoryDue = now.Add(memoryInterval)
+			short := shortOfMemory(machineMemory(), isShort) || shortOfMemory(groupMemory(), isShort)
+			if short != isShort {
+				isShort = short
 				p.noteTrouble(p.programs.SetAccepting(!isShort))
 			}
 		}
-		if n%int(verifyInterval/growInterval) == 0 {
+		if !now.Before(verifyDue) {
+			verifyDue = now.Add(verifyInterval)
 			p.noteTrouble(p.verify())
 		}
 	}
@@ -237,6 +265,9 @@ func (p *Profiler) refresh() error {
 	if err != nil || !changed && !p.undelivered {
 		return err
 	}
+	if p.programs == nil {
+		return nil
+	}
 	// What the kernel has not taken is tried again the next time.
 	err = p.programs.SetAreas(p.unwinder.areas())
 	p.undelivered = err != nil
@@ -250,6 +281,9 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 		// as good as before.
 		p.unwinder.note(err)
 	}
+	if p.Walks() {
+		return p.walk()
+	}
 	s, err := live.Read(p.programs)
 	if err == nil && !p.followsPages() {
 		s.Blocks = slices.DeleteFunc(s.Blocks, func(b live.Block) bool { return b.IsPage() })
@@ -259,25 +293,57 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 
 // Mark makes n the mark of everything allocated from now on, or bpf.MaxMark if
 // that is less.
-func (p *Profiler) Mark(n uint32) error { return p.programs.SetMark(n) }
+func (p *Profiler) Mark(n uint32) error {
+	if p.programs == nil {
+		return nil
+	}
+	return p.programs.SetMark(n)
+}
+
+// Probes says whether anything is probed. Without probes counters and hits are
+// all 0.
+func (p *Profiler) Probes() bool { return p.programs != nil }
 
 // Counters reads the programs' counters.
-func (p *Profiler) Counters() (bpf.Counters, error) { return p.programs.Counters() }
+func (p *Profiler) Counters() (bpf.Counters, error) {
+	if p.programs == nil {
+		return bpf.Counters{}, nil
+	}
+	return p.programs.Counters()
+}
 
 // Hits reads the hits of every probed function.
-func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits() }
+func (p *Profiler) Hits() (map[string]bpf.Hits, error) {
+	if p.programs == nil {
+		return nil, nil
+	}
+	return p.programs.Hits()
+}
 
 // Missed is how many hits the kernel did not hand to a program.
-func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
+func (p *Profiler) Missed() (uint64, error) {
+	if p.programs == nil {
+		return 0, nil
+	}
+	return p.programs.Missed()
+}
 
 // Runtime is how long the programs at the probes ran while bpf.MeasureRuntime
 // had that measured.
-func (p *Profiler) Runtime() (bpf.Runtime, error) { return p.programs.Runtime() }
+func (p *Profiler) Runtime() (bpf.Runtime, error) {
+	if p.programs == nil {
+		return bpf.Runtime{}, nil
+	}
+	return p.programs.Runtime()
+}
 
 // LeftOut is how many executable areas have no unwind rows in the kernel.
 func (p *Profiler) LeftOut() int {
 	p.refreshing.Lock()
 	defer p.refreshing.Unlock()
+	if p.programs == nil {
+		return 0
+	}
 	return p.programs.LeftOut()
 }
 
@@ -302,6 +368,9 @@ func (p *Profiler) Detach() error {
 // TakeOff removes the probes of functions. What they told so far stays; Plan
 // still has them, until Replan.
 func (p *Profiler) TakeOff(functions ...string) error {
+	if p.programs == nil {
+		return nil
+	}
 	p.verifying.Lock()
 	defer p.verifying.Unlock()
 	return p.programs.Drop(functions...)
@@ -321,6 +390,9 @@ func (p *Profiler) Replan(o plan.Options) error {
 			off = append(off, s.Function)
 		}
 	}
+	for _, r := range p.retreats {
+		r.from(cheaper)
+	}
 	p.Plan = cheaper
 	return p.TakeOff(off...)
 }
@@ -331,8 +403,11 @@ func (p *Profiler) Close() error {
 		p.unplaced()
 	}
 	close(p.stop)
-	p.done.Wait()
 	var errs []error
+	if p.programs != nil {
+		errs = append(errs, p.programs.StopWaiting()) // followMemory ends
+	}
+	p.done.Wait()
 	if p.programs != nil {
 		errs = append(errs, p.programs.Close())
 	}

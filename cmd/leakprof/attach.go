@@ -180,7 +180,11 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	}
 	defer stop()
 	attached = true
-	say(os.Stderr, "attached to pid %d (%s), %d probes; keeps %s", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
+	probes := fmt.Sprintf("%d probes", len(p.Plan.Sites))
+	if !p.Probes() {
+		probes = "no probe (--mode " + f.plan.Mode.String() + ")"
+	}
+	say(os.Stderr, "attached to pid %d (%s), %s; keeps %s", f.pid, p.Process.Exe, probes, rights)
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)

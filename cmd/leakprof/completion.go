@@ -8,7 +8,7 @@ import "github.com/spf13/cobra"
 // completion. A word that ends with = or @ goes on.
 var flagValues = map[string][]string{
 	"drop":    {"notification", "reset", "silence"},
-	"mode":    {"exact", "pages"},
+	"mode":    {"exact", "pages", "walk", "auto"},
 	"preset":  {"report"},
 	"speed":   {"max", "real"},
 	"station": {"normal", "slow=", "stall", "stall="},

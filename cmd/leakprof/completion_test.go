@@ -16,8 +16,8 @@ func TestCompletion(t *testing.T) {
 		want  string
 		files bool // shells offer files
 	}{
-		{"attach --mode", "exact pages", false},
-		{"doctor --mode", "exact pages", false},
+		{"attach --mode", "exact pages walk auto", false},
+		{"doctor --mode", "exact pages walk auto", false},
 		{"lab --drop", "notification reset silence", false},
 		{"lab --station", "stall@ close@ normal slow= stall stall=", false},
 		{"bmp --station", "normal slow= stall stall=", false},

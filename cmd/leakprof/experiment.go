@@ -55,7 +55,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 
 // registerPlan adds the flags that say what is to be followed.
 func registerPlan(flags *pflag.FlagSet, o *plan.Options) {
-	flags.Var(&o.Mode, "mode", "exact: the stack of every block and slab object; pages: of every block and of whoever took a page, no probe on objects")
+	flags.Var(&o.Mode, "mode", plan.Guarantees)
 	flags.BoolVar(&o.LinpoolObjects, "linpool-objects", false, "the stack of each object in a linpool as well, not of its chunks alone (many more hits)")
 }
 
@@ -74,6 +74,7 @@ func (f *experimentFlags) validate() error {
 }
 
 func (f *experimentFlags) profiler(pid int) profiler.Options {
+	f.plan.Costs = measuredCosts()
 	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0)), Plan: f.plan, Partial: f.partial}
 }
 

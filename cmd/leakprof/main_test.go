@@ -175,7 +175,7 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"lab", "--station", "stall@running"}, exitUsage, "flooding, flooded and dropping without"},
 		{[]string{"lab", "--churn", "10/s", "--limit", "5s"}, exitUsage, "more than --churn-for"},
 		{[]string{"nonsense"}, exitUsage, "unknown command"},
-		{[]string{"attach", "--pid", "999999999", "--bmp", ""}, exitError, "process has ended"},
+		{[]string{"attach", "--pid", "999999999", "--bmp", ""}, exitError, "no process has this number"},
 		{[]string{"attach", "--pid", fmt.Sprint(os.Getpid()), "--bmp", ""}, exitError, "not a BIRD daemon"},
 		{[]string{"lab", "--bird", "/no/such/bird"}, exitError, "/no/such/bird"},
 	} {

@@ -56,6 +56,14 @@ func unprivileged(f *Facts) {
 	f.Target = &Target{PID: 4711, Read: fmt.Errorf("read executable of process 4711: %w", fs.ErrPermission)}
 }
 
+// walking are those of a machine without BPF and of a user without its rights, where
+// nothing is to be probed.
+func walking(f *Facts) {
+	f.Machine = Machine{Walk: true, Release: "4.18.0-553.el8_10.x86_64", Restrictions: f.Machine.Restrictions}
+	f.Machine.Capabilities = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
+	f.Target.Sites = 0
+}
+
 // TestExamine judges machines and BIRDs that nobody has at hand. fails are the
 // checks that are to fail; each text is in its golden file.
 func TestExamine(t *testing.T) {
@@ -65,6 +73,7 @@ func TestExamine(t *testing.T) {
 		fails  []string
 	}{
 		{"good", func(*Facts) {}, nil},
+		{"walk", walking, nil},
 		{"machine-only", func(f *Facts) { f.Target = nil }, nil},
 		{"user", unprivileged, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
 		{"user-without-multi", func(f *Facts) {

@@ -20,7 +20,7 @@ import (
 
 // TestMachine: on the machine on which the tests run, as root, all is there.
 func TestMachine(t *testing.T) {
-	m := ReadMachine()
+	m := ReadMachine(plan.Exact)
 	if len(m.Features) == 0 || m.Release == "" || m.Capabilities == 0 || m.Memory.Available == 0 || m.Memory.Budget == 0 {
 		t.Errorf("little is known: %+v", m)
 	}
@@ -33,7 +33,7 @@ func TestMachine(t *testing.T) {
 // again and again.
 func TestProbe(t *testing.T) {
 	ways := []bool{false, false}
-	if ReadMachine().Multi {
+	if ReadMachine(plan.Exact).Multi {
 		ways = append(ways, true, true)
 	}
 	for _, multi := range ways {

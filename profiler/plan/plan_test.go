@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestDebian(t *testing.T) {
 					t.Errorf("%s: covered by %q, missing %q", e.Event, e.CoveredBy, e.Missing)
 				}
 			}
-			if len(p.Events) != len(allEvents) || !slices.Equal(sites, p.Sites) {
+			if len(p.Events) != len(allEvents) || !reflect.DeepEqual(sites, p.Sites) {
 				t.Errorf("%d events; their sites are not those of the plan", len(p.Events))
 			}
 			for _, s := range p.Sites {
@@ -142,7 +143,7 @@ func TestIncomplete(t *testing.T) {
 }
 
 func TestParseMode(t *testing.T) {
-	for _, m := range []Mode{Exact, Pages} {
+	for _, m := range []Mode{Exact, Pages, Walk, Auto} {
 		if got, err := ParseMode(m.String()); err != nil || got != m {
 			t.Errorf("%v: %v, %v", m, got, err)
 		}
