@@ -20,7 +20,13 @@ OUT     ?= demo-out
 FUZZTIME ?= 30s
 # How long BIRDs are followed at the end of `make torture`.
 SOAK    ?= 1h
-# Which benchmarks `make bench` runs.
+# What `make bench` floods, how often, and which BIRDs: NAME for one of Debian's, or
+# NAME=PATH for your own.
+BENCH_ROUNDS ?= 7
+BENCH_ROUTES ?= 290000
+BENCH_BIRDS  ?= bird2-sid bird3-trixie
+BENCH_FLAGS  ?=
+# Which of Go's benchmarks `make benchmarks` runs.
 BENCH   ?= .
 
 .PHONY: help
@@ -98,9 +104,17 @@ fuzz: ## run each fuzz target for FUZZTIME (30s), or for FUZZCPU seconds of CPU;
 	FUZZTIME=$(FUZZTIME) FUZZCPU=$(FUZZCPU) FUZZPARALLEL=$(FUZZPARALLEL) scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
 
 .PHONY: bench
-bench: ## run the benchmarks; BENCH=REGEXP chooses
+bench: ## measure what leakprof costs, beside nothing, empty probes and other profilers (as root; hours); BENCH_ROUNDS, BENCH_ROUTES, BENCH_BIRDS make it smaller
+	@scripts/install-deps demo
+	@$(MAKE) --no-print-directory build
+	@for bird in $(BENCH_BIRDS); do case $$bird in *=*) ;; *) scripts/bird-root $$bird >/dev/null ;; esac; done
+	go run ./scripts/bench flood -rounds $(BENCH_ROUNDS) -routes $(BENCH_ROUTES) $(BENCH_FLAGS) \
+		$$(for bird in $(BENCH_BIRDS); do case $$bird in *=*) echo "-bird $$bird" ;; *) echo "-bird $$bird=.bird/$$bird/usr/sbin/bird" ;; esac; done)
+
+.PHONY: benchmarks
+benchmarks: ## run Go's benchmarks; BENCH=REGEXP chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./...
 
 .PHONY: clean
-clean: ## remove what was built and what the demo wrote, but not the fetched BIRDs (.bird)
-	rm -rf bin dist demo-out
+clean: ## remove what was built and what the demo and the bench wrote, but not the fetched BIRDs (.bird)
+	rm -rf bin dist demo-out bench-out
