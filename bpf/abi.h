@@ -20,11 +20,26 @@
 #define MAX_STEPS 8
 
 /*
- * The probed functions. A probe's cookie holds one in its lowest byte, in the
- * next one the DWARF number of the register with the argument where that is
- * not the first of the calling convention, and above these the address of the
- * function's entry.
+ * A probe's cookie, by the lowest bit of each of its parts. At a return it is
+ * the function and the address of its entry. At an entry, where the probe may be
+ * some instructions into the function: the function, how far rsp is below what
+ * it was when the function was called, and where its arguments are, those that
+ * its program reads, in their order.
  */
+enum cookie {
+	COOKIE_FUNCTION = 0,   /* enum function, 8 bits */
+	COOKIE_DEPTH = 8,      /* words of 8 bytes, 8 bits */
+	COOKIE_ARGUMENTS = 16, /* 24 bits each, 0: as the calling convention says */
+	COOKIE_ENTRY = 16,     /* return: address, 48 bits */
+	ARGUMENT_BITS = 24,
+	/* Of an argument: */
+	ARGUMENT_GIVEN = 0,    /* 1 bit, always set */
+	ARGUMENT_LOAD = 1,     /* 1 bit: it is in memory, at the sum of these: */
+	ARGUMENT_REGISTER = 2, /* 4 bits, as instructions number them: rax, rcx, rdx, rbx, rsp, ... */
+	ARGUMENT_OFFSET = 8,   /* 16 bits, signed */
+};
+
+/* The probed functions. */
 enum function {
 	FUNCTION_NONE,
 	FUNCTION_MALLOC,
@@ -118,6 +133,7 @@ enum counter {
 	COUNTER_OBJECT_NO_PAGE,	    /* an object on a page that is not in the live set */
 	COUNTER_SLOTS_FULL,	    /* no room for the slots of another page */
 	COUNTER_LINPOOL_OBJECTS_FULL,/* no room for another linpool object */
+	COUNTER_ARGUMENT_READ_FAILED,/* an argument in the stack frame was unreadable */
 	COUNTER_COUNT,
 };
 
@@ -238,10 +254,8 @@ struct linpool_object {
 	__u32 function;
 };
 
-/* A distinct call stack and what was allocated there since the start. */
+/* A distinct call stack. */
 struct stack {
-	__u64 allocated_objects;
-	__u64 allocated_bytes;
 	__u32 number; /* by which blocks name it */
 	__u16 frames;
 	__u16 end; /* enum stack_end */
@@ -252,6 +266,21 @@ struct stack {
 	__u64 pc[MAX_FRAMES];
 };
 
+/* What was allocated at a stack since the start. */
+struct stack_account {
+	__u64 objects;
+	__u64 bytes;
+};
+
+/* What a probe saw of a call, where sites are tried. */
+struct seen {
+	__u64 entered, returned; /* how often */
+	__u64 argument[2];	 /* of the last call */
+	__u64 top;		 /* the word at what rsp was at the entry: the return address */
+	__u64 unreadable;	 /* how often it could not be read */
+};
+
+_Static_assert(sizeof(struct seen) == 48, "seen");
 _Static_assert(sizeof(struct unwind_row) == 8, "unwind_row");
 _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");
@@ -262,4 +291,5 @@ _Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
 _Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");
 _Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
 _Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");
-_Static_assert(sizeof(struct stack) == 24 + 32 + 8 * MAX_FRAMES, "stack");
+_Static_assert(sizeof(struct stack) == 8 + 32 + 8 * MAX_FRAMES, "stack");
+_Static_assert(sizeof(struct stack_account) == 16, "stack_account");

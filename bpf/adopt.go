@@ -46,6 +46,9 @@ func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 		}
 	}
 	for i := int(newest); i < len(maps); i++ {
+		if err := p.adoptInto(i); err != nil {
+			return false, err
+		}
 		err := maps[i].Update(address, &b, ebpf.UpdateNoExist)
 		switch {
 		case err == nil:
@@ -71,6 +74,20 @@ func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 	}
 	p.countAdopted(LiveFull, LiveFullBytes, b.Size)
 	return false, nil
+}
+
+// adoptInto tells the programs to look into a step, too: see live_used in
+// liveset.h.
+func (p *Programs) adoptInto(step int) error {
+	bit := uint32(1) << step
+	if p.adoptedInto&bit != 0 {
+		return nil
+	}
+	p.adoptedInto |= bit
+	if err := p.objects.LiveAdopted.Set(p.adoptedInto); err != nil {
+		return fmt.Errorf("take in a block: %w", err)
+	}
+	return nil
 }
 
 // countAdopted counts a block that the programs have not.

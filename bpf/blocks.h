@@ -60,10 +60,10 @@ static __always_inline void drop_dead(struct thread *t, __u64 sp)
 	}
 }
 
-static __always_inline struct pending *push(struct pt_regs *ctx, struct thread **thread)
+static __always_inline struct pending *push(struct pt_regs *ctx, __u64 cookie, struct thread **thread)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u32 function = cookie_function(cookie);
+	__u64 sp = entry_sp(ctx, cookie);
 
 	if (!is_target(ctx))
 		return NULL;
@@ -73,7 +73,7 @@ static __always_inline struct pending *push(struct pt_regs *ctx, struct thread *
 		count(COUNTER_THREAD_STATE_FAILED, 1);
 		return NULL;
 	}
-	drop_dead(t, ctx->sp);
+	drop_dead(t, sp);
 	if (t->depth >= MAX_PENDING) {
 		count(COUNTER_PENDING_FULL, 1);
 		return NULL;
@@ -81,8 +81,7 @@ static __always_inline struct pending *push(struct pt_regs *ctx, struct thread *
 	struct pending *p = &t->pending[t->depth & (MAX_PENDING - 1)];
 	p->nested = t->depth > 0;
 	t->depth++;
-	p->sp = ctx->sp;
-	p->ip = cookie_entry(cookie);
+	p->sp = sp;
 	p->function = function;
 	p->old = 0;
 	p->old_live = 0;
@@ -105,10 +104,10 @@ static __always_inline void note_mb(struct thread *t, struct pending *p)
 	t->mb_function = FUNCTION_NONE;
 }
 
-static __always_inline int enter(struct pt_regs *ctx, __u64 size, __u64 result)
+static __always_inline int enter(struct pt_regs *ctx, __u64 cookie, __u64 size, __u64 result)
 {
 	struct thread *t;
-	struct pending *p = push(ctx, &t);
+	struct pending *p = push(ctx, cookie, &t);
 
 	if (!p)
 		return 0;
@@ -121,40 +120,49 @@ static __always_inline int enter(struct pt_regs *ctx, __u64 size, __u64 result)
 SEC("uprobe.multi")
 int enter_malloc(struct pt_regs *ctx) /* malloc, valloc, pvalloc (size) */
 {
-	return enter(ctx, ctx->di, 0);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return enter(ctx, cookie, argument(ctx, cookie, 0, ctx->di), 0);
 }
 
 SEC("uprobe.multi")
 int enter_calloc(struct pt_regs *ctx) /* calloc(n, size) */
 {
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
 	/* A product that does not fit comes back as NULL from calloc. */
-	return enter(ctx, ctx->di * ctx->si, 0);
+	return enter(ctx, cookie, argument(ctx, cookie, 0, ctx->di) * argument(ctx, cookie, 1, ctx->si), 0);
 }
 
 SEC("uprobe.multi")
 int enter_memalign(struct pt_regs *ctx) /* memalign, aligned_alloc (alignment, size) */
 {
-	return enter(ctx, ctx->si, 0);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return enter(ctx, cookie, argument(ctx, cookie, 0, ctx->si), 0);
 }
 
 SEC("uprobe.multi")
 int enter_posix_memalign(struct pt_regs *ctx) /* (where, alignment, size) */
 {
-	return enter(ctx, ctx->dx, ctx->di);
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return enter(ctx, cookie, argument(ctx, cookie, 1, ctx->dx), argument(ctx, cookie, 0, ctx->di));
 }
 
 SEC("uprobe.multi")
 int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 {
+	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct thread *t;
-	struct pending *p = push(ctx, &t);
+	struct pending *p = push(ctx, cookie, &t);
 
 	if (!p)
 		return 0;
-	p->size = ctx->si;
+	p->size = argument(ctx, cookie, 1, ctx->si);
 	p->result = 0;
 	note_mb(t, p);
-	__u64 old = ctx->di;
+	__u64 old = argument(ctx, cookie, 0, ctx->di);
 	if (p->nested || !old)
 		return 0;
 	p->old = old;
@@ -182,17 +190,18 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 SEC("uprobe.multi")
 int enter_free(struct pt_regs *ctx) /* free(block) */
 {
-	__u64 address = ctx->di;
+	__u64 cookie = bpf_get_attach_cookie(ctx);
 
 	if (!is_target(ctx))
 		return 0;
 	add(&hits, FUNCTION_FREE, 1);
+	__u64 address = argument(ctx, cookie, 0, ctx->di);
 	if (!address)
 		return 0;
 	struct thread *t = this_thread(0);
 	if (t && t->depth) {
 		/* realloc(old, 0) frees inside; its return accounts for it. */
-		drop_dead(t, ctx->sp);
+		drop_dead(t, entry_sp(ctx, cookie));
 		if (t->depth)
 			return 0;
 	}
@@ -224,8 +233,8 @@ int enter_mb_alloc(struct pt_regs *ctx) /* mb_alloc, mb_allocz (pool, size), mb_
 		return 0;
 	}
 	t->mb_function = function;
-	t->mb_size = (__u32)ctx->si; /* unsigned int in every BIRD */
-	t->mb_sp = ctx->sp;
+	t->mb_size = (__u32)argument(ctx, cookie, 0, ctx->si); /* unsigned int in every BIRD */
+	t->mb_sp = entry_sp(ctx, cookie);
 	return 0;
 }
 
@@ -294,7 +303,7 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 	}
 	struct block *b = &p->block;
 	b->size = p->size;
-	b->stack = record_stack(find_stack(ctx, t, p->ip), p->size);
+	b->stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), p->size);
 	b->mark = current_mark;
 	b->function = p->function;
 	insert_new(address, b);

@@ -16,5 +16,6 @@ func Objects() []Object {
 	return []Object{
 		{Name: "count_bpfel.o", SHA256: sha256.Sum256(_CountBytes)},
 		{Name: "live_bpfel.o", SHA256: sha256.Sum256(_LiveBytes)},
+		{Name: "try_bpfel.o", SHA256: sha256.Sum256(_TryBytes)},
 	}
 }

@@ -3,10 +3,14 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
 )
 
 // What an entry of a map costs in kernel memory, in bytes: the entry itself, as
@@ -15,8 +19,10 @@ import (
 const (
 	bucket      = 16
 	blockEntry  = 96 + bucket
-	stackEntry  = 2048 + bucket
+	stackEntry  = 2048 + bucket + stackAccount
 	objectEntry = 96 + bucket
+	// stackAccount is what a stack has in an array besides.
+	stackAccount = 16
 )
 
 const slotsClasses = int(liveSlotsClassSLOTS_CLASS_COUNT)
@@ -166,11 +172,7 @@ func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
 // used is what the sets that grow take now, in bytes: the entries there are, and
 // the buckets of the steps that were added to the first, small ones.
 func (p *Programs) used() (uint64, error) {
-	allocated, err := sum(p.objects.Counters, uint32(AllocatedObjects))
-	if err != nil {
-		return 0, err
-	}
-	freed, err := sum(p.objects.Counters, uint32(FreedObjects))
+	c, err := p.counters()
 	if err != nil {
 		return 0, err
 	}
@@ -178,9 +180,9 @@ func (p *Programs) used() (uint64, error) {
 	if err := p.objects.SlotsUsed.Get(&tables); err != nil {
 		return 0, fmt.Errorf("read use of slots: %w", err)
 	}
-	allocated += p.adopted[AllocatedObjects]
-	// Freed is read later, and may be ahead.
-	used := (allocated - min(freed, allocated)) * (blockEntry - bucket)
+	allocated := c[AllocatedObjects] + p.adopted[AllocatedObjects]
+	// What is counted meanwhile may be in one of them only.
+	used := (allocated - min(c[FreedObjects], allocated)) * (blockEntry - bucket)
 	for i, n := range tables {
 		used += uint64(n) * (slotsClass[i].entry - bucket)
 	}
@@ -192,9 +194,27 @@ func (p *Programs) used() (uint64, error) {
 	return used, nil
 }
 
+// AwaitMove waits until a step has come into use, so that Grow is due, or until t. It says
+// whether there is more to wait for: not after Close.
+func (p *Programs) AwaitMove(t time.Time) bool {
+	p.moved.SetDeadline(t)
+	err := p.moved.ReadInto(new(ringbuf.Record))
+	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// StopWaiting ends AwaitMove, for good.
+func (p *Programs) StopWaiting() error { return p.moved.Close() }
+
+// NearlyFull says whether half of the budget is used: Grow should be called more often then.
+func (p *Programs) NearlyFull() bool {
+	p.growing.Lock()
+	defer p.growing.Unlock()
+	return p.nearly
+}
+
 // Grow adds a step to each set whose newest step is in use, and stops the sets
-// when what is used has come to the budget. It is to be called many times a
-// second: no step fills faster.
+// when what is used has come to the budget. It is due when AwaitMove says so, and a few
+// times a second for the budget.
 func (p *Programs) Grow() error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
@@ -236,6 +256,7 @@ func (p *Programs) Grow() error {
 		grows -= grows / little
 	}
 	p.full = used > grows
+	p.nearly = used > grows/2
 	return p.setAcceptance()
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"leakprof/profiler/plan"
@@ -32,7 +31,7 @@ func NewHitCounter(pid int, sites []plan.Site, mode AttachMode) (*HitCounter, er
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	c := &HitCounter{pid: pid, sites: len(sites), multi: useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	c := &HitCounter{pid: pid, sites: len(sites), multi: PlacesMulti(mode)}
 	if !c.multi {
 		for _, p := range spec.Programs {
 			p.AttachType = ebpf.AttachNone
@@ -79,26 +78,28 @@ func (c *HitCounter) On() error {
 // Off removes the probes. The kernel waits for each perf event when it is
 // closed, so all are closed at once.
 func (c *HitCounter) Off() error {
-	errs := make([]error, len(c.links))
+	err := closeAll(c.links)
+	c.links = nil
+	return err
+}
+
+func closeAll(links []link.Link) error {
+	errs := make([]error, len(links))
 	var all sync.WaitGroup
-	for i, l := range c.links {
+	for i, l := range links {
 		all.Go(func() { errs[i] = l.Close() })
 	}
 	all.Wait()
-	c.links = nil
 	return errors.Join(errs...)
 }
 
 // Hits reads how often each site was passed so far, in their order.
 func (c *HitCounter) Hits() ([]uint64, error) {
-	hits := make([]uint64, c.sites)
-	for i := range hits {
-		var err error
-		if hits[i], err = sum(c.objects.Counts, uint32(i)); err != nil {
-			return nil, err
-		}
+	hits, err := sums(c.objects.Counts)
+	if err != nil {
+		return nil, err
 	}
-	return hits, nil
+	return hits[:c.sites], nil // of no site the map has room for one
 }
 
 // IsSlow says that probes are perf events, each of which waits for the kernel when

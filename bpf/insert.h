@@ -21,9 +21,18 @@ static __always_inline void missed(__u64 address, struct block *b)
 /* Adds a block to the live set; whether it was kept. */
 static __always_inline int insert(__u64 address, struct block *block)
 {
-	__u32 step;
-	struct block *b = find(address, &step);
+	__u32 step, newest = live_step;
+	int accept = accepting == ACCEPTING, err = -E2BIG;
+	/* Most addresses are new, so the newest step is asked by putting it there. */
+	struct block *b = accept ? find_from(address, &step, newest, 1) : find(address, &step);
 
+	if (!b && accept) {
+		err = put(address, block, newest);
+		if (!err)
+			return 1;
+		if (err == -EEXIST)
+			b = find(address, &step);
+	}
 	if (b) {
 		if (b->function != FUNCTION_FREED)
 			missed(address, b);
@@ -35,9 +44,6 @@ static __always_inline int insert(__u64 address, struct block *block)
 		count(COUNTER_NOT_ACCEPTED_BYTES, block->size);
 		return 0;
 	}
-	int err = accepting == ACCEPTING ? put(address, block, BPF_ANY) : -E2BIG;
-	if (!err)
-		return 1;
 	if (err == -E2BIG) {
 		count(COUNTER_LIVE_FULL, 1);
 		count(COUNTER_LIVE_FULL_BYTES, block->size);

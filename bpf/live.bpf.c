@@ -16,6 +16,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Constants alone leave no trace in BTF, where Go takes them from. */
 const struct {
+	enum cookie cookie;
 	enum function function;
 	enum stack_end stack_end;
 	enum counter counter;

@@ -45,6 +45,20 @@ const (
 	liveCfaKindCFA_SIGNAL      liveCfaKind = 6
 )
 
+type liveCookie uint32
+
+const (
+	liveCookieCOOKIE_FUNCTION   liveCookie = 0
+	liveCookieCOOKIE_DEPTH      liveCookie = 8
+	liveCookieCOOKIE_ARGUMENTS  liveCookie = 16
+	liveCookieCOOKIE_ENTRY      liveCookie = 16
+	liveCookieARGUMENT_BITS     liveCookie = 24
+	liveCookieARGUMENT_GIVEN    liveCookie = 0
+	liveCookieARGUMENT_LOAD     liveCookie = 1
+	liveCookieARGUMENT_REGISTER liveCookie = 2
+	liveCookieARGUMENT_OFFSET   liveCookie = 8
+)
+
 type liveCounter uint32
 
 const (
@@ -76,7 +90,8 @@ const (
 	liveCounterCOUNTER_OBJECT_NO_PAGE       liveCounter = 25
 	liveCounterCOUNTER_SLOTS_FULL           liveCounter = 26
 	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
-	liveCounterCOUNTER_COUNT                liveCounter = 28
+	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 28
+	liveCounterCOUNTER_COUNT                liveCounter = 29
 )
 
 type liveFunction uint32
@@ -199,14 +214,18 @@ type liveSlotsHead struct {
 }
 
 type liveStack struct {
-	_                structs.HostLayout
-	AllocatedObjects uint64
-	AllocatedBytes   uint64
-	Number           uint32
-	Frames           uint16
-	End              uint16
-	Exact            [4]uint64
-	Pc               [240]uint64
+	_      structs.HostLayout
+	Number uint32
+	Frames uint16
+	End    uint16
+	Exact  [4]uint64
+	Pc     [240]uint64
+}
+
+type liveStackAccount struct {
+	_       structs.HostLayout
+	Objects uint64
+	Bytes   uint64
 }
 
 type liveStackEnd uint32
@@ -244,7 +263,6 @@ type liveThread struct {
 	Pending    [8]struct {
 		_        structs.HostLayout
 		Sp       uint64
-		Ip       uint64
 		Size     uint64
 		Result   uint64
 		Old      uint64
@@ -265,6 +283,7 @@ type liveThread struct {
 		Hash  uint64
 	}
 	Stack liveStack
+	_     [8]byte
 }
 
 type liveUnwindAreas struct {
@@ -300,6 +319,49 @@ type liveUnwindRule struct {
 	SavedKind [6]uint8
 }
 
+type liveWalks struct {
+	_   structs.HostLayout
+	Now struct {
+		_         structs.HostLayout
+		Ip        uint64
+		Pc        uint64
+		Sp        uint64
+		Bp        uint64
+		First     uint64
+		Version   uint32
+		Number    uint32
+		Reads     uint16
+		Span      uint16
+		UsesBp    uint8
+		Unkept    uint8
+		Slots     uint8
+		SlotsStep uint8
+	}
+	Words uint64
+	Key   uint64
+	Other uint64
+	Place uint32
+	Made  uint32
+	Path  [32]struct {
+		_         structs.HostLayout
+		Ip        uint64
+		Pc        uint64
+		Sp        uint64
+		Bp        uint64
+		First     uint64
+		Version   uint32
+		Number    uint32
+		Reads     uint16
+		Span      uint16
+		UsesBp    uint8
+		Unkept    uint8
+		Slots     uint8
+		SlotsStep uint8
+	}
+	Word [512]uint64
+	At   [512]uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -309,9 +371,11 @@ const (
 	liveMapHits                = "hits"
 	liveMapLinpoolObjects      = "linpool_objects"
 	liveMapLive                = "live"
+	liveMapMoved               = "moved"
 	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
+	liveMapStackAccounts       = "stack_accounts"
 	liveMapStacks              = "stacks"
 	liveMapTables110           = "tables_110"
 	liveMapTables14            = "tables_14"
@@ -321,6 +385,7 @@ const (
 	liveMapTables494           = "tables_494"
 	liveMapTests               = "tests"
 	liveMapThreads             = "threads"
+	liveMapWalks               = "walks"
 	liveProgEnterAllocPage     = "enter_alloc_page"
 	liveProgEnterCalloc        = "enter_calloc"
 	liveProgEnterFree          = "enter_free"
@@ -347,13 +412,16 @@ const (
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
 	liveVarIslabs              = "islabs"
+	liveVarLiveAdopted         = "live_adopted"
 	liveVarLiveStep            = "live_step"
 	liveVarLiveSteps           = "live_steps"
+	liveVarLiveUsed            = "live_used"
 	liveVarMblockHeader        = "mblock_header"
 	liveVarMslabs              = "mslabs"
 	liveVarNever               = "never"
 	liveVarNextStack           = "next_stack"
 	liveVarNoSlots             = "no_slots"
+	liveVarOnlyTarget          = "only_target"
 	liveVarPageSize            = "page_size"
 	liveVarPidnsDev            = "pidns_dev"
 	liveVarPidnsInode          = "pidns_inode"
@@ -437,9 +505,11 @@ type liveMapSpecs struct {
 	Hits           *ebpf.MapSpec `ebpf:"hits"`
 	LinpoolObjects *ebpf.MapSpec `ebpf:"linpool_objects"`
 	Live           *ebpf.MapSpec `ebpf:"live"`
+	Moved          *ebpf.MapSpec `ebpf:"moved"`
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	StackAccounts  *ebpf.MapSpec `ebpf:"stack_accounts"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
 	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
 	Tables14       *ebpf.MapSpec `ebpf:"tables_14"`
@@ -449,6 +519,7 @@ type liveMapSpecs struct {
 	Tables494      *ebpf.MapSpec `ebpf:"tables_494"`
 	Tests          *ebpf.MapSpec `ebpf:"tests"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
+	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // liveVariableSpecs contains global variables before they are loaded into the kernel.
@@ -462,13 +533,16 @@ type liveVariableSpecs struct {
 	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
 	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
 	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
+	LiveAdopted    *ebpf.VariableSpec `ebpf:"live_adopted"`
 	LiveStep       *ebpf.VariableSpec `ebpf:"live_step"`
 	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
+	LiveUsed       *ebpf.VariableSpec `ebpf:"live_used"`
 	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
 	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
 	Never          *ebpf.VariableSpec `ebpf:"never"`
 	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
 	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
+	OnlyTarget     *ebpf.VariableSpec `ebpf:"only_target"`
 	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
 	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
@@ -505,9 +579,11 @@ type liveMaps struct {
 	Hits           *ebpf.Map `ebpf:"hits"`
 	LinpoolObjects *ebpf.Map `ebpf:"linpool_objects"`
 	Live           *ebpf.Map `ebpf:"live"`
+	Moved          *ebpf.Map `ebpf:"moved"`
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
+	StackAccounts  *ebpf.Map `ebpf:"stack_accounts"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
 	Tables110      *ebpf.Map `ebpf:"tables_110"`
 	Tables14       *ebpf.Map `ebpf:"tables_14"`
@@ -517,6 +593,7 @@ type liveMaps struct {
 	Tables494      *ebpf.Map `ebpf:"tables_494"`
 	Tests          *ebpf.Map `ebpf:"tests"`
 	Threads        *ebpf.Map `ebpf:"threads"`
+	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *liveMaps) Close() error {
@@ -526,9 +603,11 @@ func (m *liveMaps) Close() error {
 		m.Hits,
 		m.LinpoolObjects,
 		m.Live,
+		m.Moved,
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,
+		m.StackAccounts,
 		m.Stacks,
 		m.Tables110,
 		m.Tables14,
@@ -538,6 +617,7 @@ func (m *liveMaps) Close() error {
 		m.Tables494,
 		m.Tests,
 		m.Threads,
+		m.Walks,
 	)
 }
 
@@ -552,13 +632,16 @@ type liveVariables struct {
 	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
 	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
 	Islabs         *ebpf.Variable `ebpf:"islabs"`
+	LiveAdopted    *ebpf.Variable `ebpf:"live_adopted"`
 	LiveStep       *ebpf.Variable `ebpf:"live_step"`
 	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
+	LiveUsed       *ebpf.Variable `ebpf:"live_used"`
 	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
 	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
 	Never          *ebpf.Variable `ebpf:"never"`
 	NextStack      *ebpf.Variable `ebpf:"next_stack"`
 	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
+	OnlyTarget     *ebpf.Variable `ebpf:"only_target"`
 	PageSize       *ebpf.Variable `ebpf:"page_size"`
 	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
 	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`

@@ -6,36 +6,11 @@
  */
 #pragma once
 
-#include "abi.h"
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
+#include "counters.h"
 
 #define ENOENT 2
 #define E2BIG 7
 #define EEXIST 17
-
-struct {
-	/* key: enum counter; value: its count on each CPU. Written by the
-	 * programs, read by user space. */
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTER_COUNT);
-	__type(key, __u32);
-	__type(value, __u64);
-} counters SEC(".maps");
-
-/* Programs may be preempted between load and add, hence atomic. */
-static __always_inline void add(void *map, __u32 key, __u64 n)
-{
-	__u64 *value = bpf_map_lookup_elem(map, &key);
-
-	if (value)
-		__sync_fetch_and_add(value, n);
-}
-
-static __always_inline void count(enum counter c, __u64 n)
-{
-	add(&counters, c, n);
-}
 
 struct live_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -64,6 +39,19 @@ struct {
  * may move it at once. */
 volatile __u32 live_steps, live_step;
 
+/* Has a record whenever a step comes into use, so that user space makes one more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} moved SEC(".maps");
+
+static __always_inline void tell_moved(void)
+{
+	__u8 record = 0;
+
+	bpf_ringbuf_output(&moved, &record, sizeof(record), 0);
+}
+
 /* Set by user space while it takes in what is there already. What is freed
  * meanwhile leaves FUNCTION_FREED, so that it is not taken in after that. */
 volatile __u32 adopting;
@@ -71,15 +59,26 @@ volatile __u32 adopting;
 /* Set by user space: enum acceptance. */
 volatile __u32 accepting;
 
-/* Finds an address that is in the set. */
-static __always_inline struct block *find(__u64 address, __u32 *step)
+/* In which steps anything may be, a bit for each that is set before the first
+ * entry comes in: by the programs, and by user space for what it takes in. */
+volatile __u32 live_used, live_adopted;
+
+/* Finds an address in the steps, beginning at one of them, and leaving out so
+ * many. */
+static __always_inline struct block *find_from(__u64 address, __u32 *step, __u32 newest, __u32 but)
 {
 	__u32 steps = live_steps;
 
-	for (__u32 i = 0; i < MAX_STEPS; i++) {
+	for (__u32 i = but; i < MAX_STEPS; i++) {
+		__u32 k = newest + i;
+
 		if (i >= steps)
 			break;
-		__u32 k = steps - 1 - i;
+		if (k >= steps)
+			k -= steps;
+		/* Read anew each time: the verifier would follow each of its bits. */
+		if (!((live_used | live_adopted) >> (k & 31) & 1))
+			continue;
 		void *map = bpf_map_lookup_elem(&live, &k);
 		if (!map)
 			continue;
@@ -92,6 +91,12 @@ static __always_inline struct block *find(__u64 address, __u32 *step)
 	return NULL;
 }
 
+/* Finds an address that is in the set. */
+static __always_inline struct block *find(__u64 address, __u32 *step)
+{
+	return find_from(address, step, live_step, 0);
+}
+
 /* As find, for blocks and pages that are live. */
 static __always_inline struct block *find_live(__u64 address, __u32 *step)
 {
@@ -101,13 +106,14 @@ static __always_inline struct block *find_live(__u64 address, __u32 *step)
 }
 
 /*
+ * Puts a block into the step that is newest, or another one that has room.
  * What an update of a map returns is an int to be: before Linux 6.4
  * (d7ba4cc900bf) the call goes straight to a function that returns one, and the
  * upper half of the register is not its sign.
  */
-static __always_inline int put(__u64 address, struct block *block, __u64 flags)
+static __always_inline int put(__u64 address, struct block *block, __u32 newest)
 {
-	__u32 newest = live_step, steps = live_steps;
+	__u32 steps = live_steps;
 	int err = -E2BIG;
 
 	/* From the newest on; then those in which frees have made room. */
@@ -121,10 +127,14 @@ static __always_inline int put(__u64 address, struct block *block, __u64 flags)
 		void *map = bpf_map_lookup_elem(&live, &k);
 		if (!map)
 			continue;
-		err = bpf_map_update_elem(map, &address, block, flags);
+		if (!(live_used >> k & 1))
+			__sync_fetch_and_or(&live_used, 1U << (k & 31));
+		err = bpf_map_update_elem(map, &address, block, BPF_NOEXIST);
 		if (err != -E2BIG) {
-			if (!err && k > live_step)
+			if (!err && k > live_step) {
 				live_step = k;
+				tell_moved();
+			}
 			return err;
 		}
 	}
@@ -159,5 +169,5 @@ static __always_inline struct block *find_freed(__u64 address, __u32 *step)
 	if (!remember)
 		return NULL;
 	struct block freed = { .function = FUNCTION_FREED };
-	return put(address, &freed, BPF_NOEXIST) == -EEXIST ? find_live(address, step) : NULL;
+	return put(address, &freed, live_step) == -EEXIST ? find_live(address, step) : NULL;
 }

@@ -10,6 +10,9 @@ type Block = liveBlock
 // Stack is a distinct call stack: see struct stack in abi.h.
 type Stack = liveStack
 
+// StackAccount is what was allocated at a stack since the start.
+type StackAccount = liveStackAccount
+
 // MaxFrames is the longest stack that is kept; deeper ones are cut and end in
 // StackTooDeep.
 const MaxFrames = len(Stack{}.Pc)
@@ -171,6 +174,7 @@ const (
 	SlotsFull         = liveCounterCOUNTER_SLOTS_FULL
 
 	LinpoolObjectsFull = liveCounterCOUNTER_LINPOOL_OBJECTS_FULL
+	ArgumentReadFailed = liveCounterCOUNTER_ARGUMENT_READ_FAILED
 )
 
 var counterNames = [...]string{
@@ -203,6 +207,7 @@ var counterNames = [...]string{
 	SlotsFull:         "slab objects without stack: no room for their page",
 
 	LinpoolObjectsFull: "linpool objects without stack: no room",
+	ArgumentReadFailed: "arguments unreadable",
 }
 
 // String names the counter in words.

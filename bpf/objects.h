@@ -61,18 +61,30 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 			return 0;
 		}
 	}
-	struct block *b = page_of_object(page, owner, l, function);
-	if (!b)
-		return 0;
-	struct stack *s = find_stack(ctx, t, cookie_entry(cookie));
-	__u32 mark = current_mark, number = s ? s->number : STACK_NOT_KEPT;
+	struct path *p = find_path(ctx, t, cookie_entry(cookie));
+	__u32 mark = current_mark, number = p ? p->number : STACK_NOT_KEPT;
 	if (mark > SLOT_MARK_MAX)
 		mark = SLOT_MARK_MAX;
 	if (number > SLOT_STACK_MASK)
 		number = STACK_NOT_KEPT;
-	__u32 size = write_slot(b, page, address - page, mark << SLOT_STACK_BITS | number);
+	__u32 value = mark << SLOT_STACK_BITS | number, size = 0;
+	/* The same call allocates from the same slab. A page has no table but its
+	 * own, and with the table it loses its place in the live set: so if there is
+	 * one where that of the call's last object was, nothing else has to be asked. */
+	if (p && p->slots)
+		size = write_slot(p->slots, p->slots_step, page, address - page, value);
+	if (!size) {
+		struct block *b = page_of_object(page, owner, l, function);
+		if (!b)
+			return 0;
+		size = write_slot(b->slots, b->slots_step, page, address - page, value);
+		if (p) {
+			p->slots = b->slots;
+			p->slots_step = b->slots_step;
+		}
+	}
 	if (test(function, size != 0))
-		record_stack(s, size);
+		record_stack(p, size);
 	return 0;
 }
 
@@ -99,7 +111,7 @@ int enter_isl_alloc(struct pt_regs *ctx) /* isl_alloc(islab) */
 		count(COUNTER_THREAD_STATE_FAILED, 1);
 		return 0;
 	}
-	t->islab = ctx->di;
+	t->islab = argument(ctx, bpf_get_attach_cookie(ctx), 0, ctx->di);
 	return 0;
 }
 
@@ -141,7 +153,7 @@ int enter_lp_alloc(struct pt_regs *ctx) /* lp_alloc, lp_allocu, lp_allocz (linpo
 		return 0;
 	}
 	/* One of them may call another one, with the same size. */
-	t->lp_size = ctx->si;
+	t->lp_size = argument(ctx, cookie, 0, ctx->si);
 	return 0;
 }
 
@@ -162,7 +174,7 @@ int leave_lp_alloc(struct pt_regs *ctx)
 	struct linpool_object o = {
 		.time = bpf_ktime_get_ns(),
 		.size = t->lp_size,
-		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), t->lp_size),
+		.stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), t->lp_size),
 		.mark = current_mark,
 		.function = function,
 	};

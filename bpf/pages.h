@@ -35,7 +35,7 @@ int leave_alloc_page(struct pt_regs *ctx)
 	}
 	struct block b = {
 		.size = page_size,
-		.stack = record_stack(find_stack(ctx, t, cookie_entry(cookie)), page_size),
+		.stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), page_size),
 		.mark = current_mark,
 		.function = function,
 	};
@@ -43,33 +43,15 @@ int leave_alloc_page(struct pt_regs *ctx)
 	return 0;
 }
 
-#define AT(r) __builtin_offsetof(struct pt_regs, r)
-/* Where pt_regs has the general registers, by their DWARF numbers. */
-const __u8 register_offset[REG_COUNT] = {
-	AT(ax), AT(dx), AT(cx), AT(bx), AT(si), AT(di), AT(bp), AT(sp),
-	AT(r8), AT(r9), AT(r10), AT(r11), AT(r12), AT(r13), AT(r14), AT(r15),
-};
-#undef AT
-
-/* The value of a general register by its DWARF number. */
-static __always_inline __u64 argument(struct pt_regs *ctx, __u32 reg)
-{
-	__u64 value = 0;
-
-	/* The verifier refuses a context access at an offset that varies. */
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)ctx + register_offset[reg & (REG_COUNT - 1)]);
-	return value;
-}
-
 SEC("uprobe.multi")
 int enter_free_page(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	__u64 address = argument(ctx, cookie_register(cookie));
 
 	if (!is_target(ctx))
 		return 0;
 	add(&hits, cookie_function(cookie), 1);
+	__u64 address = argument(ctx, cookie, 0, ctx->di);
 	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))
 		return 0;
 	__u32 step;

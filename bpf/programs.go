@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/plan"
@@ -76,8 +77,12 @@ type Programs struct {
 	budget  budget
 	// Why the sets take nothing: see enum acceptance.
 	full, short bool
+	nearly      bool // half of the budget is used
+	moved       *ringbuf.Reader
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
+	// A bit for each step of the live set that has some of it.
+	adoptedInto uint32
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
@@ -95,7 +100,7 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: useMulti(c.Attach, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)}
+	p := &Programs{multi: PlacesMulti(c.Attach)}
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -105,7 +110,9 @@ func Load(c Config) (*Programs, error) {
 	spec.Maps[liveMapRows].MaxEntries = rows
 	spec.Maps[liveMapRules].MaxEntries = rules
 	p.budget = newBudget(c.MaxMemory)
-	spec.Maps[liveMapStacks].MaxEntries = p.budget.stacks(c.MaxStacks)
+	stacks := p.budget.stacks(c.MaxStacks)
+	spec.Maps[liveMapStacks].MaxEntries = stacks
+	spec.Maps[liveMapStackAccounts].MaxEntries = uint32(liveStackNumberSTACK_FIRST) + stacks + wastedNumbers
 	if c.LinpoolObjects {
 		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
@@ -121,6 +128,7 @@ func Load(c Config) (*Programs, error) {
 		liveVarTargetPid:    inner,
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,
+		liveVarOnlyTarget:   onlyTarget(p.multi, KernelRelease()),
 		liveVarMblockHeader: c.MblockHeader,
 		liveVarPageSize:     uint64(os.Getpagesize()),
 		liveVarSlabs:        c.Slabs,
@@ -133,6 +141,10 @@ func Load(c Config) (*Programs, error) {
 	}
 	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
 		return nil, fmt.Errorf("load BPF programs: %w", explain(err, false))
+	}
+	if p.moved, err = ringbuf.NewReader(p.objects.Moved); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("load BPF programs: %w", err)
 	}
 	p.tables = tables{
 		rows: p.objects.Rows, rules: p.objects.Rules, areas: p.objects.Areas,
@@ -177,6 +189,11 @@ func kernelDev(dev uint64) uint64 {
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev))
 }
 
+// PlacesMulti says whether probes are placed by uprobe_multi in a mode.
+func PlacesMulti(mode AttachMode) bool {
+	return useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)
+}
+
 // useMulti decides by the kernel's release and by whether it has uprobe_multi.
 func useMulti(mode AttachMode, release string, have bool) bool {
 	switch mode {
@@ -195,6 +212,17 @@ func useMulti(mode AttachMode, release string, have bool) bool {
 func multiFollowsProcess(release string) bool {
 	_, ok := numbers(release)
 	return ok && !Older(release, MultiFloor)
+}
+
+// onlyTarget is 1 if the kernel of a release runs the programs of a link of
+// uprobe_multi in its process alone, else 0. Before 6.12 it does so in other
+// processes too that share the process's memory, as the child of a vfork does
+// (commit 900f362e2062).
+func onlyTarget(multi bool, release string) uint32 {
+	if _, ok := numbers(release); multi && ok && !Older(release, "6.12") {
+		return 1
+	}
+	return 0
 }
 
 // explain puts what to do to the kernel's terse answers. What it refuses for lack
@@ -320,12 +348,15 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 		if s.Event == plan.BlockFreed || s.Event == plan.PageReturned {
 			entry = &frees
 		}
-		cookie := cookie(function, s)
 		if st.enter != nil {
-			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, cookie)
+			c, err := entryCookie(function, s)
+			if err != nil {
+				return fmt.Errorf("attach to %s: %w", s.Function, err)
+			}
+			addTo(entry, group{path: path, function: s.Function, program: st.enter(&p.objects)}, off, c)
 		}
 		if s.Return {
-			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, cookie)
+			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, returnCookie(function, s))
 		}
 	}
 	for _, groups := range [][]*group{frees, returns, entries} {
@@ -342,11 +373,6 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	p.base[ReturnUnmatched] = base[ReturnUnmatched]
 	p.baseHits, err = p.hits()
 	return err
-}
-
-// cookie is what a probe tells its program: see enum function in abi.h.
-func cookie(f Function, s plan.Site) uint64 {
-	return uint64(f) | uint64(s.ArgRegister)<<8 | (s.Module.Bias+s.Address)<<16
 }
 
 func addTo(groups *[]*group, to group, offset, cookie uint64) {
@@ -418,8 +444,27 @@ func (p *Programs) SetMark(n uint32) error {
 	return nil
 }
 
+// wastedNumbers is how many numbers of stacks may be lost to threads that find
+// the same stack at once.
+const wastedNumbers = 1 << 10
+
 // Stacks is the map of distinct stacks: key to Stack.
 func (p *Programs) Stacks() *ebpf.Map { return p.objects.Stacks }
+
+// StackAccounts reads what was allocated at each stack, by its number.
+func (p *Programs) StackAccounts() ([]StackAccount, error) {
+	var next uint32
+	if err := p.objects.NextStack.Get(&next); err != nil {
+		return nil, fmt.Errorf("read number of stacks: %w", err)
+	}
+	n := min(next, p.objects.StackAccounts.MaxEntries())
+	keys, accounts := make([]uint32, n), make([]StackAccount, n)
+	var cursor ebpf.MapBatchCursor
+	if _, err := p.objects.StackAccounts.BatchLookup(&cursor, keys, accounts, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("read accounts of stacks: %w", err)
+	}
+	return accounts, nil
+}
 
 // Counters reads all counters, summed over the CPUs.
 func (p *Programs) Counters() (Counters, error) {
@@ -436,12 +481,9 @@ func (p *Programs) Counters() (Counters, error) {
 }
 
 func (p *Programs) counters() (c Counters, err error) {
-	for i := range c {
-		if c[i], err = sum(p.objects.Counters, uint32(i)); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
+	all, err := sums(p.objects.Counters)
+	copy(c[:], all)
+	return c, err
 }
 
 // Hits reads the hits of every probed function since Attach, by name.
@@ -472,18 +514,14 @@ func (p *Programs) Tests() (map[string]Tests, error) {
 
 // perFunction reads a map of two numbers for each function.
 func perFunction[T any](m *ebpf.Map, pair func(a, b uint64) T) (map[string]T, error) {
+	numbers, err := sums(m)
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[string]T)
-	count := uint32(liveFunctionFUNCTION_COUNT)
-	for f := uint32(1); f < count; f++ {
-		a, err := sum(m, f)
-		if err != nil {
-			return nil, err
-		}
-		b, err := sum(m, count+f)
-		if err != nil {
-			return nil, err
-		}
-		all[Function(f).String()] = pair(a, b)
+	count := int(liveFunctionFUNCTION_COUNT)
+	for f := 1; f < count; f++ {
+		all[Function(f).String()] = pair(numbers[f], numbers[count+f])
 	}
 	return all, nil
 }
@@ -503,15 +541,25 @@ func (p *Programs) Missed() (uint64, error) {
 	return missed, nil
 }
 
-func sum(m *ebpf.Map, key uint32) (total uint64, err error) {
-	var perCPU []uint64
-	if err := m.Lookup(key, &perCPU); err != nil {
-		return 0, fmt.Errorf("read counter %d: %w", key, err)
+// sums reads the numbers of a per-CPU array, each summed over the CPUs: by one call, for they
+// are read many times a second (Linux 5.13, commit f008d732ab18).
+func sums(m *ebpf.Map) ([]uint64, error) {
+	n, cpus := int(m.MaxEntries()), ebpf.MustPossibleCPU()
+	keys, perCPU := make([]uint32, n), make([]uint64, n*cpus)
+	read, err := m.BatchLookup(new(ebpf.MapBatchCursor), keys, perCPU, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // which says that there are no more
+		return nil, fmt.Errorf("read counters: %w", err)
 	}
-	for _, n := range perCPU {
-		total += n
+	if read != n {
+		return nil, fmt.Errorf("read counters: %d of %d", read, n)
 	}
-	return total, nil
+	totals := make([]uint64, n)
+	for i, key := range keys {
+		for _, number := range perCPU[i*cpus : (i+1)*cpus] {
+			totals[key] += number
+		}
+	}
+	return totals, nil
 }
 
 // Detach removes all probes. What was collected can still be read.
@@ -542,6 +590,9 @@ func (p *Programs) Drop(functions ...string) error {
 // Close detaches the probes and unloads the programs.
 func (p *Programs) Close() error {
 	errs := []error{p.Detach(), p.objects.Close()}
+	if p.moved != nil {
+		errs = append(errs, p.StopWaiting())
+	}
 	for _, s := range p.sets {
 		errs = append(errs, s.close())
 	}

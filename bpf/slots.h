@@ -83,8 +83,10 @@ static __always_inline long make_slots(__u64 page, struct slots_head *head, __u3
 		if (made) {
 			*made = *head;
 			__sync_fetch_and_add(&slots_used[class], 1);
-			if (k > slots_step[class])
+			if (k > slots_step[class]) {
 				slots_step[class] = k;
+				tell_moved();
+			}
 			return k;
 		}
 		if (err != -E2BIG)
@@ -93,13 +95,12 @@ static __always_inline long make_slots(__u64 page, struct slots_head *head, __u3
 	return -E2BIG;
 }
 
-/* Writes who allocated the object at an offset in a page. Returns how long such
- * an object is, or 0 if none begins there. */
-static __always_inline __u32 write_slot(struct block *b, __u64 page, __u32 offset, __u32 value)
+/* Writes who allocated the object at an offset in a page, of which slots and step
+ * say where its table is, as in struct block. Returns how long such an object is,
+ * or 0 if none begins there or the table is elsewhere. */
+__noinline int write_slot(__u32 slots, __u32 step, __u64 page, __u32 offset, __u32 value)
 {
-	__u32 step = b->slots_step;
-
-	switch (b->slots - 1) {
+	switch (slots - 1) {
 #define WRITE(n)                                                               \
 	case SLOTS_CLASS_##n: {                                                \
 		void *map = bpf_map_lookup_elem(&tables_##n, &step);            \

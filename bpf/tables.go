@@ -86,8 +86,8 @@ func (t *tables) set(areas []Area) error {
 		to.FirstRow, to.RowCount = first, uint32(len(a.Table.Rows))
 		value.Count++
 	}
-	next := (t.current + 1) & 1
-	if err := t.areas.Put(next, &value); err != nil {
+	next := t.current + 1
+	if err := t.areas.Put(next&1, &value); err != nil {
 		return fmt.Errorf("write unwind areas: %w", err)
 	}
 	if err := t.version.Set(next); err != nil {

@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "kernel.h"
+#include "path.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
@@ -71,16 +72,17 @@ struct {
 } rules SEC(".maps");
 
 struct {
-	/* key: 0 or 1, areas_version tells which; value: the target's
-	 * executable areas. User space writes the one not in use, then turns
-	 * areas_version. Read by walk_frame. Areas beyond MAX_AREAS are left
-	 * out by user space with a warning. */
+	/* key: areas_version & 1; value: the target's executable areas. User
+	 * space writes the one not in use, then counts areas_version up. Read by
+	 * walk_frame. Areas beyond MAX_AREAS are left out by user space with a
+	 * warning. */
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct unwind_areas);
 } areas SEC(".maps");
 
+/* Never 0 once there are areas. */
 volatile __u32 areas_version;
 
 /* The address that a pending return probe has replaced at slot, 0 if there is
@@ -161,13 +163,8 @@ static __always_inline struct unwind_rule *find_rule(struct unwind_area *a, __u3
 	return bpf_map_lookup_elem(&rules, &rule);
 }
 
-static __always_inline int read_user(__u64 addr, __u64 *value)
-{
-	return bpf_probe_read_user(value, sizeof(*value), (void *)addr);
-}
-
 /* The value of a register in the frame u stands at. */
-static __always_inline int read_register(struct unwinder *u, __u32 reg, __u64 *value)
+static __always_inline int read_register(struct unwinder *u, struct walks *w, __u32 reg, __u64 *value)
 {
 	reg &= REG_COUNT - 1;
 	if (reg == REG_RSP) {
@@ -180,10 +177,14 @@ static __always_inline int read_register(struct unwinder *u, __u32 reg, __u64 *v
 	if (at == LOST)
 		return STACK_REGISTER_LOST;
 	if (!at) {
+		if (reg == REG_RBP)
+			w->now.uses_bp = 1;
+		else
+			w->now.unkept = 1;
 		*value = u->value[reg];
 		return STACK_COMPLETE;
 	}
-	return read_user(at, value) ? STACK_READ_FAILED : STACK_COMPLETE;
+	return read_user(w, at, value) ? STACK_READ_FAILED : STACK_COMPLETE;
 }
 
 static __always_inline void save_register(struct unwinder *u, struct unwind_rule *r, int i, __u32 reg, __u64 cfa, __u64 rbp)
@@ -196,8 +197,22 @@ static __always_inline void save_register(struct unwinder *u, struct unwind_rule
 		u->saved[reg] = LOST;
 }
 
+/* Notes where the caller's values of the callee-saved registers are. */
+__noinline int save_registers(struct unwinder *u, struct unwind_rule *r, __u64 cfa, __u64 rbp)
+{
+	if (!u || !r)
+		return 0;
+	save_register(u, r, 0, REG_RBX, cfa, rbp);
+	save_register(u, r, 1, REG_RBP, cfa, rbp);
+	save_register(u, r, 2, REG_R12, cfa, rbp);
+	save_register(u, r, 3, REG_R12 + 1, cfa, rbp);
+	save_register(u, r, 4, REG_R12 + 2, cfa, rbp);
+	save_register(u, r, 5, REG_R12 + 3, cfa, rbp);
+	return 0;
+}
+
 /* Above a signal frame every register is known again, from the ucontext. */
-static __always_inline int leave_signal(struct unwinder *u)
+static __always_inline int leave_signal(struct unwinder *u, struct walks *w)
 {
 	/* gregs: r8-r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip */
 	static const __u8 position[REG_COUNT] = { 13, 12, 14, 11, 9, 8, 10, 15, 0, 1, 2, 3, 4, 5, 6, 7 };
@@ -205,21 +220,13 @@ static __always_inline int leave_signal(struct unwinder *u)
 
 	for (int i = 0; i < REG_COUNT; i++)
 		u->saved[i] = context + 8 * position[i];
-	if (read_user(u->saved[REG_RSP], &u->sp))
+	if (read_user(w, u->saved[REG_RSP], &u->sp))
 		return STACK_READ_FAILED;
 	u->slot = context - UCONTEXT_R8 + UCONTEXT_RIP;
-	if (read_user(u->slot, &u->pc))
+	if (read_user(w, u->slot, &u->pc))
 		return STACK_READ_FAILED;
 	u->exact = 1;
 	return STACK_COMPLETE;
-}
-
-/* One round of a multiply-xorshift hash: with some thousand distinct stacks,
- * two of the same 64 bits are less likely than a memory error. */
-static __always_inline __u64 mix(__u64 h)
-{
-	h *= 0x9e3779b97f4a7c15ULL;
-	return h ^ (h >> 29);
 }
 
 #define WALK_ON (-1)
@@ -229,9 +236,9 @@ static __always_inline __u64 mix(__u64 h)
  * WALK_ON, or why the walk ends (enum stack_end). A global function, so that
  * the verifier looks at it once and not for every frame.
  */
-__noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
+__noinline int walk_frame(struct unwinder *u, struct stack *s, struct walks *w, __u32 n)
 {
-	if (!u || !s)
+	if (!u || !s || !w)
 		return STACK_READ_FAILED;
 	if (n >= MAX_FRAMES)
 		return STACK_TOO_DEEP;
@@ -245,6 +252,7 @@ __noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
 	struct unwind_area *a = find_area(all, addr, &u->area);
 	if (!a) {
 		/* In no file: the trampoline of a pending return probe? */
+		w->now.unkept = 1;
 		__u64 true_pc = u->slot ? original_return(u->slot) : 0;
 
 		if (true_pc) {
@@ -271,16 +279,16 @@ __noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
 	case CFA_END:
 		return STACK_COMPLETE;
 	case CFA_SIGNAL:
-		end = leave_signal(u);
+		end = leave_signal(u, w);
 		return end == STACK_COMPLETE ? WALK_ON : end;
 	case CFA_REGISTER:
 	case CFA_DEREF:
-		end = read_register(u, r->reg, &cfa);
+		end = read_register(u, w, r->reg, &cfa);
 		if (end != STACK_COMPLETE)
 			return end;
 		cfa += r->off;
 		if (r->cfa == CFA_DEREF) {
-			if (read_user(cfa, &cfa))
+			if (read_user(w, cfa, &cfa))
 				return STACK_READ_FAILED;
 			cfa += r->add;
 		}
@@ -297,10 +305,10 @@ __noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
 	__u64 pc, slot = cfa + r->ra_off;
 	if (r->ra_reg >= 0) {
 		slot = 0;
-		end = read_register(u, r->ra_reg, &pc);
+		end = read_register(u, w, r->ra_reg, &pc);
 		if (end != STACK_COMPLETE)
 			return end;
-	} else if (read_user(slot, &pc)) {
+	} else if (read_user(w, slot, &pc)) {
 		return STACK_READ_FAILED;
 	}
 	if (!pc)
@@ -308,16 +316,11 @@ __noinline int walk_frame(struct unwinder *u, struct stack *s, __u32 n)
 
 	/* Saves relative to rbp mean this frame's rbp, before it is restored. */
 	if (r->rbp_based) {
-		end = read_register(u, REG_RBP, &rbp);
+		end = read_register(u, w, REG_RBP, &rbp);
 		if (end != STACK_COMPLETE)
 			return end;
 	}
-	save_register(u, r, 0, REG_RBX, cfa, rbp);
-	save_register(u, r, 1, REG_RBP, cfa, rbp);
-	save_register(u, r, 2, REG_R12, cfa, rbp);
-	save_register(u, r, 3, REG_R12 + 1, cfa, rbp);
-	save_register(u, r, 4, REG_R12 + 2, cfa, rbp);
-	save_register(u, r, 5, REG_R12 + 3, cfa, rbp);
+	save_registers(u, r, cfa, rbp);
 	u->pc = pc;
 	u->slot = slot;
 	u->sp = cfa;

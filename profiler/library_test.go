@@ -126,3 +126,23 @@ func TestLibraryWithoutRows(t *testing.T) {
 		t.Errorf("files without rows: %q, want the library", without)
 	}
 }
+
+// TestRowsReplaced loads a library by whose unwind information the stack ends in
+// it, and then the same code with the right one to the same place: the words on
+// the stack are those of before, and yet what was walked before does not hold.
+func TestRowsReplaced(t *testing.T) {
+	t.Parallel()
+	p := startPlain(t)
+	prof := attach(t, p, profiler.Options{MaxMemory: smallMemory})
+	wrong := loadLibrary(t, p, fixture.BuildLibrary(t, "-DOUTERMOST"))
+	snapshot(t, prof) // lets the profiler look
+	p.Do(t, "call-loaded 2")
+	p.Do(t, "unload")
+	if right := loadLibrary(t, p, fixture.BuildLibrary(t, "")); right != wrong {
+		t.Fatalf("the second library is %s, the first was %s", right, wrong)
+	}
+	snapshot(t, prof)
+	p.Do(t, "epoch")
+	p.Do(t, "call-loaded 2")
+	expectNew(t, prof, p, snapshot(t, prof))
+}

@@ -54,7 +54,7 @@ func pretend(t *testing.T, p *fixture.Process, function, as string) *bpf.Program
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { programs.Close() })
-	site := plan.Site{Event: plan.BlockAllocated, ArgRegister: 5, Function: as, Module: modules[0], Address: symbols[i].Value, Return: as != "free_page"}
+	site := plan.Site{Event: plan.BlockAllocated, Function: as, Module: modules[0], Address: symbols[i].Value, Return: as != "free_page"}
 	if err := programs.Attach(p.PID, []plan.Site{site}); err != nil {
 		t.Fatal(err)
 	}

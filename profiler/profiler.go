@@ -65,6 +65,8 @@ type Profiler struct {
 	done     sync.WaitGroup
 	unplaced func() // nil if nobody has to know
 
+	retreats []retreat
+
 	looking sync.Mutex // one at a time
 	sources sources
 
@@ -112,6 +114,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
 		return err
 	}
 	maxMemory := o.MaxMemory
@@ -173,9 +178,10 @@ func (p *Profiler) followLibraries() {
 }
 
 const (
-	// growInterval is how often the live set is looked at for the need to grow:
-	// no program fills a step in it.
-	growInterval = 20 * time.Millisecond
+	// growInterval is how often the budget of the live set is looked at while
+	// it is far off, and fullInterval while it is not. A step that comes into use
+	// is told by the programs.
+	growInterval, fullInterval = 200 * time.Millisecond, 20 * time.Millisecond
 	// memoryInterval is how often the machine's memory is looked at.
 	memoryInterval = 500 * time.Millisecond
 )
@@ -183,26 +189,30 @@ const (
 // followMemory lets the live set grow where that is needed, stops it where the
 // machine has too little memory left, and watches the tests of the sites.
 func (p *Profiler) followMemory() {
-	tick := time.NewTicker(growInterval)
-	defer tick.Stop()
 	isShort := false
-	for n := 0; ; n++ {
-		select {
-		case <-p.stop:
-			return
-		case <-tick.C:
+	var memoryDue, verifyDue time.Time
+	for {
+		interval := growInterval
+		if p.programs.NearlyFull() {
+			interval = fullInterval
 		}
+		if !p.programs.AwaitMove(time.Now().Add(interval)) {
+			return
+		}
+		now := time.Now()
 		if !isShort {
 			p.noteTrouble(p.programs.Grow())
 		}
-		if n%int(memoryInterval/growInterval) == 0 {
-			now := shortOfMemory(machineMemory(), isShort) || shortOfMemory(groupMemory(), isShort)
-			if now != isShort {
-				isShort = now
+		if !now.Before(memoryDue) {
+			memoryDue = now.Add(memoryInterval)
+			short := shortOfMemory(machineMemory(), isShort) || shortOfMemory(groupMemory(), isShort)
+			if short != isShort {
+				isShort = short
 				p.noteTrouble(p.programs.SetAccepting(!isShort))
 			}
 		}
-		if n%int(verifyInterval/growInterval) == 0 {
+		if !now.Before(verifyDue) {
+			verifyDue = now.Add(verifyInterval)
 			p.noteTrouble(p.verify())
 		}
 	}
@@ -321,6 +331,9 @@ func (p *Profiler) Replan(o plan.Options) error {
 			off = append(off, s.Function)
 		}
 	}
+	for _, r := range p.retreats {
+		r.from(cheaper)
+	}
 	p.Plan = cheaper
 	return p.TakeOff(off...)
 }
@@ -331,8 +344,11 @@ func (p *Profiler) Close() error {
 		p.unplaced()
 	}
 	close(p.stop)
-	p.done.Wait()
 	var errs []error
+	if p.programs != nil {
+		errs = append(errs, p.programs.StopWaiting()) // followMemory ends
+	}
+	p.done.Wait()
 	if p.programs != nil {
 		errs = append(errs, p.programs.Close())
 	}

@@ -16,7 +16,7 @@ var commands = []string{
 	"mallocs", "reallocs", "aligned",
 	"shapes", "assembled", "tail-calls", "long-jumps",
 	"recurse 200", "recurse 400", "recurse-alloca 100", "recurse-alloca 300", "recurse-and-keep 60",
-	"signals 5", "signals-on-altstack 5", "signals-anywhere 30", "signals-raised 5",
+	"paths 6", "signals 5", "signals-on-altstack 5", "signals-anywhere 30", "signals-raised 5",
 	"forks", "vforks", "contexts", "unreadable",
 	// What libraries do on their own makes the account loose from here on.
 	"library", "thread-stack",

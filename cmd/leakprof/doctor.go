@@ -26,6 +26,7 @@ type doctorFlags struct {
 	bmp     string
 	control string
 	json    bool
+	cost    bool
 	plan    plan.Options
 }
 
@@ -38,10 +39,17 @@ func doctorCommand() *cobra.Command {
 Each line says whether it works, works at a cost or within a limit, or does not,
 and then the command that mends it. Programs are loaded and a probe is placed
 for a moment, in leakprof itself; BIRD is only read, and asked on its control
-socket. The exit status is 0 only if attach would do its whole job.`,
+socket. The exit status is 0 only if attach would do its whole job.
+
+With --probe-cost it measures instead, in some seconds and a process of its own,
+what a hit of a probe costs here on each kind of instruction. That is kept in the
+user's cache directory ($XDG_CACHE_HOME/leakprof/probe-cost.json) for this kernel
+and CPU: attach and plan then choose by it where a probe is put, and reckon with
+it what probes cost.`,
 		Example: `  leakprof doctor
   leakprof doctor --pid bird
-  leakprof doctor --pid bird --json`,
+  leakprof doctor --pid bird --json
+  leakprof doctor --probe-cost`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runDoctor(c.Context(), c.OutOrStdout(), &f)
@@ -53,11 +61,16 @@ socket. The exit status is 0 only if attach would do its whole job.`,
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
 	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow slabs: exact (each object) or pages")
 	flags.BoolVar(&f.plan.LinpoolObjects, "linpool-objects", false, "attach would follow each object in linpools")
+	flags.BoolVar(&f.cost, "probe-cost", false, "measure what probes cost on this machine, for attach and plan")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
+	c.MarkFlagsMutuallyExclusive("probe-cost", "pid")
 	return c
 }
 
 func runDoctor(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
+	if f.cost {
+		return measureProbeCost(ctx, stdout, f.json)
+	}
 	var station netip.AddrPort
 	if f.bmp != "" {
 		var err error
@@ -74,6 +87,7 @@ func runDoctor(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 	}
 	facts := doctor.Facts{Machine: doctor.ReadMachine()}
 	if pid > 0 {
+		f.plan.Costs = measuredCosts()
 		facts.Target = doctor.ReadTarget(pid, f.plan)
 		if facts.Target.Known() {
 			facts.Target.Sessions = whoTells(ctx, pid, f.control, station)

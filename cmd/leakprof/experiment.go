@@ -74,6 +74,7 @@ func (f *experimentFlags) validate() error {
 }
 
 func (f *experimentFlags) profiler(pid int) profiler.Options {
+	f.plan.Costs = measuredCosts()
 	return profiler.Options{PID: pid, MaxMemory: uint64(max(f.maxMemory, 0)), Plan: f.plan, Partial: f.partial}
 }
 

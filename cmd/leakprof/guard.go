@@ -64,6 +64,10 @@ func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.A
 		return a, err
 	}
 	defer process.Close()
+	// Counting probes the same places.
+	if err := profiler.Prove(process, pl, bpf.AttachBest); err != nil {
+		return a, err
+	}
 	say(os.Stderr, "counting for %v what the probes would be hit by", g.estimate)
 	if a.Estimate, err = guard.Count(ctx, process, pl, g.estimate, a.Limit, bpf.AttachBest); err != nil {
 		return a, err

@@ -27,7 +27,8 @@ func planCommand() *cobra.Command {
 was found, and about what a hit costs; or what tells the event instead; then the
 allocator functions that the program holds, and what is not covered. It changes
 nothing, and a process is not stopped. Of a FILE only what lies in the program
-itself can be shown: the C library is that of the process.
+itself can be shown: the C library is that of the process. What a hit costs was
+measured elsewhere, unless leakprof doctor --probe-cost has measured it here.
 
 What is found in a stripped BIRD has the symbols of its separate debug file, if
 there is one, as a check: probes are placed by the program alone.`,
@@ -71,6 +72,7 @@ func makeNamedPlan(pidText, exe string, o plan.Options, open func(*target.Module
 	if (pidText != "") == (exe != "") {
 		return nil, nil, usageError{errors.New("give either --pid PID or --exe FILE")}
 	}
+	o.Costs = measuredCosts()
 	if exe != "" {
 		m, err := target.OpenModule(exe)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"leakprof/profiler/plan"
+	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/terminal"
 )
 
@@ -53,6 +54,9 @@ func writeEvents(w io.Writer, p *plan.Plan) error {
 		at := fmt.Sprintf("%s+0x%x", s.Module.Name, s.Address)
 		if s.Offset > 0 {
 			at += fmt.Sprintf("+%d", s.Offset)
+		}
+		if moved := movedArguments(s); moved != "" {
+			at += " (" + moved + ")"
 		}
 		row(tw, name, at, returns(s), string(s.FoundBy), fmt.Sprintf("%.1f us", s.Cost().Seconds()*1e6))
 	}
@@ -170,6 +174,12 @@ type siteJSON struct {
 	Return   bool         `json:"return"`
 	FoundBy  plan.FoundBy `json:"found_by"`
 	HitNS    int64        `json:"hit_ns"`
+	// Of the probed instruction: what it is, whether the kernel emulates it, how
+	// far rsp is below its value at the entry, and where the arguments are.
+	Instruction prologue.Form `json:"instruction"`
+	Emulated    bool          `json:"emulated"`
+	Depth       int32         `json:"depth"`
+	Arguments   string        `json:"arguments,omitempty"` // as text, those that have moved
 }
 
 type functionJSON struct {
@@ -231,9 +241,22 @@ func sitesJSON(sites []plan.Site) []siteJSON {
 		out = append(out, siteJSON{
 			Event: s.Event, Function: s.Function, Into: s.Into, Module: s.Module.Path, Address: fmt.Sprintf("0x%x", s.Address),
 			Offset: s.Offset, Entry: s.Entry, Return: s.Return, FoundBy: s.FoundBy, HitNS: s.Cost().Nanoseconds(),
+			Instruction: s.Instruction, Emulated: s.Emulated, Depth: s.Depth, Arguments: movedArguments(s),
 		})
 	}
 	return out
+}
+
+// movedArguments says where the arguments are that are not where the calling
+// convention has them, e.g. "argument 1 is rbp+16".
+func movedArguments(s plan.Site) string {
+	var all []string
+	for _, a := range s.Arguments {
+		if a.Moved() {
+			all = append(all, a.String())
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // known is nil for a number that cannot be told.

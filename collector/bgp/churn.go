@@ -81,7 +81,7 @@ type churnCursor struct {
 func (c *churnCursor) take(n int) (announcement, int) {
 	m := messageAt(c.table.data[c.at:])
 	a := parseAnnouncement(m)
-	size, count := firstPrefixes(a.nlri[c.taken:], n)
+	size, count := firstPrefixes(a.nlri[c.taken:], n, len(a.nlri))
 	nlri := a.nlri[c.taken : c.taken+size]
 	if c.taken += size; c.taken == len(a.nlri) {
 		c.at, c.taken = c.at+len(m), 0

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-
-	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
 
 // MaxPrefixes is how many distinct /24 prefixes there are to announce, over all peers.
@@ -131,23 +129,18 @@ func (r Routes) Encode() (*Table, error) {
 	}
 	t.data = make([]byte, 0, r.Count*nlriLen+r.IPv6*(nlri6Len-nlriLen)+(t.attributeSets+r.Count/perMessage)*(updateLen+64))
 	ipv4 := r.Count - r.IPv6
-	var nlri []byte
+	var attrs []byte
+	nlri := make([]byte, 0, (r.Count/t.attributeSets+1)*nlri6Len) // of one set
 	for set := range t.attributeSets {
 		// The bounds are computed from the start, so that the runs differ by one at most.
 		first, end := set*r.Count/t.attributeSets, (set+1)*r.Count/t.attributeSets
 		if first < ipv4 {
-			attrs, err := r.attributes(set, r.NextHop)
-			if err != nil {
-				return nil, fmt.Errorf("encode routes: attribute set %d: %w", set, err)
-			}
+			attrs = r.appendAttributes(attrs[:0], set, r.NextHop)
 			nlri = r.appendIPv4(nlri[:0], first, min(end, ipv4))
 			t.add(announcement{attrs: attrs, nlri: nlri}, r.PerUpdate)
 		}
 		if end > ipv4 {
-			attrs, err := r.attributes(set, netip.Addr{})
-			if err != nil {
-				return nil, fmt.Errorf("encode routes: attribute set %d: %w", set, err)
-			}
+			attrs = r.appendAttributes(attrs[:0], set, netip.Addr{})
 			nlri = r.appendIPv6(nlri[:0], max(first, ipv4)-ipv4, end-ipv4)
 			t.add(announcement{attrs: attrs, nextHop: r.NextHop6, nlri: nlri}, r.PerUpdate)
 		}
@@ -180,36 +173,28 @@ func (r Routes) appendIPv6(b []byte, first, end int) []byte {
 	return b
 }
 
-// attributes encodes the set-th set of path attributes. The origin AS makes each set
+// appendAttributes appends the set-th set of path attributes. The origin AS makes each set
 // distinct; the rest varies as in a real table, in length and in content. nextHop is that
 // of IPv4 prefixes, else the zero Addr.
-func (r Routes) attributes(set int, nextHop netip.Addr) ([]byte, error) {
-	path := []uint32{r.ASN}
-	for hop := range 1 + set%4 {
-		path = append(path, firstASN+uint32(set*(hop+3)%1000))
+func (r Routes) appendAttributes(b []byte, set int, nextHop netip.Addr) []byte {
+	b = appendAttribute(b, flagTransitive, attrOrigin, []byte{byte(set % 3)})
+	hops := 1 + set%4
+	b = append(b, flagTransitive, attrASPath, byte(2+4*(hops+2)), segmentSequence, byte(hops+2))
+	b = binary.BigEndian.AppendUint32(b, r.ASN)
+	for hop := range hops {
+		b = binary.BigEndian.AppendUint32(b, firstASN+uint32(set*(hop+3)%1000))
 	}
-	path = append(path, firstASN+1000+uint32(set))
-	communities := make([]uint32, 1+set%3)
-	for i := range communities {
-		communities[i] = firstASN&0xffff<<16 | uint32((set+i*257)%0x10000)
-	}
-	attrs := []bgp.PathAttributeInterface{
-		bgp.NewPathAttributeOrigin(uint8(set % 3)),
-		bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}),
-	}
+	b = binary.BigEndian.AppendUint32(b, firstASN+1000+uint32(set))
 	if nextHop.IsValid() {
-		attrs = append(attrs, bgp.NewPathAttributeNextHop(nextHop.String()))
+		address := nextHop.As4()
+		b = appendAttribute(b, flagTransitive, attrNextHop, address[:])
 	}
-	attrs = append(attrs,
-		bgp.NewPathAttributeMultiExitDisc(uint32(set%100)),
-		bgp.NewPathAttributeCommunities(communities))
-	var b []byte
-	for _, a := range attrs {
-		enc, err := a.Serialize()
-		if err != nil {
-			return nil, err
-		}
-		b = append(b, enc...)
+	b = append(b, flagOptional, attrMED, 4)
+	b = binary.BigEndian.AppendUint32(b, uint32(set%100))
+	communities := 1 + set%3
+	b = append(b, flagOptional|flagTransitive, attrCommunities, byte(4*communities))
+	for i := range communities {
+		b = binary.BigEndian.AppendUint32(b, firstASN&0xffff<<16|uint32((set+i*257)%0x10000))
 	}
-	return b, nil
+	return b
 }

@@ -259,19 +259,40 @@ func TestEncodeRejects(t *testing.T) {
 	}
 }
 
+// TestEncodeInPlace wants that a table is built in the memory that it takes, whatever its
+// attributes and messages are.
+func TestEncodeInPlace(t *testing.T) {
+	single := testRoutes(10_000, 10_000)
+	single.PerUpdate = 1
+	mixed := testRoutes(10_000, 100)
+	mixed.IPv6 = 5000
+	for _, r := range []Routes{testRoutes(10_000, 0), testRoutes(10_000, 10_000), single, mixed} {
+		// The table, its bytes, a set of attributes, which grows a few times, and the
+		// prefixes with it.
+		if n := testing.AllocsPerRun(3, func() { encode(t, r) }); n > 20 {
+			t.Errorf("%+v: %v allocations", r, n)
+		}
+	}
+}
+
 func BenchmarkEncode(b *testing.B) {
+	single := testRoutes(1_087_000, 0)
+	single.PerUpdate = 1
 	for _, bb := range []struct {
 		name   string
 		routes Routes
 	}{
 		{"report", testRoutes(1_087_000, 28_600)},
 		{"one-set", testRoutes(1_087_000, 1)},
+		{"1-per-update", single},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
+			before := processTime(b)
 			for range b.N {
 				encode(b, bb.routes)
 			}
-			b.ReportMetric(float64(bb.routes.Count)*float64(b.N)/b.Elapsed().Seconds(), "prefixes/s")
+			used := processTime(b) - before
+			b.ReportMetric(float64(bb.routes.Count)*float64(b.N)/used.Seconds(), "prefixes/s")
 		})
 	}
 }

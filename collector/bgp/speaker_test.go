@@ -393,16 +393,20 @@ func TestDropSilence(t *testing.T) {
 	}
 }
 
-func BenchmarkFlood(b *testing.B) {
-	s, c := session(b, 90*time.Second)
-	go io.Copy(io.Discard, c.in)
-	table := encode(b, testRoutes(1_087_000, 28_600))
-	b.SetBytes(int64(table.Bytes()))
-	b.ResetTimer()
-	for range b.N {
-		if _, err := s.Flood(b.Context(), table); err != nil {
-			b.Fatal(err)
+// TestFloodInPlace wants that messages which were made beforehand cost no memory when they
+// are sent: a write of many of them may.
+func TestFloodInPlace(t *testing.T) {
+	s, c := session(t, 90*time.Second)
+	go io.Copy(io.Discard, c)
+	r := testRoutes(20_000, 0)
+	r.PerUpdate = 1
+	table := encode(t, r)
+	n := testing.AllocsPerRun(5, func() {
+		if st, err := s.Flood(t.Context(), table); err != nil || st.Messages != table.Messages() {
+			t.Errorf("%+v, error %v", st, err)
 		}
+	})
+	if writes := float64(table.Bytes()/floodChunk + 1); n > 16*writes {
+		t.Errorf("%v allocations for %d messages in %v writes", n, table.Messages(), writes)
 	}
-	b.ReportMetric(float64(table.Prefixes())*float64(b.N)/b.Elapsed().Seconds(), "prefixes/s")
 }

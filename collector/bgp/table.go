@@ -36,15 +36,13 @@ func (t *Table) Bytes() int { return len(t.data) }
 // be but with at most perUpdate prefixes, if that is not 0.
 func (t *Table) add(u announcement, perUpdate int) {
 	limit := room(u.attrs, u.nextHop.IsValid())
+	if perUpdate == 0 {
+		perUpdate = limit // each takes a byte at least
+	}
 	for rest := u.nlri; len(rest) > 0; {
-		size := fitting(rest, limit)
-		if perUpdate > 0 {
-			few, _ := firstPrefixes(rest, perUpdate)
-			size = min(size, few)
-		}
+		size, n := firstPrefixes(rest, perUpdate, limit)
 		u.nlri = rest[:size]
 		t.data = u.append(t.data)
-		n := countPrefixes(u.nlri)
 		t.messages++
 		t.prefixes += n
 		if u.nextHop.IsValid() {

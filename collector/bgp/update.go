@@ -128,27 +128,18 @@ func countPrefixes(nlri []byte) (n int) {
 	return n
 }
 
-// firstPrefixes is how many bytes the first n prefixes of nlri take, and how many there
-// are if it has fewer.
-func firstPrefixes(nlri []byte, n int) (size, count int) {
+// firstPrefixes is how many bytes the first n prefixes of nlri take, or as many of them as
+// there are and fit into limit bytes, and how many these are.
+func firstPrefixes(nlri []byte, n, limit int) (size, count int) {
 	for count < n && size < len(nlri) {
-		size += prefixLen(nlri[size:])
-		count++
-	}
-	return size, count
-}
-
-// fitting is how many bytes the prefixes at the start of nlri take that fit into limit
-// bytes.
-func fitting(nlri []byte, limit int) (size int) {
-	for size < len(nlri) {
 		next := size + prefixLen(nlri[size:])
 		if next > limit {
 			break
 		}
 		size = next
+		count++
 	}
-	return size
+	return size, count
 }
 
 // appendPrefix appends p as RFC 4271 §4.3 encodes it.

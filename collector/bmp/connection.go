@@ -38,6 +38,7 @@ type connection struct {
 	order      []*peer
 	lastKey    peerKey // cache: messages of one peer come in runs
 	lastPeer   *peer
+	others     peer // stands for the peers beyond the limit
 }
 
 func newConnection(ctx context.Context, s *Station, number uint64, remote netip.AddrPort, since time.Time) *connection {

@@ -76,11 +76,15 @@ func TestPeerLimit(t *testing.T) {
 	for i := range 16 + 5 {
 		b.Write(oneRoute(t, peerHeader(PeerGlobal, 0, fmt.Sprintf("10.0.0.%d", i))))
 	}
+	// What one of those beyond the limit has negotiated says nothing of the next.
+	const paths = "02 06 45 04 00010103"
+	b.Write(peerUp(t, peerHeader(PeerGlobal, 0, "10.0.0.20"), paths, paths))
+	b.Write(oneRoute(t, peerHeader(PeerGlobal, 0, "10.0.0.19")))
 	send(t, s, b.Bytes())
 	events(t, s)
 	c := s.Counts()
-	if len(c.Connections[0].Peers) != 16 || c.UntrackedPeers != 5 || c.Announced != 16+5 {
-		t.Errorf("%d peers, %d untracked, %d announced", len(c.Connections[0].Peers), c.UntrackedPeers, c.Announced)
+	if len(c.Connections[0].Peers) != 16 || c.UntrackedPeers != 5+2 || c.Announced != 16+5+1 || c.MalformedUpdates != 0 {
+		t.Errorf("%d peers, %d untracked, %d announced, %d malformed", len(c.Connections[0].Peers), c.UntrackedPeers, c.Announced, c.MalformedUpdates)
 	}
 }
 

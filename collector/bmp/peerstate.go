@@ -40,7 +40,8 @@ func (c *connection) peer(body []byte) *peer {
 	switch {
 	case p != nil:
 	case len(c.peers) >= c.station.opts.MaxPeers:
-		return &peer{overLimit: true}
+		c.others = peer{overLimit: true} // what it got was of another one
+		return &c.others
 	default:
 		h, _ := ParsePeerHeader(body) // of a body that is long enough
 		p = &peer{counts: PeerCounts{Peer: h.Peer}}

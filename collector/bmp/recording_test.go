@@ -372,13 +372,13 @@ func FuzzReplay(f *testing.F) {
 
 // BenchmarkReplay is the reading of a recording, counted.
 func BenchmarkReplay(b *testing.B) {
-	block, messages := routeBlock(b)
-	recording := recordingOf(b, openFirst, record{connection: 1, kind: recordMessages, data: block}, closeIt)
+	st := birdStream(b, "bird-2.19.2")
+	recording := recordingOf(b, openFirst, record{connection: 1, kind: recordMessages, data: st.block}, closeIt)
 	b.SetBytes(int64(len(recording)))
 	for range b.N {
-		if s, err := replay(b, recording, MaxSpeed, Options{}); err != nil || s.Counts().Messages != uint64(messages) {
+		if s, err := replay(b, recording, MaxSpeed, Options{}); err != nil || s.Counts().Messages != uint64(st.messages) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.N*messages)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(float64(b.N*st.messages)/b.Elapsed().Seconds(), "messages/s")
 }

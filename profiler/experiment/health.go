@@ -40,6 +40,7 @@ var losses = []struct {
 	{counter: bpf.ReturnLost, bytes: bpf.ReturnLostBytes, bounded: true, meaning: "allocations missing from the live set: more than 64 return probes nested, or left by longjmp"},
 	{counter: bpf.ReturnUnmatched, meaning: "allocations that may be missing"},
 	{counter: bpf.ResultReadFailed, meaning: "allocations missing from the live set"},
+	{counter: bpf.ArgumentReadFailed, meaning: "allocations or frees missing from the live set"},
 }
 
 // lost is how many events were lost so far, for the status line.

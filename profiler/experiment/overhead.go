@@ -23,7 +23,8 @@ type overhead struct {
 
 	ticks  int
 	events uint64 // as of the last observation
-	stop   func() // ends the measurement, nil if there was none
+	stop   func() // ends the measurement, nil if there is none
+	many   bool   // manyRuns are measured
 }
 
 // Measuring costs a program some 50 ns a run, and others on the machine too, and
@@ -58,16 +59,19 @@ func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
 	if r.Profiler == nil {
 		return
 	}
-	ran, err := r.Profiler.Runtime()
-	many := err != nil || ran.Runs-o.ran.Runs > manyRuns
-	if left := opening - time.Since(o.begun); left > 0 && !many {
+	// Runs are counted while that is measured.
+	if o.stop != nil {
+		ran, err := r.Profiler.Runtime()
+		o.many = err != nil || ran.Runs-o.ran.Runs > manyRuns
+	}
+	if left := opening - time.Since(o.begun); left > 0 && !o.many {
 		if o.stop == nil {
 			o.measure(r, left)
 		}
 		return
 	}
 	o.end()
-	if busy && (!many || o.ticks%sampledTicks == 0) {
+	if busy && (!o.many || o.ticks%sampledTicks == 0) {
 		o.measure(r, pollInterval)
 	}
 }
@@ -87,6 +91,7 @@ func (o *overhead) measure(r *run, d time.Duration) {
 func (o *overhead) end() {
 	if o.stop != nil {
 		o.stop()
+		o.stop = nil
 	}
 }
 

@@ -93,6 +93,11 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 	if s.Stacks, err = readStacks(p.Stacks()); err != nil {
 		return nil, err
 	}
+	accounts, err := p.StackAccounts()
+	if err != nil {
+		return nil, err
+	}
+	account(s.Stacks, accounts)
 	if s.Counters, err = p.Counters(); err != nil {
 		return nil, err
 	}
@@ -163,7 +168,6 @@ func readStacks(m *ebpf.Map) (map[uint32]Stack, error) {
 		n := min(int(v.Frames), bpf.MaxFrames)
 		s := Stack{
 			PC: slices.Clone(v.Pc[:n]), Exact: make([]bool, n), End: bpf.StackEnd(v.End),
-			AllocatedObjects: v.AllocatedObjects, AllocatedBytes: v.AllocatedBytes,
 		}
 		for i := range n {
 			s.Exact[i] = v.Exact[i/64]>>(i%64)&1 != 0
@@ -174,4 +178,15 @@ func readStacks(m *ebpf.Map) (map[uint32]Stack, error) {
 		return nil, fmt.Errorf("read stacks: %w", err)
 	}
 	return stacks, nil
+}
+
+// account says of each stack what was allocated there, by its number. A stack
+// that is newer than the accounts has none yet.
+func account(stacks map[uint32]Stack, accounts []bpf.StackAccount) {
+	for number, s := range stacks {
+		if int(number) < len(accounts) {
+			s.AllocatedObjects, s.AllocatedBytes = accounts[number].Objects, accounts[number].Bytes
+			stacks[number] = s
+		}
+	}
 }

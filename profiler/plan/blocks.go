@@ -53,29 +53,20 @@ func (p *Plan) addBlocks(libc, exe *target.Module) error {
 		p.NotCovered = append(p.NotCovered, "blocks of the C library's heap: which library that is, only the process tells")
 	} else {
 		p.Covered = append(p.Covered, blocksCovered)
-		seen := make(map[uint64]string)
-		for _, f := range libcFunctions {
-			sym, ok := findSymbol(libc, f.name)
-			if !ok {
-				if f.required {
-					return fmt.Errorf("plan probes: %s has no symbol %s", libc.Name, f.name)
-				}
-				continue
-			}
-			// musl's memalign and aligned_alloc may be one function; probing it
-			// twice would count twice.
-			if first, dup := seen[sym.Value]; dup {
-				p.Notes = append(p.Notes, fmt.Sprintf("%s is %s in %s", f.name, first, libc.Name))
-				continue
-			}
-			seen[sym.Value] = f.name
-			sites[f.event] = append(sites[f.event], newSite(libc, sym, f.name, f.event, ByLibc, f.returns))
+		all, notes, err := LibrarySites(libc, p.Options.Costs)
+		if err != nil {
+			return fmt.Errorf("plan probes: %w", err)
 		}
+		for _, s := range all {
+			sites[s.Event] = append(sites[s.Event], s)
+		}
+		p.Notes = append(p.Notes, notes...)
 	}
 	bound := false
+	place := newPlacer(exe, p.Options.Costs)
 	for _, f := range birdFunctions {
 		if sym, ok := findSymbol(exe, f.name); ok {
-			sites[f.event] = append(sites[f.event], newSite(exe, sym, f.name, f.event, BySymbol, false))
+			sites[f.event] = append(sites[f.event], place.site(Function{Name: f.name, Address: sym.Value, Size: sym.Size}, f.event, BySymbol, true, false))
 			bound = true
 		}
 	}
@@ -86,4 +77,30 @@ func (p *Plan) addBlocks(libc, exe *target.Module) error {
 		p.cover(Coverage{Event: e, Sites: sites[e], Missing: missing})
 	}
 	return nil
+}
+
+// LibrarySites plans the allocation functions of a C library, with what a reader
+// should know of the choice. costs may be nil.
+func LibrarySites(libc *target.Module, costs *Costs) (sites []Site, notes []string, err error) {
+	seen := make(map[uint64]string)
+	place := newPlacer(libc, costs)
+	for _, f := range libcFunctions {
+		sym, ok := findSymbol(libc, f.name)
+		if !ok {
+			if f.required {
+				return nil, nil, fmt.Errorf("%s has no symbol %s", libc.Name, f.name)
+			}
+			continue
+		}
+		// musl's memalign and aligned_alloc may be one function; probing it
+		// twice would count twice.
+		if first, dup := seen[sym.Value]; dup {
+			notes = append(notes, fmt.Sprintf("%s is %s in %s", f.name, first, libc.Name))
+			continue
+		}
+		seen[sym.Value] = f.name
+		function := Function{Name: f.name, Address: sym.Value, Size: sym.Size}
+		sites = append(sites, place.site(function, f.event, ByLibc, true, f.returns))
+	}
+	return sites, notes, nil
 }

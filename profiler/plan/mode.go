@@ -49,6 +49,8 @@ type Options struct {
 	// LinpoolObjects asks for the stack of each object in a linpool, and not
 	// of its chunks alone.
 	LinpoolObjects bool
+	// Costs is what probes cost here, nil if that was not measured.
+	Costs *Costs
 }
 
 // Follows says whether an event is probed under these options, in a BIRD that

@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"leakprof/profiler/bird/structure"
+	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
+	"leakprof/profiler/unwind"
 )
 
 const (
@@ -67,8 +69,7 @@ func (s *survey) pageSites() (taken, returned []Site, err error) {
 func (s *survey) copySites(c copied) ([]Site, error) {
 	site := Site{Event: PageReturned, Function: freePage, Module: s.exe, Into: c.into, Entry: true}
 	if c.register >= 0 {
-		site.Address, site.ArgRegister, site.FoundBy = c.address, uint8(c.register), c.by
-		return []Site{site}, nil
+		return []Site{s.within(site, c.address, c.register, c.by)}, nil
 	}
 	var sites []Site
 	if c.by == ByInline {
@@ -76,8 +77,7 @@ func (s *survey) copySites(c copied) ([]Site, error) {
 			if p.Register < 0 || !slices.ContainsFunc(c.ranges, func(r [2]uint64) bool { return r[0] <= p.Address && p.Address < r[1] }) {
 				continue
 			}
-			site.Address, site.ArgRegister, site.FoundBy = p.Address, uint8(p.Register), ByStructure
-			sites = append(sites, site)
+			sites = append(sites, s.within(site, p.Address, p.Register, ByStructure))
 		}
 	}
 	switch {
@@ -87,6 +87,46 @@ func (s *survey) copySites(c copied) ([]Site, error) {
 		return nil, fmt.Errorf("%s is inlined into %s, where some calls may not be seen: %s", freePage, c.into, c.doubt)
 	}
 	return nil, fmt.Errorf("%s is inlined into %s, where its argument cannot be told", freePage, c.into)
+}
+
+// within completes a site in a copy: at an address where the argument is in the
+// register of a DWARF number.
+func (s *survey) within(site Site, address uint64, dwarf int, by FoundBy) Site {
+	site.Address, site.FoundBy = address, by
+	site.Arguments = []Argument{{0, 64, prologue.Value{Register: prologue.FromDWARF(dwarf)}}}
+	code, _ := codeAt(s.exe, address, longestInstruction)
+	site.Instruction = prologue.FormOf(code)
+	if p, ok := s.behind(address); ok {
+		site.Offset, site.Instruction = p.Offset, p.Form
+	}
+	s.costs.price(&site)
+	return site
+}
+
+// behind finds the first instruction that is emulated behind an address within a
+// function, if only flags change between: then the registers hold there what they
+// hold at the address, and it is passed as often.
+func (s *survey) behind(address uint64) (prologue.Place, bool) {
+	extents, err := unwind.Extents(s.exe.ELF)
+	if err != nil {
+		return prologue.Place{}, false
+	}
+	i := slices.IndexFunc(extents, func(e unwind.Extent) bool { return e.Start <= address && address < e.End })
+	if i < 0 {
+		return prologue.Place{}, false
+	}
+	start := extents[i].Start
+	code, ok := codeAt(s.exe, start, extents[i].End-start)
+	if !ok {
+		return prologue.Place{}, false
+	}
+	from := address - start
+	for _, p := range prologue.Follow(code[from:]) {
+		if s.costs.Emulates(p.Form) && p.Form != prologue.Nop5 && p.IsUntouched() {
+			return p, prologue.Alone(code, from, from+p.Offset) == nil && (p.Offset == 0 || !landed(s.exe, address, p.Offset))
+		}
+	}
+	return prologue.Place{}, false
 }
 
 // findPuts returns where copies of free_page put a page on a list, nil if that

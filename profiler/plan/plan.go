@@ -8,7 +8,8 @@
 // linpool objects lie in pages. One file each: allocator.go finds the C
 // library; survey.go BIRD's functions and what the compiler made of them;
 // pages.go, slabs.go and linpools.go choose the places of a layer; site.go the
-// instruction. What happens to pools, chunks and freed objects needs no probe:
+// instruction, by what package prologue tells of it and by what it costs
+// (cost.go). What happens to pools, chunks and freed objects needs no probe:
 // Coverage says what tells it.
 package plan
 
@@ -17,7 +18,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"leakprof/profiler/plan/prologue"
 	"leakprof/profiler/target"
 )
 
@@ -41,14 +44,16 @@ type Site struct {
 	Function string         // as its library or BIRD calls it, e.g. "malloc"
 	Module   *target.Module // the file it is in
 	Address  uint64         // of the function's entry, ELF vaddr
-	// Offset is the probed instruction's distance from the entry in bytes.
-	// Up to there the function has touched neither its arguments nor rsp.
-	Offset  uint64
-	FoundBy FoundBy
-	// ArgRegister is the DWARF number of the register that holds the argument
-	// at the site: rdi for a function's first, or wherever the compiler put it
-	// in an inlined copy.
-	ArgRegister uint8
+	// Offset is the probed instruction's distance from the entry in bytes. Every
+	// call passes it once, and has done nothing before that others could see.
+	Offset uint64
+	// Depth is how far rsp is below its value at the entry there, bytes. It is 0
+	// with Return: the kernel puts its own return address at [rsp].
+	Depth int32
+	// Arguments are those that the entry's program reads, in the order in which
+	// it does. Those that are left out are where the calling convention has them.
+	Arguments []Argument
+	FoundBy   FoundBy
 	// Into is the function that holds an inlined copy, "" otherwise.
 	Into string
 	// Entry and Return say on which of the two a program runs.
@@ -56,7 +61,26 @@ type Site struct {
 	// Emulated says that the kernel emulates the probed instruction on
 	// x86-64 instead of single-stepping it, which is some ten times cheaper.
 	Emulated bool
+	// Instruction is the form of the probed instruction.
+	Instruction prologue.Form
+
+	hit, back time.Duration // as measured, 0 if not: see Cost
 }
+
+// Argument is where the probed instruction finds an argument.
+type Argument struct {
+	Number int // of the function's arguments, from 0
+	Bits   int // that the program reads, 64 or 32
+	Value  prologue.Value
+}
+
+// Moved says that the argument is not where the calling convention has it.
+func (a Argument) Moved() bool {
+	return a.Value != prologue.Value{Register: prologue.Argument(a.Number)}
+}
+
+// String is the argument as plan prints it, e.g. "argument 1 is rbp+16".
+func (a Argument) String() string { return fmt.Sprintf("argument %d is %s", a.Number+1, a.Value) }
 
 // Plan is all that is probed in one process.
 type Plan struct {
@@ -90,14 +114,14 @@ func New(p *target.Process, modules []*target.Module, o Options) (*Plan, error) 
 	if err := plan.addBlocks(libc, modules[0]); err != nil {
 		return nil, err
 	}
-	plan.addProgram(surveyProgram(modules[0]))
+	plan.addProgram(surveyProgram(modules[0], o.Costs))
 	return plan, nil
 }
 
 // NewForFile plans what lies in a program itself, without a process. The error
 // wraps structure.ErrNotBIRD for another program.
 func NewForFile(exe *target.Module, o Options) (*Plan, error) {
-	s := surveyProgram(exe)
+	s := surveyProgram(exe, o.Costs)
 	if err := s.isBIRD(); err != nil {
 		return nil, fmt.Errorf("plan probes of %s: %w", exe.Path, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestDebian(t *testing.T) {
 					t.Errorf("%s: covered by %q, missing %q", e.Event, e.CoveredBy, e.Missing)
 				}
 			}
-			if len(p.Events) != len(allEvents) || !slices.Equal(sites, p.Sites) {
+			if len(p.Events) != len(allEvents) || !reflect.DeepEqual(sites, p.Sites) {
 				t.Errorf("%d events; their sites are not those of the plan", len(p.Events))
 			}
 			for _, s := range p.Sites {

@@ -28,7 +28,9 @@ type survey struct {
 	third     bool  // by structure: BIRD 3
 	err       error // of the search by structure, where that was needed
 	// puts tells where copies of free_page put a page on a list.
-	puts func() []structure.InlineSite
+	puts   func() []structure.InlineSite
+	costs  *Costs  // nil if nothing was measured
+	placer *placer // made when the first site is
 }
 
 // copied is a copy of a function that the compiler put into another one. Copies
@@ -51,8 +53,8 @@ type copied struct {
 
 // surveyProgram looks through a program. It does not fail: what is not found is
 // said in the survey.
-func surveyProgram(exe *target.Module) *survey {
-	s := &survey{exe: exe, puts: sync.OnceValue(func() []structure.InlineSite { return findPuts(exe) })}
+func surveyProgram(exe *target.Module, costs *Costs) *survey {
+	s := &survey{exe: exe, costs: costs, puts: sync.OnceValue(func() []structure.InlineSite { return findPuts(exe) })}
 	named := s.addSymbols()
 	instances, err := map[string][]inline.Instance(nil), inline.ErrNoDWARF
 	if named {
@@ -244,9 +246,10 @@ func (s *survey) absent(name string) error {
 
 // site makes a site of a function.
 func (s *survey) site(f Function, event Event, entry, returns bool) Site {
-	site := newSite(s.exe, elf.Symbol{Value: f.Address, Size: f.Size}, f.Name, event, f.FoundBy, returns)
-	site.Entry = entry
-	return site
+	if s.placer == nil {
+		s.placer = newPlacer(s.exe, s.costs)
+	}
+	return s.placer.site(f, event, f.FoundBy, entry, returns)
 }
 
 // isBIRD returns an error if neither symbols nor structure show an allocator.

@@ -40,6 +40,9 @@ func does(function string, pieces [][]byte) bool {
 	return writes && (multiplies || function != "sl_alloc")
 }
 
+// endbr64 begins functions built with -fcf-protection; x86asm does not know it.
+var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
+
 // eachInstruction is false if the code cannot be decoded to the end.
 func eachInstruction(code []byte, visit func(x86asm.Inst)) bool {
 	for at := 0; at < len(code); {
