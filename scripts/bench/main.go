@@ -26,6 +26,7 @@ import (
 const usage = `usage: bench COMMAND [flags]
 
   flood     run floods and drops, print their tables, and leave the runs in -out
+  timings   measure what else takes time or memory, and print a table with limits
   table     print the tables of an earlier flood again
 
 -h after a command has its flags.
@@ -34,7 +35,7 @@ const usage = `usage: bench COMMAND [flags]
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable}
+	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings}
 	var name string
 	if len(os.Args) > 1 {
 		name = os.Args[1]
@@ -68,6 +69,7 @@ func (b *birds) Set(text string) error {
 type floodFlags struct {
 	birds    birds
 	leakprof string
+	path     string // of leakprof, whatever directory we are in
 	out      string
 	only     string
 	peers    int
@@ -98,17 +100,11 @@ func runFlood(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if f.peers < 1 || f.peers > lab.MaxPeers || f.routes < 1 || f.rounds < 1 {
-		return fmt.Errorf("-peers %d -routes %d -rounds %d: want at least 1 of each, and at most %d peers", f.peers, f.routes, f.rounds, lab.MaxPeers)
+	if err := f.prepare(); err != nil {
+		return err
 	}
 	chosen, err := f.variants()
 	if err != nil {
-		return err
-	}
-	if len(f.birds) == 0 {
-		return errors.New("no BIRD: give one with -bird NAME=PATH; scripts/bird-root prints paths")
-	}
-	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
 	machine := fmt.Sprintf("%sseed %d\n", describeMachine(), f.seed)
@@ -140,6 +136,23 @@ func runFlood(ctx context.Context, args []string) error {
 		raw.Close())
 }
 
+// prepare checks what was given, and makes the directory.
+func (f *floodFlags) prepare() (err error) {
+	if f.peers < 1 || f.peers > lab.MaxPeers || f.routes < 1 || f.rounds < 1 {
+		return fmt.Errorf("-peers %d -routes %d -rounds %d: want at least 1 of each, and at most %d peers", f.peers, f.routes, f.rounds, lab.MaxPeers)
+	}
+	if len(f.birds) == 0 {
+		return errors.New("no BIRD: give one with -bird NAME=PATH; scripts/bird-root prints paths")
+	}
+	if f.path, err = filepath.Abs(f.leakprof); err != nil {
+		return err
+	}
+	if _, err := os.Stat(f.path); err != nil {
+		return fmt.Errorf("%w: make build, or give another with -leakprof PATH", err)
+	}
+	return os.MkdirAll(f.out, 0o755)
+}
+
 // setups are the floods that the flags ask for.
 func (f *floodFlags) setups(ctx context.Context) (all []setup, err error) {
 	for _, b := range f.birds {
@@ -154,14 +167,7 @@ func (f *floodFlags) setups(ctx context.Context) (all []setup, err error) {
 
 // variants are those that the flags choose. That of nothing is always one of them.
 func (f *floodFlags) variants() ([]variant, error) {
-	path, err := filepath.Abs(f.leakprof)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("%w: make build, or give another with -leakprof PATH", err)
-	}
-	all := variants(path)
+	all := variants(f.path)
 	if f.only == "" {
 		return all, nil
 	}
