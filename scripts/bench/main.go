@@ -65,6 +65,9 @@ func (b *birds) Set(text string) error {
 	return nil
 }
 
+// fullRoutes, of each of four peers, is what limits are for.
+const fullRoutes = 290_000
+
 // floodFlags are what of floods can be chosen.
 type floodFlags struct {
 	birds    birds
@@ -86,7 +89,7 @@ func (f *floodFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.out, "out", "bench-out", "the `directory` for raw runs and tables")
 	flags.StringVar(&f.only, "only", "", "these variants only, separated by commas (default: all)")
 	flags.IntVar(&f.peers, "peers", 4, "BGP peers")
-	flags.IntVar(&f.routes, "routes", 290_000, "routes per peer")
+	flags.IntVar(&f.routes, "routes", fullRoutes, "routes per peer")
 	flags.IntVar(&f.rounds, "rounds", 7, "rounds, in each of which every variant is run once")
 	flags.IntVar(&f.threads, "threads", 0, "BIRD 3's worker threads (default: what BIRD chooses)")
 	flags.Uint64Var(&f.seed, "seed", uint64(time.Now().UnixNano()), "of the order in the rounds")

@@ -33,22 +33,39 @@ const (
 	idleLimit           = 1.0 // % of a core
 	stationLimit        = 1e6 // messages/s
 	speakersLimit       = 2e6 // prefixes/s
-	blockLimit          = 96  // bytes for a live block
+	// Bytes, counting the kernel's and our own process with a snapshot.
+	blockLimit = 96
+	pageLimit  = 128 // of a page with fewer than 8 slots
+	slotLimit  = 24  // with 8 or more
 )
 
-// benchmark is one of Go's that a limit is for.
+// benchmark is one of Go's that limits are for.
 type benchmark struct {
-	pkg, name, unit string
-	what            string
-	limit           float64
-	atLeast         bool
-	time            string // -benchtime
+	pkg, name string
+	what      string
+	units     []unit
+	time      string // -benchtime
+	once      bool   // it takes minutes
+}
+
+// unit is one that a benchmark reports, and its limit.
+type unit struct {
+	name, what string
+	limit      float64
+	atLeast    bool
 }
 
 var benchmarks = []benchmark{
-	{"./collector/bmp", "Station", "messages/s", "station, one core: Route Monitoring", stationLimit, true, "1s"},
-	{"./collector/bgp", "Flood", "prefixes/s", "speakers, one core: routes", speakersLimit, true, "1s"},
-	{"./profiler", "Memory", "B/block", "memory at 10 M live blocks", blockLimit, false, "1x"},
+	{"./collector/bmp", "Station", "station on one core", []unit{{"messages/s", "", stationLimit, true}}, "1s", false},
+	{"./collector/bgp", "Flood", "speakers on one core", []unit{{"prefixes/s", "", speakersLimit, true}}, "1s", false},
+	{"./profiler", "Memory", "memory", []unit{
+		{"kernel-B/block", ", the kernel's", blockLimit, false},
+		{"with-snapshot-B/block", ", all", blockLimit, false},
+		{"kernel-B/page", ", the kernel's", pageLimit, false},
+		{"with-snapshot-B/page", ", all", pageLimit, false},
+		{"kernel-B/slot", ", the kernel's", slotLimit, false},
+		{"with-snapshot-B/slot", ", all", slotLimit, false},
+	}, "1x", true},
 }
 
 func runTimings(ctx context.Context, args []string) error {
@@ -73,7 +90,7 @@ func runTimings(ctx context.Context, args []string) error {
 		all = append(all, f.resting(ctx, s))
 	}
 	for _, b := range benchmarks {
-		all = append(all, b.run(ctx, f.rounds)...)
+		all = append(all, b.run(ctx, f.rounds, f.routes < fullRoutes)...)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -261,37 +278,46 @@ func (f *floodFlags) resting(ctx context.Context, s setup) figure {
 	return idle
 }
 
-// run runs a benchmark, and makes a figure of each of its parts.
-func (b benchmark) run(ctx context.Context, n int) (all []figure) {
-	one := figure{What: b.what, Unit: b.unit, Limit: b.limit, AtLeast: b.atLeast}
+// run runs a benchmark n times, and makes a figure of each unit of each of its parts.
+// short asks for a smaller one.
+func (b benchmark) run(ctx context.Context, n int, short bool) (all []figure) {
+	if b.once {
+		n = 1
+	}
 	command := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark"+b.name+"$",
-		"-benchtime", b.time, "-count", strconv.Itoa(n), b.pkg)
-	fmt.Fprintln(os.Stderr, strings.Join(command.Args, " "))
+		"-benchtime", b.time, "-count", strconv.Itoa(n), fmt.Sprintf("-short=%t", short), "-timeout", "2h", b.pkg)
+	line := strings.Join(command.Args, " ")
+	fmt.Fprintln(os.Stderr, line)
 	out, err := command.CombinedOutput()
 	if err != nil {
-		one.Error = fmt.Sprintf("%s: %v: %s", strings.Join(command.Args, " "), err, lastLine(out))
-		return []figure{one}
+		// Parts of it may be there.
+		all = append(all, figure{What: b.what, Error: fmt.Sprintf("%s: %v: %s", line, err, whyFailed(out))})
 	}
-	names, values, err := parseBenchmarks(bytes.NewReader(out), b.unit)
-	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("there is no Benchmark%s with %s in %s", b.name, b.unit, b.pkg)
-	}
-	if err != nil {
-		one.Error = err.Error()
-		return []figure{one}
-	}
-	for _, name := range names {
-		f := one
-		if _, part, ok := strings.Cut(name, "/"); ok {
-			f.What += " (" + part + ")"
+	for _, u := range b.units {
+		names, values, err := parseBenchmarks(bytes.NewReader(out), u.name)
+		if err != nil {
+			all = append(all, figure{What: b.what, Error: err.Error()})
 		}
-		f.Values = values[name]
-		all = append(all, f)
+		for _, name := range names {
+			_, part, _ := strings.Cut(name, "/")
+			all = append(all, figure{
+				What: fmt.Sprintf("%s: %s%s", b.what, part, u.what), Unit: u.name, Values: values[name], Limit: u.limit, AtLeast: u.atLeast,
+			})
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, figure{What: b.what, Error: fmt.Sprintf("%s says nothing", line)})
 	}
 	return all
 }
 
-func lastLine(out []byte) string {
+// whyFailed is the first line that says why a test has failed, else the last one.
+func whyFailed(out []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		if strings.Contains(line, "_test.go:") || strings.HasPrefix(line, "panic:") {
+			return strings.TrimSpace(line)
+		}
+	}
 	return lines[len(lines)-1]
 }
