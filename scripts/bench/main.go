@@ -27,6 +27,7 @@ const usage = `usage: bench COMMAND [flags]
 
   flood     run floods and drops, print their tables, and leave the runs in -out
   timings   measure what else takes time or memory, and print a table with limits
+  plots     measure what a hit costs by live objects and by threads, and draw it
   table     print the tables of an earlier flood again
 
 -h after a command has its flags.
@@ -35,7 +36,7 @@ const usage = `usage: bench COMMAND [flags]
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings}
+	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings, "plots": runPlots}
 	var name string
 	if len(os.Args) > 1 {
 		name = os.Args[1]

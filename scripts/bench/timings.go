@@ -85,8 +85,11 @@ func runTimings(ctx context.Context, args []string) error {
 	fmt.Print(describeMachine())
 	var all []figure
 	for _, s := range setups {
+		fmt.Fprintf(os.Stderr, "%s: attaching\n", s.name)
 		all = append(all, f.attaching(ctx, s)...)
+		fmt.Fprintf(os.Stderr, "%s: looking\n", s.name)
 		all = append(all, f.looking(ctx, s)...)
+		fmt.Fprintf(os.Stderr, "%s: resting\n", s.name)
 		all = append(all, f.resting(ctx, s))
 	}
 	for _, b := range benchmarks {
