@@ -41,8 +41,10 @@ type subject struct {
 	control  *birdc.Conn
 	station  *bmp.Station
 	speakers *lab.Speakers
-	dir      string   // for what the variant writes, gone after the run
+	dir      string   // for what the variant or BIRD writes, gone after the run
 	followed attached // nil for none
+
+	namespace *lab.Namespace // nil for ours
 }
 
 // measure runs BIRD once, under a variant.
@@ -117,12 +119,20 @@ func between(from, to instant) phase {
 // to end too.
 func (s setup) start(ctx context.Context, v variant) (_ *subject, err error) {
 	sub := &subject{setup: s}
-	if sub.dir, err = os.MkdirTemp("", "leakprof-bench-"); err != nil {
+	parent := os.TempDir()
+	if s.binary.Root != "" {
+		parent = filepath.Join(s.binary.Root, "run") // where BIRD can write, too
+	}
+	if sub.dir, err = os.MkdirTemp(parent, "leakprof-bench-"); err != nil {
 		return nil, err
 	}
 	config := lab.Config{Binary: s.binary, Peers: s.peers}
-	if v.env != nil {
-		if config.Env, err = v.env(sub); err != nil {
+	if v.begin != nil {
+		p := place{here: sub.dir, inside: sub.dir, root: s.binary.Root}
+		if p.root != "" {
+			p.inside = "/run/" + filepath.Base(sub.dir)
+		}
+		if config.Env, sub.followed, err = v.begin(ctx, p); err != nil {
 			return sub, err
 		}
 	}
@@ -130,8 +140,7 @@ func (s setup) start(ctx context.Context, v variant) (_ *subject, err error) {
 		if config.Namespace, err = lab.NewNamespace(); err != nil {
 			return sub, err
 		}
-		// Whoever is in it keeps it.
-		defer config.Namespace.Close()
+		sub.namespace = config.Namespace
 		config.Include = filepath.Join(sub.dir, "threads.conf")
 		if err := os.WriteFile(config.Include, fmt.Appendf(nil, "threads %d;\n", s.threads), 0o644); err != nil {
 			return sub, err
@@ -177,6 +186,9 @@ func (s *subject) end(ctx context.Context) (err error) {
 	}
 	if s.station != nil {
 		s.station.Close()
+	}
+	if s.namespace != nil {
+		err = errors.Join(err, s.namespace.Close())
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }

@@ -27,6 +27,7 @@ const usage = `usage: bench COMMAND [flags]
 
   flood     run floods and drops, print their tables, and leave the runs in -out
   timings   measure what else takes time or memory, and print a table with limits
+  leaks     run a program that leaks beside other profilers, and print whether they see it
   plots     measure what a hit costs by live objects and by threads, and draw it
   table     print the tables of an earlier flood again
 
@@ -36,7 +37,7 @@ const usage = `usage: bench COMMAND [flags]
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings, "plots": runPlots}
+	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings, "plots": runPlots, "leaks": runLeaks}
 	var name string
 	if len(os.Args) > 1 {
 		name = os.Args[1]
@@ -172,6 +173,9 @@ func (f *floodFlags) setups(ctx context.Context) (all []setup, err error) {
 // variants are those that the flags choose. That of nothing is always one of them.
 func (f *floodFlags) variants() ([]variant, error) {
 	all := variants(f.path)
+	for _, o := range others {
+		all = append(all, o.variant())
+	}
 	if f.only == "" {
 		return all, nil
 	}

@@ -15,8 +15,9 @@ import (
 // variant is a way to follow a BIRD, or none.
 type variant struct {
 	name string
-	// env is what is added to BIRD's environment; nil for nothing.
-	env func(*subject) ([]string, error)
+	// begin is called before BIRD starts: what is added to its environment, and what
+	// follows it from then on, nil for nothing. nil for nothing to do.
+	begin func(context.Context, place) ([]string, attached, error)
 	// attach begins to follow a BIRD that rests and has no sessions, and returns when
 	// it may be flooded; nil for nothing to attach.
 	attach func(context.Context, *subject) (attached, error)
