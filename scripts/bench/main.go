@@ -179,7 +179,7 @@ func (f *floodFlags) variants() ([]variant, error) {
 	if f.only == "" {
 		return all, nil
 	}
-	chosen := all[:1]
+	chosen := slices.Clone(all[:1])
 	for _, name := range strings.Split(f.only, ",") {
 		i := slices.IndexFunc(all, func(v variant) bool { return v.name == strings.TrimSpace(name) })
 		if i < 0 {

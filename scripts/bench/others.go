@@ -100,7 +100,7 @@ var others = []other{
 		report: lastFile("tcmalloc.*.heap", parseGperftools),
 	},
 	jemalloc("jemalloc", ""),
-	jemalloc("jemalloc, all", ",lg_prof_sample:0"),
+	jemalloc("jemalloc unsampled", ",lg_prof_sample:0"),
 }
 
 // jemalloc samples every 512 kB by default.

@@ -22,9 +22,9 @@ import (
 // many processors.
 const mostThreads = 16
 
-// objectsPerRoute is about how many live objects a route makes, to choose floods by:
-// plotted is what there were.
-const objectsPerRoute = 4
+// objectsPerRoute is about how many live objects a route makes of BIRD 3, to choose floods
+// by: plotted is what there were.
+const objectsPerRoute = 2.5
 
 // runPlots measures what a hit costs by live objects and by threads, and draws it.
 func runPlots(ctx context.Context, args []string) error {
@@ -53,7 +53,7 @@ func runPlots(ctx context.Context, args []string) error {
 	var byObjects, byThreads []setup
 	for n := 10_000; n <= *most; n *= 10 {
 		s := base
-		s.routes = max(n/objectsPerRoute/s.peers, 1)
+		s.routes = max(int(float64(n)/objectsPerRoute)/s.peers, 1)
 		byObjects = append(byObjects, s)
 	}
 	for n := 1; n <= min(runtime.NumCPU(), mostThreads); n *= 2 {

@@ -71,8 +71,9 @@ func (c chart) svg() string {
 		var path strings.Builder
 		for j, p := range l.points {
 			fmt.Fprintf(&path, "%c%.1f %.1f", "ML"[min(j, 1)], atX(p.x), atY(p.y.Median))
-			fmt.Fprintf(&b, `<path d="M%.1f %.1fV%.1f" stroke="%s" stroke-width="1.5" opacity="0.6"/><circle cx="%.1[1]f" cy="%.1f" r="4" fill="%[4]s"/>`+"\n",
-				atX(p.x), atY(max(p.y.Min, 0)), atY(p.y.Max), l.color, atY(p.y.Median))
+			fmt.Fprintf(&b, `<path d="M%.1f %.1fV%.1f" stroke="%s" stroke-width="1.5" opacity="0.6"/>`+"\n",
+				atX(p.x), atY(max(p.y.Min, 0)), atY(p.y.Max), l.color)
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>`+"\n", atX(p.x), atY(p.y.Median), l.color)
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", path.String(), l.color)
 		x := marginLeft + i*plotWidth/max(len(c.lines), 1)
