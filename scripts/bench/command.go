@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -46,12 +47,24 @@ func startCommand(ctx context.Context, name string, args ...string) (*command, e
 		return nil, err
 	}
 	c.cmd.Stdout, c.cmd.Stderr = w, w
-	if err := c.cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		// The kernel's signal comes when the thread ends that started it: this one ends
+		// with it (not unlocked, so that it is nobody else's).
+		runtime.LockOSThread()
+		err := c.cmd.Start()
+		started <- err
+		if err == nil {
+			c.err = c.cmd.Wait()
+			close(c.ended)
+		}
+	}()
+	err = <-started
+	w.Close()
+	if err != nil {
 		r.Close()
-		w.Close()
 		return nil, err
 	}
-	w.Close()
 	go func() {
 		defer close(c.lines)
 		defer r.Close()
@@ -60,10 +73,6 @@ func startCommand(ctx context.Context, name string, args ...string) (*command, e
 			c.lines <- s.Text()
 		}
 		io.Copy(io.Discard, r) // after a line that is too long
-	}()
-	go func() {
-		c.err = c.cmd.Wait()
-		close(c.ended)
 	}()
 	return c, nil
 }

@@ -48,6 +48,32 @@ func TestParseProcessCPU(t *testing.T) {
 	}
 }
 
+// TestCPUClock: the clock goes on with threads that have ended.
+func TestCPUClock(t *testing.T) {
+	before, err := cpuClock(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const work = 20 * time.Millisecond
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // the thread ends with the goroutine
+		for {
+			if now, err := cpuClock(os.Getpid()); err != nil || now-before >= work {
+				return
+			}
+		}
+	}()
+	<-ended
+	if after, err := cpuClock(os.Getpid()); err != nil || after-before < work {
+		t.Errorf("%v after %v, %v", after, before, err)
+	}
+	if _, err := cpuClock(1 << 23); err == nil {
+		t.Error("a process that there is none of has a clock")
+	}
+}
+
 // TestReadOwn: what the kernel writes is what is read.
 func TestReadOwn(t *testing.T) {
 	if busy, err := machineBusy(); err != nil || busy <= 0 {

@@ -27,8 +27,8 @@ type setup struct {
 
 const (
 	// BIRD rests when it uses less than restShare of a processor for restFor, and
-	// nothing new comes to the station. The processor time until the begin of that is
-	// the phase's.
+	// nothing new comes to the station. A phase ends with the last restPoll in which it
+	// used more than that, so that a small one is not lost in that time.
 	restFor   = time.Second
 	restShare = 0.03
 	restPoll  = 50 * time.Millisecond
@@ -222,7 +222,7 @@ func (s *subject) phase(ctx context.Context, happen func(context.Context) error,
 func (s *subject) rest(ctx context.Context) (instant, error) {
 	poll := time.NewTicker(restPoll)
 	defer poll.Stop()
-	var since instant
+	var since, last, active instant // begin of the rest, last look, last that saw BIRD work
 	var messages uint64
 	for first := true; ; first = false {
 		now, err := s.now()
@@ -230,13 +230,16 @@ func (s *subject) rest(ctx context.Context) (instant, error) {
 			return now, err
 		}
 		came := s.station.Counts().Messages
-		busy := now.bird-since.bird > time.Duration(restShare*float64(restFor))
+		if first || came != messages || works(last, now) {
+			active = now
+		}
 		switch {
-		case first || busy || came != messages:
+		case first || came != messages || now.bird-since.bird > restCPU(restFor):
 			since, messages = now, came
 		case now.at.Sub(since.at) >= restFor:
-			return since, nil
+			return active, nil
 		}
+		last = now
 		select {
 		case <-poll.C:
 		case <-s.bird.Exited():
@@ -246,6 +249,12 @@ func (s *subject) rest(ctx context.Context) (instant, error) {
 		}
 	}
 }
+
+// works says whether BIRD did more between two looks than it does at rest.
+func works(from, to instant) bool { return to.bird-from.bird > restCPU(to.at.Sub(from.at)) }
+
+// restCPU is the most that BIRD uses at rest in some time.
+func restCPU(d time.Duration) time.Duration { return time.Duration(restShare * float64(d)) }
 
 func (s *subject) countRoutes(ctx context.Context) (sum int64, err error) {
 	counts, err := s.control.ShowRouteCount(ctx, "")
@@ -259,7 +268,7 @@ func (s *subject) countRoutes(ctx context.Context) (sum int64, err error) {
 func (s *subject) now() (now instant, err error) {
 	now.at = time.Now()
 	var errs [4]error
-	now.bird, errs[0] = s.bird.CPUTime()
+	now.bird, errs[0] = cpuClock(s.bird.PID())
 	now.machine, errs[1] = machineBusy()
 	now.ours, errs[2] = ownCPU()
 	if s.followed != nil {

@@ -173,7 +173,7 @@ func (o other) leak(ctx context.Context, program string, limit time.Duration, l 
 	}
 	v := exec.CommandContext(ctx, program)
 	v.Env = append(append(os.Environ(), "LD_LIBRARY_PATH="+dir), env...)
-	v.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	v.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	in, err := v.StdinPipe()
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ type run struct {
 
 // phase is a flood, or a drop, until BIRD rests.
 type phase struct {
-	CPU  float64 `json:"cpu_s"` // BIRD's, all threads (schedstat)
+	CPU  float64 `json:"cpu_s"` // BIRD's, all threads (its CPU clock)
 	Wall float64 `json:"wall_s"`
 }
 
