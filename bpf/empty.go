@@ -96,3 +96,12 @@ func (e *Empty) Close() error {
 	e.links = nil
 	return errors.Join(append(errs, e.program.Close())...)
 }
+
+// Runs is how often it ran while MeasureRuntime had that measured.
+func (e *Empty) Runs() (uint64, error) {
+	stats, err := e.program.Stats()
+	if err != nil {
+		return 0, fmt.Errorf("read runs of empty BPF program: %w", err)
+	}
+	return stats.RunCount, nil
+}
