@@ -30,6 +30,26 @@ func cpuClock(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// isRunning says whether some thread of a process runs, or waits for a processor
+// (proc_pid_stat(5), state R): one that gets none uses no CPU time either.
+func isRunning(pid int) (bool, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(files) == 0 {
+		return false, fmt.Errorf("read states of process %d: it has no threads (%v)", pid, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has just ended
+		}
+		stat := string(data)
+		if strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " R") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // machineBusy is the CPU time that all processors together have used since boot
 // (proc_stat(5)).
 func machineBusy() (time.Duration, error) {

@@ -82,6 +82,12 @@ func TestReadOwn(t *testing.T) {
 	if _, err := processCPU(os.Getpid()); err != nil {
 		t.Error(err)
 	}
+	if runs, err := isRunning(os.Getpid()); err != nil || !runs {
+		t.Errorf("who asks does not run (%v)", err)
+	}
+	if _, err := isRunning(1 << 23); err == nil {
+		t.Error("a process that there is none of has a state")
+	}
 	if rss, err := peakRSS(os.Getpid()); err != nil || rss < 1<<20 {
 		t.Errorf("resident: %d, %v", rss, err)
 	}

@@ -26,8 +26,9 @@ type setup struct {
 }
 
 const (
-	// BIRD rests when it uses less than restShare of a processor for restFor, and
-	// nothing new comes to the station. A phase ends with the last restPoll in which it
+	// BIRD rests when it uses less than restShare of a processor for restFor, is seen to
+	// run or to wait for a processor in less than half of that, and nothing new comes to
+	// the station. A phase ends with the last restPoll in which it
 	// used more than that, so that a small one is not lost in that time.
 	restFor   = time.Second
 	restShare = 0.03
@@ -224,8 +225,13 @@ func (s *subject) rest(ctx context.Context) (instant, error) {
 	defer poll.Stop()
 	var since, last, active instant // begin of the rest, last look, last that saw BIRD work
 	var messages uint64
+	looks, running := 0, 0
 	for first := true; ; first = false {
 		now, err := s.now()
+		if err != nil {
+			return now, err
+		}
+		runs, err := isRunning(s.bird.PID())
 		if err != nil {
 			return now, err
 		}
@@ -233,10 +239,15 @@ func (s *subject) rest(ctx context.Context) (instant, error) {
 		if first || came != messages || works(last, now) {
 			active = now
 		}
+		if looks++; runs {
+			running++
+		}
+		long := now.at.Sub(since.at) >= restFor
 		switch {
-		case first || came != messages || now.bird-since.bird > restCPU(restFor):
+		case first || came != messages || now.bird-since.bird > restCPU(restFor) || long && 2*running >= looks:
 			since, messages = now, came
-		case now.at.Sub(since.at) >= restFor:
+			looks, running = 0, 0
+		case long:
 			return active, nil
 		}
 		last = now

@@ -27,8 +27,9 @@ const usage = `usage: bench COMMAND [flags]
 
   flood     run floods and drops, print their tables, and leave the runs in -out
   timings   measure what else takes time or memory, and print a table with limits
-  leaks     run a program that leaks beside other profilers, and print whether they see it
+  leaks     run a program that leaks under other profilers, and print whether they see it
   plots     measure what a hit costs by live objects and by threads, and draw it
+  doc       put the tables into docs/performance.md
   table     print the tables of an earlier flood again
 
 -h after a command has its flags.
@@ -37,7 +38,7 @@ const usage = `usage: bench COMMAND [flags]
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings, "plots": runPlots, "leaks": runLeaks}
+	commands := map[string]func(context.Context, []string) error{"flood": runFlood, "table": runTable, "timings": runTimings, "plots": runPlots, "leaks": runLeaks, "doc": runDoc}
 	var name string
 	if len(os.Args) > 1 {
 		name = os.Args[1]

@@ -33,6 +33,7 @@ func runPlots(ctx context.Context, args []string) error {
 	f.register(flags)
 	most := flags.Int("objects", 10_000_000, "live objects at most, in powers of ten from 10,000 on")
 	docs := flags.String("docs", "docs", "the `directory` for the drawings")
+	redraw := flags.Bool("redraw", false, "draw the runs that are in -out, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -70,20 +71,43 @@ func runPlots(ctx context.Context, args []string) error {
 		{"objects", byObjects, func(r []run) chart { return plotObjects(title, r) }},
 		{"threads", byThreads, func(r []run) chart { return plotThreads(title, r) }},
 	} {
-		var raw bytes.Buffer
-		runs, err := rounds(ctx, p.setups, chosen, f.rounds, f.seed, f.limit, &raw)
-		if err := errors.Join(err, os.WriteFile(filepath.Join(f.out, "plot-"+p.name+".jsonl"), raw.Bytes(), 0o644)); err != nil {
+		file := filepath.Join(f.out, plotPrefix+p.name+".jsonl")
+		runs, err := f.measured(ctx, file, p.setups, chosen, *redraw)
+		if err != nil {
 			return err
 		}
 		c := p.draw(runs)
-		if err := c.print(os.Stdout); err != nil {
+		var table bytes.Buffer
+		if err := c.print(&table); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(*docs, "cost-by-"+p.name+".svg"), []byte(c.svg()), 0o644); err != nil {
+		fmt.Printf("\n%s", table.String())
+		if err := os.WriteFile(filepath.Join(f.out, plotPrefix+p.name+".txt"), table.Bytes(), 0o644); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(*docs, drawing(p.name)), []byte(c.svg()), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// measured are the runs of a plot, which are written to the file, or those that are in it.
+func (f *floodFlags) measured(ctx context.Context, file string, setups []setup, chosen []variant, there bool) ([]run, error) {
+	if there {
+		raw, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer raw.Close()
+		return readRuns(raw)
+	}
+	raw, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := rounds(ctx, setups, chosen, f.rounds, f.seed, f.limit, raw)
+	return runs, errors.Join(err, raw.Close())
 }
 
 func plotObjects(title string, runs []run) chart {
@@ -162,7 +186,7 @@ func costPerHit(runs []run, variant string) (all []float64) {
 
 // print writes the points as a table.
 func (c chart) print(w io.Writer) error {
-	fmt.Fprintf(w, "\n%s: %s\n", c.title, c.y)
+	fmt.Fprintf(w, "%s: %s\n", c.title, c.y)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%s\tof\tn\tmedian\tmin-max\t\n", c.x)
 	for _, l := range c.lines {
