@@ -20,7 +20,13 @@ OUT     ?= demo-out
 FUZZTIME ?= 30s
 # How long BIRDs are followed at the end of `make torture`.
 SOAK    ?= 1h
-# Which benchmarks `make bench` runs.
+# What `make bench` floods, how often, and which BIRDs: NAME for one of Debian's, or
+# NAME=PATH for your own.
+BENCH_ROUNDS ?= 7
+BENCH_ROUTES ?= 290000
+BENCH_BIRDS  ?= bird2-sid bird3-trixie
+BENCH_FLAGS  ?= # see: go run ./scripts/bench flood -h
+# Which of Go's benchmarks `make benchmarks` runs.
 BENCH   ?= .
 
 .PHONY: help
@@ -98,9 +104,31 @@ fuzz: ## run each fuzz target for FUZZTIME (30s), or for FUZZCPU seconds of CPU;
 	FUZZTIME=$(FUZZTIME) FUZZCPU=$(FUZZCPU) FUZZPARALLEL=$(FUZZPARALLEL) scripts/fuzz $(if $(FUZZ),'$(FUZZ)')
 
 .PHONY: bench
-bench: ## run the benchmarks; BENCH=REGEXP chooses
+bench: ## measure what leakprof costs, beside nothing, empty probes and other profilers (as root; hours); BENCH_ROUNDS, BENCH_ROUTES, BENCH_BIRDS make it smaller
+	@$(bench_needs)
+	go run ./scripts/bench flood $(bench_flags)
+	go run ./scripts/bench leaks -rounds $(BENCH_ROUNDS)
+	go run ./scripts/bench leaks -rounds 1 -kept 2000000 -pairs 0
+	go run ./scripts/bench leaks -rounds 1 -kept 10000000 -pairs 0
+	go run ./scripts/bench timings $(bench_flags)
+
+.PHONY: bench-plots
+bench-plots: ## measure what a hit costs by live objects and by threads of BIRD 3, and draw it in docs/ (as root; an hour)
+	@$(bench_needs)
+	go run ./scripts/bench plots -rounds $(BENCH_ROUNDS) $(BENCH_FLAGS) -bird bird3-trixie=$$(scripts/bird-root bird3-trixie)
+
+.PHONY: bench-doc
+bench-doc: ## put the tables of the last `make bench` and `make bench-plots` into docs/performance.md
+	go run ./scripts/bench doc
+
+bench_needs = scripts/install-deps bench && scripts/bench/memleak-root && $(MAKE) --no-print-directory build
+bench_flags = -rounds $(BENCH_ROUNDS) -routes $(BENCH_ROUTES) $(BENCH_FLAGS) $\
+	$$(for bird in $(BENCH_BIRDS); do case $$bird in *=*) ;; *) bird=$$bird=$$(scripts/bird-root $$bird) ;; esac; echo "-bird $$bird"; done)
+
+.PHONY: benchmarks
+benchmarks: ## run Go's benchmarks; BENCH=REGEXP chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./...
 
 .PHONY: clean
-clean: ## remove what was built and what the demo wrote, but not the fetched BIRDs (.bird)
-	rm -rf bin dist demo-out
+clean: ## remove what was built and what the demo and the bench wrote, but not the fetched BIRDs (.bird)
+	rm -rf bin dist demo-out bench-out

@@ -50,6 +50,9 @@ type Config struct {
 	// Namespace is where BIRD runs; nil: where this process does. The Station has to
 	// listen there. It stays open as long as Speakers of this BIRD are used.
 	Namespace *Namespace
+	// Env is added to BIRD's environment, such as a library to load before others;
+	// BIRD sees paths from within its root.
+	Env []string
 	// Log is the file that BIRD's log is appended to; "" for one in the lab's
 	// directory, removed with it.
 	Log string
@@ -154,6 +157,7 @@ func Start(ctx context.Context, c Config) (_ *Bird, err error) {
 		root:   binary.Root,
 		dir:    binary.inside(dir),
 		argv:   b.argv(),
+		env:    c.Env,
 		output: log,
 		paused: c.PausedAtEntry,
 		net:    c.Namespace,

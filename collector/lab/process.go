@@ -19,6 +19,7 @@ type command struct {
 	root   string   // directory to chroot into, "" for none
 	dir    string   // working directory, as seen from within root
 	argv   []string // argv[0] is the file, as seen from within root
+	env    []string // added to our own
 	output *os.File // standard output and error, a regular file
 	paused bool     // stop at the ELF entry point until resume
 	net    *Namespace
@@ -72,7 +73,7 @@ func (p *process) run(cmd command, cancel <-chan struct{}, started chan<- error)
 	}
 	p.pid, err = syscall.ForkExec(cmd.argv[0], cmd.argv, &syscall.ProcAttr{
 		Dir:   cmd.dir,
-		Env:   os.Environ(),
+		Env:   append(os.Environ(), cmd.env...),
 		Files: []uintptr{devNull.Fd(), cmd.output.Fd(), cmd.output.Fd()},
 		Sys: &syscall.SysProcAttr{
 			Chroot:    cmd.root,
