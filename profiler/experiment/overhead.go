@@ -3,6 +3,9 @@
 package experiment
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -120,6 +123,7 @@ func (o *overhead) result(r *run) *report.Overhead {
 		hits[name] = bpf.Hits{Entered: h.Entered - before.Entered, Returned: h.Returned - before.Returned}
 	}
 	res.Hits, res.Probes = hitCost(o.sites, hits)
+	res.Functions = functionHits(hits)
 	ran, err := r.Profiler.Runtime()
 	if err != nil || ran.Runs-o.ran.Runs < fewRuns {
 		return res
@@ -134,6 +138,19 @@ func (o *overhead) result(r *run) *report.Overhead {
 	// longer than it costs.
 	res.Probes = min(res.Probes+time.Duration(each*float64(runs)), res.BIRD)
 	return res
+}
+
+// functionHits lists the functions that were hit, those with most hits first.
+func functionHits(hits map[string]bpf.Hits) (all []report.FunctionHits) {
+	for name, h := range hits {
+		if h.Entered+h.Returned > 0 {
+			all = append(all, report.FunctionHits{Function: name, Entered: h.Entered, Returned: h.Returned})
+		}
+	}
+	slices.SortFunc(all, func(a, b report.FunctionHits) int {
+		return cmp.Or(cmp.Compare(b.Entered+b.Returned, a.Entered+a.Returned), strings.Compare(a.Function, b.Function))
+	})
+	return all
 }
 
 // hitCost estimates what so many hits cost the target without what programs do

@@ -3,11 +3,13 @@
 package experiment
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"leakprof/bpf"
 	"leakprof/profiler/plan"
+	"leakprof/profiler/report"
 )
 
 func TestHitCost(t *testing.T) {
@@ -32,5 +34,13 @@ func TestHitCost(t *testing.T) {
 				t.Errorf("%d hits cost %v, want %d and %v", calls, cost, c.calls, c.cost)
 			}
 		})
+	}
+}
+
+func TestFunctionHits(t *testing.T) {
+	got := functionHits(map[string]bpf.Hits{"b": {Entered: 5}, "a": {Entered: 5}, "none": {}, "most": {Entered: 3, Returned: 3}})
+	want := []report.FunctionHits{{Function: "most", Entered: 3, Returned: 3}, {Function: "a", Entered: 5}, {Function: "b", Entered: 5}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -18,6 +18,16 @@ type Overhead struct {
 	Hits    uint64
 	Probes  time.Duration
 	Sampled uint64
+	// Functions are the probed functions that were hit, those with most hits first.
+	Functions []FunctionHits
+}
+
+// FunctionHits is how often the probes of a function were hit.
+type FunctionHits struct {
+	// Function is its name in BIRD or the C library; LTO may have others of it.
+	Function string `json:"function"`
+	Entered  uint64 `json:"entered"`  // probes at entries, or a little behind
+	Returned uint64 `json:"returned"` // probes at returns; 0 where there are none
 }
 
 // DocumentOverhead is Overhead in report.json.
@@ -26,13 +36,15 @@ type DocumentOverhead struct {
 	Hits          uint64  `json:"hits"`
 	ProbesSeconds float64 `json:"probes_seconds"`
 	SampledRuns   uint64  `json:"sampled_runs"`
+	// Functions is never nil.
+	Functions []FunctionHits `json:"functions"`
 }
 
 func newOverhead(o *Overhead) *DocumentOverhead {
 	if o == nil {
 		return nil
 	}
-	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds(), o.Sampled}
+	return &DocumentOverhead{o.BIRD.Seconds(), o.Hits, o.Probes.Seconds(), o.Sampled, append([]FunctionHits{}, o.Functions...)}
 }
 
 // sentence says what the probes cost, and that this is an estimate; "" of nil.

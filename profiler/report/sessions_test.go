@@ -16,7 +16,7 @@ var (
 		{Time: noon, Peer: "127.0.0.2", Protocol: "peer1", Phase: "flooded", Cycle: 1, Reason: "Remote system closed, no data", Cause: Dropped},
 		{Time: noon.Add(time.Minute), Peer: "127.0.0.3", Protocol: "peer2", Phase: "dropping", Cycle: 1, Cause: ByExperiment},
 	}}
-	madeOverhead = Overhead{BIRD: 10 * time.Second, Hits: 1_000_000, Probes: 3 * time.Second, Sampled: 12_345}
+	madeOverhead = Overhead{BIRD: 10 * time.Second, Hits: 1_000_000, Probes: 3 * time.Second, Sampled: 12_345, Functions: []FunctionHits{{"mb_alloc", 700_000, 700_000}, {"mb_free", 300_000, 0}}}
 	noon         = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"leakprof/collector/session"
+	"leakprof/profiler/report"
 )
 
 // leakprofRun is `leakprof attach` as users run it, for one cycle.
@@ -61,10 +62,11 @@ func (l *leakprofRun) Finish(ctx context.Context, r *run) error {
 
 // fromReport takes from a report.json what the tables have of it.
 func fromReport(data []byte, r *run) error {
-	var report struct {
+	var d struct {
 		Verdict  string `json:"verdict"`
 		Overhead *struct {
-			Hits uint64 `json:"hits"`
+			Hits      uint64                `json:"hits"`
+			Functions []report.FunctionHits `json:"functions"`
 		} `json:"overhead"`
 		Phases []struct {
 			Name        string `json:"name"`
@@ -76,19 +78,19 @@ func fromReport(data []byte, r *run) error {
 			Harmless bool   `json:"harmless"`
 		} `json:"health"`
 	}
-	if err := json.Unmarshal(data, &report); err != nil {
+	if err := json.Unmarshal(data, &d); err != nil {
 		return fmt.Errorf("read report.json: %w", err)
 	}
-	r.Verdict = report.Verdict
-	if report.Overhead != nil {
-		r.Hits = report.Overhead.Hits
+	r.Verdict = d.Verdict
+	if d.Overhead != nil {
+		r.Hits, r.HitsBy = d.Overhead.Hits, d.Overhead.Functions
 	}
-	for _, p := range report.Phases {
+	for _, p := range d.Phases {
 		if p.Name == string(session.Flooded) && p.LiveBytes != nil && p.LiveObjects != nil {
 			r.LiveBytes, r.LiveObjects = *p.LiveBytes, *p.LiveObjects
 		}
 	}
-	for _, h := range report.Health {
+	for _, h := range d.Health {
 		if !h.Harmless {
 			r.Lost += h.Count
 		}

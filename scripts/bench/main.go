@@ -132,12 +132,13 @@ func runFlood(ctx context.Context, args []string) error {
 		return err
 	}
 	// What there is of an interrupted one stands.
-	var tables strings.Builder
-	if err := writeTables(&tables, runs); err != nil {
+	var tables, each strings.Builder
+	if err := errors.Join(writeTables(&tables, runs), writeRuns(&each, runs)); err != nil {
 		return err
 	}
 	fmt.Printf("\n%s", tables.String())
 	return errors.Join(err,
+		os.WriteFile(filepath.Join(f.out, "runs.txt"), []byte(each.String()), 0o644),
 		os.WriteFile(filepath.Join(f.out, "tables.txt"), []byte(tables.String()), 0o644),
 		raw.Close())
 }

@@ -2,7 +2,11 @@
 
 package main
 
-import "time"
+import (
+	"time"
+
+	"leakprof/profiler/report"
+)
 
 // run is one BIRD from its start to its end, a line in runs.jsonl. Times are seconds.
 type run struct {
@@ -31,12 +35,14 @@ type run struct {
 	// ToolMaps is the kernel's memory for its BPF maps after the flood.
 	ToolMaps int64 `json:"tool_maps_bytes,omitempty"`
 	// What it says.
-	Hits        uint64 `json:"hits,omitempty"`
-	LiveObjects int64  `json:"live_objects,omitempty"` // after the flood
-	LiveBytes   int64  `json:"live_bytes,omitempty"`
-	Lost        uint64 `json:"lost,omitempty"` // events that it could not follow
-	Verdict     string `json:"verdict,omitempty"`
-	Report      string `json:"report,omitempty"` // what it found, in words
+	Hits uint64 `json:"hits,omitempty"`
+	// HitsBy are the functions that were hit, those with most hits first.
+	HitsBy      []report.FunctionHits `json:"hits_by,omitempty"`
+	LiveObjects int64                 `json:"live_objects,omitempty"` // after the flood
+	LiveBytes   int64                 `json:"live_bytes,omitempty"`
+	Lost        uint64                `json:"lost,omitempty"` // events that it could not follow
+	Verdict     string                `json:"verdict,omitempty"`
+	Report      string                `json:"report,omitempty"` // what it found, in words
 
 	Error string `json:"error,omitempty"` // why it says nothing
 }

@@ -76,7 +76,46 @@ func writeTable(w io.Writer, runs []run) error {
 			fmt.Fprintf(w, "%s: %s\n", variant, runs[i].Report)
 		}
 	}
+	for _, variant := range order {
+		if s := hitsBy(runs, variant); s != "" {
+			fmt.Fprintf(w, "%s, hits per route: %s\n", variant, s)
+		}
+	}
 	return nil
+}
+
+// hitsBy is how often each function is hit in a variant, by its last run that says so; ""
+// if nothing is.
+func hitsBy(runs []run, variant string) string {
+	var parts []string
+	for _, r := range slices.Backward(runs) {
+		if r.Variant != variant || len(r.HitsBy) == 0 {
+			continue
+		}
+		for _, f := range r.HitsBy {
+			text := fmt.Sprintf("%s %.3f", f.Function, float64(f.Entered)/float64(max(r.Routes, 1)))
+			if f.Returned > 0 {
+				text += fmt.Sprintf(" + %.3f returns", float64(f.Returned)/float64(max(r.Routes, 1)))
+			}
+			parts = append(parts, text)
+		}
+		break
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeRuns prints each run in a line.
+func writeRuns(w io.Writer, runs []run) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "BIRD\tround\torder\tvariant\tflood CPU s\tdrop CPU s\tflood s\tdrop s\thits\tforeign %\t")
+	for _, r := range runs {
+		if r.Error != "" {
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.3f\t%.3f\t%.2f\t%.2f\t%d\t%.1f\t\n",
+			r.Bird, r.Round, r.Order, r.Variant, r.Flood.CPU, r.Drop.CPU, r.Flood.Wall, r.Drop.Wall, r.Hits, r.ForeignPercent)
+	}
+	return t.Flush()
 }
 
 // rank is where a variant stands in a table.

@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
+
+	"leakprof/profiler/report"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -37,6 +40,9 @@ func TestTables(t *testing.T) {
 					Flood: phase{v.flood, 2 * v.flood}, Drop: phase{v.drop, 2 * v.drop}, ForeignPercent: 12,
 					BirdRSS: 38e6, Hits: v.hits, ToolRSS: v.rss, Error: v.err,
 				}
+				if v.hits > 0 {
+					r.HitsBy = []report.FunctionHits{{Function: "alloc_page", Entered: 200_000, Returned: 40_000}, {Function: "mb_free", Entered: 90_000}}
+				}
 				if err := json.NewEncoder(&raw).Encode(r); err != nil {
 					t.Fatal(err)
 				}
@@ -49,6 +55,10 @@ func TestTables(t *testing.T) {
 	}
 	var got bytes.Buffer
 	if err := writeTables(&got, runs); err != nil {
+		t.Fatal(err)
+	}
+	got.WriteByte('\n')
+	if err := writeRuns(&got, runs[:7]); err != nil {
 		t.Fatal(err)
 	}
 	const golden = "testdata/tables.golden"
@@ -74,12 +84,12 @@ func TestReadRunsCut(t *testing.T) {
 
 func TestFromReport(t *testing.T) {
 	var r run
-	err := fromReport([]byte(`{"verdict":"clean","overhead":{"hits":12},
+	err := fromReport([]byte(`{"verdict":"clean","overhead":{"hits":12,"functions":[{"function":"free","entered":9,"returned":3}]},
 		"phases":[{"name":"baseline","live_bytes":1,"live_objects":1},{"name":"flooding","live_bytes":null,"live_objects":null},
 			{"name":"flooded","live_bytes":4096,"live_objects":7},{"name":"settled","live_bytes":2,"live_objects":2}],
 		"health":[{"count":3,"harmless":false},{"count":50,"harmless":true}]}`), &r)
-	want := run{Verdict: "clean", Hits: 12, LiveBytes: 4096, LiveObjects: 7, Lost: 3}
-	if err != nil || r != want {
+	want := run{Verdict: "clean", Hits: 12, HitsBy: []report.FunctionHits{{Function: "free", Entered: 9, Returned: 3}}, LiveBytes: 4096, LiveObjects: 7, Lost: 3}
+	if err != nil || !reflect.DeepEqual(r, want) {
 		t.Errorf("%+v, %v, want %+v", r, err, want)
 	}
 	if err := fromReport([]byte(`{"verdict":"clean","overhead":null,"phases":[],"health":[]}`), &r); err != nil {

@@ -87,6 +87,8 @@ var fields = map[string]rule{
 	"DocumentStackQuality.ends": text,
 	"DocumentFloodCPU.limit":    text,
 
+	"FunctionHits.function": function,
+
 	"DocumentEstimate.sentence": text,
 	"DocumentModeCost.mode":     text,
 	"DocumentGuardStep.from":    text,
