@@ -36,7 +36,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := regexp.MustCompile(`^(machine|tables|timings|leaks-\d+|plot-(objects|threads))$`)
+	known := regexp.MustCompile(`^(machine|tables|runs|timings|leaks-\d+|plot-(objects|threads))$`)
 	n := 0
 	if _, err := fill(string(text), func(name string) (string, error) {
 		if n++; !known.MatchString(name) {

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -81,6 +82,7 @@ type floodFlags struct {
 	peers    int
 	routes   int
 	rounds   int
+	others   int // rounds in which others take part
 	threads  int
 	seed     uint64
 	limit    time.Duration
@@ -94,6 +96,7 @@ func (f *floodFlags) register(flags *flag.FlagSet) {
 	flags.IntVar(&f.peers, "peers", 4, "BGP peers")
 	flags.IntVar(&f.routes, "routes", fullRoutes, "routes per peer")
 	flags.IntVar(&f.rounds, "rounds", 7, "rounds, in each of which every variant is run once")
+	flags.IntVar(&f.others, "others", math.MaxInt, "in how many of the rounds other profilers take part (default: all)")
 	flags.IntVar(&f.threads, "threads", 0, "BIRD 3's worker threads (default: what BIRD chooses)")
 	flags.Uint64Var(&f.seed, "seed", uint64(time.Now().UnixNano()), "of the order in the rounds")
 	flags.DurationVar(&f.limit, "limit", 10*time.Minute, "how long a run may take")
@@ -127,7 +130,7 @@ func runFlood(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	runs, err := rounds(ctx, setups, chosen, f.rounds, f.seed, f.limit, raw)
+	runs, err := rounds(ctx, setups, chosen, f, raw)
 	if len(runs) == 0 {
 		return err
 	}

@@ -63,7 +63,7 @@ func (o other) find() (string, error) {
 
 // variant is the profiler beside a BIRD.
 func (o other) variant() variant {
-	v := variant{name: o.name}
+	v := variant{name: o.name, other: true}
 	v.begin = func(ctx context.Context, p place) ([]string, attached, error) {
 		found, err := o.find()
 		if err != nil || o.begin == nil {

@@ -106,7 +106,7 @@ func (f *floodFlags) measured(ctx context.Context, file string, setups []setup, 
 	if err != nil {
 		return nil, err
 	}
-	runs, err := rounds(ctx, setups, chosen, f.rounds, f.seed, f.limit, raw)
+	runs, err := rounds(ctx, setups, chosen, *f, raw)
 	return runs, errors.Join(err, raw.Close())
 }
 

@@ -8,19 +8,23 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
+	"slices"
 )
 
 // rounds runs every variant of every setup once in each round, in another order each
 // time, and writes each run as a line of JSON as soon as it is over. With an error
 // there are the runs so far. A run that went wrong is no error here: it says so itself.
-func rounds(ctx context.Context, setups []setup, variants []variant, n int, seed uint64, limit time.Duration, raw io.Writer) (runs []run, err error) {
+func rounds(ctx context.Context, setups []setup, variants []variant, f floodFlags, raw io.Writer) (runs []run, err error) {
 	encoder := json.NewEncoder(raw)
-	total := n * len(setups) * len(variants)
-	for round := range n {
+	mine := slices.DeleteFunc(slices.Clone(variants), func(v variant) bool { return v.other })
+	total := len(setups) * (f.rounds*len(mine) + min(f.rounds, f.others)*(len(variants)-len(mine)))
+	for round := range f.rounds {
+		if round == f.others {
+			variants = mine
+		}
 		for i, s := range setups {
-			for order, v := range shuffled(len(variants), seed, round*len(setups)+i) {
-				r := measure(ctx, s, variants[v], limit)
+			for order, v := range shuffled(len(variants), f.seed, round*len(setups)+i) {
+				r := measure(ctx, s, variants[v], f.limit)
 				if ctx.Err() != nil {
 					return runs, context.Cause(ctx)
 				}

@@ -14,7 +14,8 @@ import (
 
 // variant is a way to follow a BIRD, or none.
 type variant struct {
-	name string
+	name  string
+	other bool // a profiler that is not leakprof
 	// begin is called before BIRD starts: what is added to its environment, and what
 	// follows it from then on, nil for nothing. nil for nothing to do.
 	begin func(context.Context, place) ([]string, attached, error)
