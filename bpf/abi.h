@@ -204,6 +204,34 @@ struct block {
 };
 
 /*
+ * What the live set has of a block or page, by the lowest bit of each part of its
+ * two words. No entry is at where 0; one at address 0 is being written.
+ */
+struct entry {
+	__u64 where, what;
+};
+
+enum entry_part {
+	ENTRY_ADDRESS = 0,     /* where: of 8 bytes, 44 bits */
+	ENTRY_FUNCTION = 44,   /* 5 bits */
+	ENTRY_MB = 49,	       /* 2 bits, 0: FUNCTION_NONE, 1: FUNCTION_MB_ALLOC */
+	ENTRY_SLOTS = 51,      /* 3 bits */
+	ENTRY_SLOTS_STEP = 54, /* 3 bits */
+	ENTRY_SIZE_HIGH = 57,  /* 7 bits: what is above ENTRY_STACK's bits */
+	ENTRY_SIZE = 0,	       /* what: 28 bits */
+	ENTRY_STACK = 28,      /* 20 bits */
+	ENTRY_MARK = 48,       /* 16 bits */
+	ENTRY_FREED = 31,      /* FUNCTION_FREED, as ENTRY_FUNCTION has it */
+	ENTRIES = 8,	       /* in a bucket */
+};
+
+/* A part of the live set: an address is in the bucket that its hash tells, or
+ * where that is full in that of another step. It is two lines of cache. */
+struct bucket {
+	struct entry entry[ENTRIES];
+};
+
+/*
  * The slots of a page of slab objects. The tables come in classes, so that a
  * page with few objects does not pay for many: with 64 bytes of the kernel's
  * own, each just fills a size of its allocator (128 to 2048 bytes).
@@ -286,6 +314,8 @@ _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");
 _Static_assert(sizeof(struct unwind_areas) == 8 + 32 * MAX_AREAS, "unwind_areas");
 _Static_assert(sizeof(struct block) == 24, "block");
+_Static_assert(sizeof(struct bucket) == 128, "bucket");
+_Static_assert(FUNCTION_COUNT <= ENTRY_FREED, "ENTRY_FUNCTION");
 _Static_assert(sizeof(struct slots_head) == 8, "slots_head");
 _Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
 _Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");

@@ -18,11 +18,13 @@ import (
 // with the key, 8 for the list of free ones), and its bucket.
 const (
 	bucket      = 16
-	blockEntry  = 96 + bucket
 	stackEntry  = 2048 + bucket + stackAccount
 	objectEntry = 96 + bucket
+	spillEntry  = 96 + bucket
 	// stackAccount is what a stack has in an array besides.
 	stackAccount = 16
+	// blockEntry is what a block has in an array, of which half is in use.
+	blockEntry = 2 * liveEntrySize
 )
 
 const slotsClasses = int(liveSlotsClassSLOTS_CLASS_COUNT)
@@ -46,13 +48,14 @@ const (
 	maxSteps = 8
 	// growth is how much larger each step is than the one before.
 	growth = 4
-	// firstBlocks and firstPages are how many entries the first step has.
-	firstBlocks = 1 << 16
-	firstPages  = 1 << 10
+	// firstPages is how many entries the first step has.
+	firstPages = 1 << 10
 	// least is how many blocks and stacks there is always room for.
 	least = 1 << 10
 	// defaultStacks is how many stacks there is room for if memory allows.
 	defaultStacks = 1 << 15
+	// mostSpilled is how many blocks there is room for in spilled if memory allows.
+	mostSpilled = 1 << 16
 )
 
 // budget is the kernel memory that may be used, in bytes.
@@ -82,6 +85,8 @@ func (b *budget) stacks(want uint32) uint32 {
 	return b.reserve(defaultStacks, stackEntry)
 }
 
+func (b *budget) spilled() uint32 { return b.reserve(min(mostSpilled, b.most/64/spillEntry), spillEntry) }
+
 func (b *budget) linpoolObjects() uint32 { return b.reserve(1<<24, objectEntry) }
 
 // grows is what is left for the sets that grow.
@@ -95,7 +100,7 @@ func floorPower(n uint64) uint64 {
 	return 1 << (bits.Len64(n) - 1)
 }
 
-// stepped is a set that grows in steps: see live in liveset.h.
+// stepped is a set of hash maps that grows in steps: see slots.h.
 type stepped struct {
 	name  string
 	outer *ebpf.Map
@@ -153,8 +158,13 @@ func (s *stepped) close() error {
 
 // firstSteps gives each set its first step.
 func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
-	p.live = &stepped{name: "the live set", outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap, entry: blockEntry, next: firstBlocks}
-	p.sets = append(p.sets, p.live)
+	p.live = liveSet{outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap}
+	if _, err := p.live.addStep(min(firstBlocks, p.budget.grows()/blockEntry)); err != nil {
+		return err
+	}
+	if err := p.tellSteps(); err != nil {
+		return err
+	}
 	outer := [slotsClasses]*ebpf.Map{p.objects.Tables14, p.objects.Tables30, p.objects.Tables46, p.objects.Tables110, p.objects.Tables238, p.objects.Tables494}
 	for i, c := range slotsClass {
 		p.slots[i] = &stepped{name: "the slots of slabs", outer: outer[i], inner: spec.Maps[c.name].InnerMap, entry: c.entry, next: firstPages}
@@ -182,7 +192,8 @@ func (p *Programs) used() (uint64, error) {
 	}
 	allocated := c[AllocatedObjects] + p.adopted[AllocatedObjects]
 	// What is counted meanwhile may be in one of them only.
-	used := (allocated - min(c[FreedObjects], allocated)) * (blockEntry - bucket)
+	p.blocks = allocated - min(c[FreedObjects], allocated)
+	used := (p.live.capacity() - p.live.steps[0].entries()) * liveEntrySize
 	for i, n := range tables {
 		used += uint64(n) * (slotsClass[i].entry - bucket)
 	}
@@ -223,17 +234,10 @@ func (p *Programs) Grow() error {
 		return err
 	}
 	grows := p.budget.grows()
-	var current uint32
-	if err := p.objects.LiveStep.Get(&current); err != nil {
-		return fmt.Errorf("read step of the live set: %w", err)
-	}
-	if int(current)+1 >= len(p.live.maps) {
-		if _, err := p.live.addStep(grows, used); err != nil {
+	if p.live.isDue(p.blocks) {
+		if err := p.growLive(grows - min(used, grows)); err != nil {
 			return err
 		}
-	}
-	if err := p.objects.LiveSteps.Set(uint32(len(p.live.maps))); err != nil {
-		return fmt.Errorf("set steps of the live set: %w", err)
 	}
 	var newest, steps [slotsClasses]uint32
 	if err := p.objects.SlotsStep.Get(&newest); err != nil {
@@ -281,14 +285,6 @@ func (p *Programs) setAcceptance() error {
 		return fmt.Errorf("set whether blocks are accepted: %w", err)
 	}
 	return nil
-}
-
-// Live are the maps of live blocks and pages: address to Block. An entry is in
-// one of them.
-func (p *Programs) Live() []*ebpf.Map {
-	p.growing.Lock()
-	defer p.growing.Unlock()
-	return append([]*ebpf.Map(nil), p.live.maps...)
 }
 
 // Types of the slot tables, by how many slots they have.

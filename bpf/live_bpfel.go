@@ -33,6 +33,11 @@ type liveBlock struct {
 	Pad       [3]uint16
 }
 
+type liveBucket struct {
+	_     structs.HostLayout
+	Entry [8]liveEntry
+}
+
 type liveCfaKind uint32
 
 const (
@@ -92,6 +97,28 @@ const (
 	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
 	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 28
 	liveCounterCOUNTER_COUNT                liveCounter = 29
+)
+
+type liveEntry struct {
+	_     structs.HostLayout
+	Where uint64
+	What  uint64
+}
+
+type liveEntryPart uint32
+
+const (
+	liveEntryPartENTRY_ADDRESS    liveEntryPart = 0
+	liveEntryPartENTRY_FUNCTION   liveEntryPart = 44
+	liveEntryPartENTRY_MB         liveEntryPart = 49
+	liveEntryPartENTRY_SLOTS      liveEntryPart = 51
+	liveEntryPartENTRY_SLOTS_STEP liveEntryPart = 54
+	liveEntryPartENTRY_SIZE_HIGH  liveEntryPart = 57
+	liveEntryPartENTRY_SIZE       liveEntryPart = 0
+	liveEntryPartENTRY_STACK      liveEntryPart = 28
+	liveEntryPartENTRY_MARK       liveEntryPart = 48
+	liveEntryPartENTRY_FREED      liveEntryPart = 31
+	liveEntryPartENTRIES          liveEntryPart = 8
 )
 
 type liveFunction uint32
@@ -375,6 +402,7 @@ const (
 	liveMapNoPrograms          = "no_programs"
 	liveMapRows                = "rows"
 	liveMapRules               = "rules"
+	liveMapSpilled             = "spilled"
 	liveMapStackAccounts       = "stack_accounts"
 	liveMapStacks              = "stacks"
 	liveMapTables110           = "tables_110"
@@ -412,10 +440,10 @@ const (
 	liveVarAreasVersion        = "areas_version"
 	liveVarCurrentMark         = "current_mark"
 	liveVarIslabs              = "islabs"
-	liveVarLiveAdopted         = "live_adopted"
-	liveVarLiveStep            = "live_step"
+	liveVarLiveBuckets         = "live_buckets"
+	liveVarLiveCrowded         = "live_crowded"
+	liveVarLiveSpilled         = "live_spilled"
 	liveVarLiveSteps           = "live_steps"
-	liveVarLiveUsed            = "live_used"
 	liveVarMblockHeader        = "mblock_header"
 	liveVarMslabs              = "mslabs"
 	liveVarNever               = "never"
@@ -509,6 +537,7 @@ type liveMapSpecs struct {
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	Spilled        *ebpf.MapSpec `ebpf:"spilled"`
 	StackAccounts  *ebpf.MapSpec `ebpf:"stack_accounts"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
 	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
@@ -533,10 +562,10 @@ type liveVariableSpecs struct {
 	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
 	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
 	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
-	LiveAdopted    *ebpf.VariableSpec `ebpf:"live_adopted"`
-	LiveStep       *ebpf.VariableSpec `ebpf:"live_step"`
+	LiveBuckets    *ebpf.VariableSpec `ebpf:"live_buckets"`
+	LiveCrowded    *ebpf.VariableSpec `ebpf:"live_crowded"`
+	LiveSpilled    *ebpf.VariableSpec `ebpf:"live_spilled"`
 	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
-	LiveUsed       *ebpf.VariableSpec `ebpf:"live_used"`
 	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
 	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
 	Never          *ebpf.VariableSpec `ebpf:"never"`
@@ -583,6 +612,7 @@ type liveMaps struct {
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
+	Spilled        *ebpf.Map `ebpf:"spilled"`
 	StackAccounts  *ebpf.Map `ebpf:"stack_accounts"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
 	Tables110      *ebpf.Map `ebpf:"tables_110"`
@@ -607,6 +637,7 @@ func (m *liveMaps) Close() error {
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,
+		m.Spilled,
 		m.StackAccounts,
 		m.Stacks,
 		m.Tables110,
@@ -632,10 +663,10 @@ type liveVariables struct {
 	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
 	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
 	Islabs         *ebpf.Variable `ebpf:"islabs"`
-	LiveAdopted    *ebpf.Variable `ebpf:"live_adopted"`
-	LiveStep       *ebpf.Variable `ebpf:"live_step"`
+	LiveBuckets    *ebpf.Variable `ebpf:"live_buckets"`
+	LiveCrowded    *ebpf.Variable `ebpf:"live_crowded"`
+	LiveSpilled    *ebpf.Variable `ebpf:"live_spilled"`
 	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
-	LiveUsed       *ebpf.Variable `ebpf:"live_used"`
 	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
 	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
 	Never          *ebpf.Variable `ebpf:"never"`

@@ -72,7 +72,8 @@ type Programs struct {
 	// What grows, and what it may still take.
 	growing sync.Mutex // guards what follows
 	sets    []*stepped
-	live    *stepped
+	live    liveSet
+	blocks  uint64 // in it, as of the last Grow
 	slots   [slotsClasses]*stepped
 	budget  budget
 	// Why the sets take nothing: see enum acceptance.
@@ -81,8 +82,6 @@ type Programs struct {
 	moved       *ringbuf.Reader
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
-	// A bit for each step of the live set that has some of it.
-	adoptedInto uint32
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
@@ -113,6 +112,7 @@ func Load(c Config) (*Programs, error) {
 	stacks := p.budget.stacks(c.MaxStacks)
 	spec.Maps[liveMapStacks].MaxEntries = stacks
 	spec.Maps[liveMapStackAccounts].MaxEntries = uint32(liveStackNumberSTACK_FIRST) + stacks + wastedNumbers
+	spec.Maps[liveMapSpilled].MaxEntries = p.budget.spilled()
 	if c.LinpoolObjects {
 		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
@@ -593,6 +593,7 @@ func (p *Programs) Close() error {
 	if p.moved != nil {
 		errs = append(errs, p.StopWaiting())
 	}
+	errs = append(errs, p.live.close())
 	for _, s := range p.sets {
 		errs = append(errs, s.close())
 	}

@@ -80,7 +80,7 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Time: time.Now()}
-	if s.Blocks, err = readBlocks(p.Live(), before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
+	if s.Blocks, err = readBlocks(p.EachLive, before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
 		return nil, err
 	}
 	if s.Slots, err = readSlots(p); err != nil {
@@ -145,18 +145,15 @@ func eachOf[V any](m *ebpf.Map, n int, f func(key uint64, value *V)) error {
 	}
 }
 
-func readBlocks(maps []*ebpf.Map, expect uint64) ([]Block, error) {
+// readBlocks sorts the blocks that each calls its function for.
+func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Block, error) {
 	const most = 1 << 20
 	blocks := make([]Block, 0, min(expect, most))
-	for _, m := range maps {
-		err := each(m, func(address uint64, b *bpf.Block) {
-			if f := bpf.Function(b.Function); f != bpf.FunctionFreed {
-				blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), f, bpf.Function(b.Mb)})
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read live blocks: %w", err)
-		}
+	err := each(func(address uint64, b bpf.Block) {
+		blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), bpf.Function(b.Function), bpf.Function(b.Mb)})
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) })
 	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil

@@ -48,16 +48,13 @@ func TestEach(t *testing.T) {
 }
 
 func TestReadBlocks(t *testing.T) {
-	m := newMap(t, 24, 8)
-	for _, b := range []struct {
-		address uint64
-		block   bpf.Block
-	}{{0x3000, bpf.Block{Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, Mb: 10}}, {0x1000, bpf.Block{Size: 1}}, {0xffff800000000000, bpf.Block{Size: 2}}} {
-		if err := m.Put(b.address, &b.block); err != nil {
-			t.Fatal(err)
-		}
-	}
-	blocks, err := readBlocks([]*ebpf.Map{m}, 1<<60)
+	blocks, err := readBlocks(func(f func(uint64, bpf.Block)) error {
+		f(0x3000, bpf.Block{Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, Mb: 10})
+		f(0x1000, bpf.Block{Size: 1})
+		f(0xffff800000000000, bpf.Block{Size: 2})
+		f(0x1000, bpf.Block{Size: 1}) // seen twice
+		return nil
+	}, 1<<60)
 	if err != nil || len(blocks) != 3 {
 		t.Fatalf("%d blocks (%v)", len(blocks), err)
 	}
