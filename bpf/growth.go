@@ -85,7 +85,9 @@ func (b *budget) stacks(want uint32) uint32 {
 	return b.reserve(defaultStacks, stackEntry)
 }
 
-func (b *budget) spilled() uint32 { return b.reserve(min(mostSpilled, b.most/64/spillEntry), spillEntry) }
+func (b *budget) spilled() uint32 {
+	return b.reserve(min(mostSpilled, b.most/64/spillEntry), spillEntry)
+}
 
 func (b *budget) linpoolObjects() uint32 { return b.reserve(1<<24, objectEntry) }
 
