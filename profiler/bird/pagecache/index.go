@@ -42,8 +42,9 @@ func (c *Cache) readIndex(h *head, p *Pages) error {
 	l := c.indexLayout()
 	full := (pageSize - l.pages) / 8
 	var before [][]byte
+	var again loop
 	for page := h.index.first; page != end; {
-		if !isPage(page) {
+		if !isPage(page) || again.closed(page) {
 			return fmt.Errorf("index page 0x%x: %w", page, errTorn)
 		}
 		if uint64(len(before)) >= most {

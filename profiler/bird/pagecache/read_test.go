@@ -104,6 +104,25 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// TestRings: a list that leads back into itself is not followed as far as its
+// count says.
+func TestRings(t *testing.T) {
+	for name, ring := range map[string]func(m *image, c *Cache){
+		"stack":    func(m *image, c *Cache) { m.put4(c.at.Kept, maxPages); m.put(pageAt(0), pageAt(7)) },
+		"one page": func(m *image, c *Cache) { m.put4(c.at.Kept, maxPages); m.put(pageAt(7), pageAt(7)) },
+		"index":    func(m *image, c *Cache) { m.put4(c.at.Indexes, maxIndexes); m.put(pageAt(21), pageAt(21)) },
+	} {
+		m, c := filled(3)
+		ring(m, c)
+		if p, err := c.read(); !errors.Is(err, errTorn) {
+			t.Errorf("%s: %+v, %v; want errTorn", name, p, err)
+		}
+		if m.reads > 100 {
+			t.Errorf("%s: %d reads of 22 pages", name, m.reads)
+		}
+	}
+}
+
 // changes are what BIRD may do between two reads.
 var changes = map[string]func(c *Cache, m *image){
 	"take":            func(c *Cache, m *image) { c.takeFirst(m) },

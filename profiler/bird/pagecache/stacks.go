@@ -70,8 +70,9 @@ func (c *Cache) readStacks(h *head, p *Pages) error {
 // readStack appends the pages of a stack of at most so many to p.Kept, and what
 // each begins with to links.
 func (c *Cache) readStack(page, most uint64, p *Pages, links []byte) ([]byte, error) {
+	var again loop
 	for n := uint64(0); page != 0; n++ {
-		if !isPage(page) {
+		if !isPage(page) || again.closed(page) {
 			return nil, fmt.Errorf("page 0x%x: %w", page, errTorn)
 		}
 		if n >= min(most, maxPages) {
