@@ -199,8 +199,8 @@ struct block {
 			 * block from before, FUNCTION_FREED */
 	__u8 mb;	/* enum function of the mb_* around it, or FUNCTION_NONE */
 	__u8 slots;	/* page: enum slots_class + 1 of its slots, 0: it has none */
-	__u8 slots_step;/* page: which map has them */
-	__u16 pad[3];
+	__u8 pad[3];
+	__u32 table;	/* page with slots: the number of their table */
 };
 
 /*
@@ -216,9 +216,8 @@ enum entry_part {
 	ENTRY_FUNCTION = 44,   /* 5 bits */
 	ENTRY_MB = 49,	       /* 2 bits, 0: FUNCTION_NONE, 1: FUNCTION_MB_ALLOC */
 	ENTRY_SLOTS = 51,      /* 3 bits */
-	ENTRY_SLOTS_STEP = 54, /* 3 bits */
-	ENTRY_SIZE_HIGH = 57,  /* 7 bits: what is above ENTRY_STACK's bits */
-	ENTRY_SIZE = 0,	       /* what: 28 bits */
+	ENTRY_SIZE_HIGH = 54,  /* 10 bits: what is above ENTRY_STACK's bits */
+	ENTRY_SIZE = 0,	       /* what: 28 bits; of a page, which are all of one size, the table */
 	ENTRY_STACK = 28,      /* 20 bits */
 	ENTRY_MARK = 48,       /* 16 bits */
 	ENTRY_FREED = 31,      /* FUNCTION_FREED, as ENTRY_FUNCTION has it */
@@ -233,22 +232,29 @@ struct bucket {
 
 /*
  * The slots of a page of slab objects. The tables come in classes, so that a
- * page with few objects does not pay for many: with 64 bytes of the kernel's
- * own, each just fills a size of its allocator (128 to 2048 bytes).
+ * page with few objects does not pay for many.
  */
-#define FOR_EACH_SLOTS_CLASS(DO) DO(14) DO(30) DO(46) DO(110) DO(238) DO(494)
+#define FOR_EACH_SLOTS_CLASS(DO) DO(12) DO(28) DO(44) DO(108) DO(236) DO(508)
 #define SLOTS_CLASS_NAME(n) SLOTS_CLASS_##n,
 enum slots_class {
 	FOR_EACH_SLOTS_CLASS(SLOTS_CLASS_NAME)
 	SLOTS_CLASS_COUNT,
 };
 
+/* A table's number: which of its step, and above that the step. */
+#define TABLE_STEP 25
+
 struct slots_head {
+	__u64 page;	/* whose it is; of a table that is nobody's the next one such,
+			 * its number + 1 or 0, and TABLE_SPARE */
 	__u16 first;	/* of the first object in the page, bytes */
 	__u16 size;	/* of an object, bytes */
 	__u16 count;	/* objects that fit */
 	__u16 function;	/* enum function that returned them */
 };
+
+/* No page's address. */
+#define TABLE_SPARE (1ULL << 63)
 
 /* A slot: the number of the stack that allocated the object last, and above it
  * the mark of that time. Whether the object is live BIRD's bitmap tells. */
@@ -316,9 +322,9 @@ _Static_assert(sizeof(struct unwind_areas) == 8 + 32 * MAX_AREAS, "unwind_areas"
 _Static_assert(sizeof(struct block) == 24, "block");
 _Static_assert(sizeof(struct bucket) == 128, "bucket");
 _Static_assert(FUNCTION_COUNT <= ENTRY_FREED, "ENTRY_FUNCTION");
-_Static_assert(sizeof(struct slots_head) == 8, "slots_head");
-_Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
-_Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");
+_Static_assert(sizeof(struct slots_head) == 16, "slots_head");
+_Static_assert(sizeof(struct slots_12) == 64, "slots_12");
+_Static_assert(sizeof(struct slots_508) == 2048, "slots_508");
 _Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
 _Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");
 _Static_assert(sizeof(struct stack) == 8 + 32 + 8 * MAX_FRAMES, "stack");

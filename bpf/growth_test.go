@@ -21,12 +21,6 @@ func TestEntries(t *testing.T) {
 		{"spilled block", unsafe.Sizeof(liveEntry{}), spillEntry},
 		{"stack", unsafe.Sizeof(Stack{}), stackEntry - uint64(unsafe.Sizeof(StackAccount{}))},
 		{"linpool object", unsafe.Sizeof(LinpoolObject{}), objectEntry},
-		{"14 slots", unsafe.Sizeof(Slots14{}), slotsClass[0].entry},
-		{"30 slots", unsafe.Sizeof(Slots30{}), slotsClass[1].entry},
-		{"46 slots", unsafe.Sizeof(Slots46{}), slotsClass[2].entry},
-		{"110 slots", unsafe.Sizeof(Slots110{}), slotsClass[3].entry},
-		{"238 slots", unsafe.Sizeof(Slots238{}), slotsClass[4].entry},
-		{"494 slots", unsafe.Sizeof(Slots494{}), slotsClass[5].entry},
 	} {
 		size := uint64(0)
 		for _, s := range []uint64{96, 128, 192, 256, 512, 1024, 2048, 4096} { // kmalloc's
@@ -110,47 +104,54 @@ func TestGrow(t *testing.T) {
 	}
 }
 
-// TestFull: what is used of all sets together stops them, and when a little has
-// gone they go on.
-func TestFull(t *testing.T) {
-	const budget = 64 << 20
-	p, err := Load(Config{PID: os.Getpid(), MaxMemory: budget, MaxStacks: 1024})
+// TestAccepting: want of memory stops the sets, and its end lets them go on.
+func TestAccepting(t *testing.T) {
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 64 << 20, MaxStacks: 1024})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { p.Close() })
-	all := uint32(p.budget.grows() / 2048)
+	for _, yes := range []bool{true, false, true} {
+		if err := p.SetAccepting(yes); err != nil {
+			t.Fatal(err)
+		}
+		want := liveAcceptanceACCEPTING
+		if !yes {
+			want = liveAcceptanceACCEPTING_SHORT
+		}
+		var a uint32
+		if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != want {
+			t.Errorf("acceptance %d, want %d (%v)", a, want, err)
+		}
+	}
+}
+
+// TestGrowSlots: a class grows when three quarters of its tables have been in use,
+// and the programs know of it.
+func TestGrowSlots(t *testing.T) {
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 64 << 20, MaxStacks: 1024})
+	if err != nil {
+		t.Fatalf("load (needs root): %v", err)
+	}
+	t.Cleanup(func() { p.Close() })
+	const first = firstTables / 64 // tables of 12 slots
 	for _, c := range []struct {
-		what       string
-		tables     uint32 // of 494 slots
-		acceptance liveAcceptance
-	}{
-		{"nothing", 0, liveAcceptanceACCEPTING},
-		{"nearly all", all - 1024, liveAcceptanceACCEPTING},
-		{"all", all, liveAcceptanceACCEPTING_FULL},
-		{"as good as all", all - 400, liveAcceptanceACCEPTING_FULL},
-		{"a little less", all - 1024, liveAcceptanceACCEPTING},
-	} {
-		var tables [slotsClasses]uint32
-		tables[slotsClasses-1] = c.tables
-		if err := p.objects.SlotsUsed.Set(tables); err != nil {
+		made uint32
+		want uint64
+	}{{0, first}, {first*3/4 - 1, first}, {first * 3 / 4, first * 5 / 2}, {first * 3 / 4, first * 5 / 2}, {first * 2, first * 25 / 4}} {
+		if err := p.objects.SlotsMade.Set([slotsClasses]uint32{c.made}); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Grow(); err != nil {
 			t.Fatal(err)
 		}
-		var a uint32
-		if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != c.acceptance {
-			t.Errorf("%s in use: acceptance %d, want %d (%v)", c.what, a, c.acceptance, err)
+		if n := p.slots[0].capacity(); n != c.want {
+			t.Errorf("%d tables in use: room for %d, want %d", c.made, n, c.want)
 		}
 	}
-	// Want of memory goes before.
-	if err := p.SetAccepting(false); err != nil {
-		t.Fatal(err)
-	}
-	var a uint32
-	if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != liveAcceptanceACCEPTING_SHORT {
-		t.Errorf("acceptance %d (%v)", a, err)
+	var told [slotsClasses * maxSteps]uint32
+	if err := p.objects.SlotsTables.Get(&told); err != nil || told[0] != first || told[1] != first*3/2 || told[maxSteps] != firstTables/128 {
+		t.Errorf("the programs know of steps of %v tables (%v)", told, err)
 	}
 }
 
@@ -245,11 +246,12 @@ func TestPack(t *testing.T) {
 		ok      bool
 	}{
 		{8, Block{}, true},
-		{1<<47 - 8, Block{Size: 1<<35 - 1, Stack: 1<<20 - 1, Mark: 1<<16 - 1, Function: uint8(FunctionAllocPage), Mb: uint8(liveFunctionFUNCTION_MB_REALLOC)}, true},
+		{1<<47 - 8, Block{Size: 1<<38 - 1, Stack: 1<<20 - 1, Mark: 1<<16 - 1, Function: uint8(liveFunctionFUNCTION_PVALLOC), Mb: uint8(liveFunctionFUNCTION_MB_REALLOC)}, true},
 		{0x7f0012345678, Block{Size: 1 << 28, Stack: StackBefore, Mark: 1, Function: 1, Mb: uint8(liveFunctionFUNCTION_MB_ALLOC)}, true},
+		{0x7f0012345000, Block{Size: uint64(os.Getpagesize()), Stack: StackBefore, Function: uint8(FunctionAllocPage)}, true},
 		{1 << 47, Block{}, false},
 		{12, Block{}, false},
-		{16, Block{Size: 1 << 35}, false},
+		{16, Block{Size: 1 << 38}, false},
 	} {
 		e, ok := pack(c.address, c.b)
 		if ok != c.ok {

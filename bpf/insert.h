@@ -5,11 +5,11 @@
 #include "slots.h"
 
 /* The allocator gave out what we hold live: we missed its free. */
-static __always_inline void missed(__u64 address, struct block *b)
+static __always_inline void missed(struct block *b)
 {
 	if (b->function == FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_MISSED_PAGE_RETURN, 1);
-		drop_slots(b, address);
+		drop_slots(b);
 	} else {
 		count(COUNTER_MISSED_FREE, 1);
 		count(COUNTER_MISSED_FREE_BYTES, b->size);
@@ -25,7 +25,7 @@ static __always_inline int insert(__u64 address, struct block *block)
 
 	if (find(address, &at)) {
 		if (at.block.function != FUNCTION_FREED)
-			missed(address, &at.block);
+			missed(&at.block);
 		if (write_place(address, &at, block))
 			return 1;
 		take_out(address, &at);

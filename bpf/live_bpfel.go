@@ -22,15 +22,15 @@ const (
 )
 
 type liveBlock struct {
-	_         structs.HostLayout
-	Size      uint64
-	Stack     uint32
-	Mark      uint16
-	Function  uint8
-	Mb        uint8
-	Slots     uint8
-	SlotsStep uint8
-	Pad       [3]uint16
+	_        structs.HostLayout
+	Size     uint64
+	Stack    uint32
+	Mark     uint16
+	Function uint8
+	Mb       uint8
+	Slots    uint8
+	Pad      [3]uint8
+	Table    uint32
 }
 
 type liveBucket struct {
@@ -108,17 +108,16 @@ type liveEntry struct {
 type liveEntryPart uint32
 
 const (
-	liveEntryPartENTRY_ADDRESS    liveEntryPart = 0
-	liveEntryPartENTRY_FUNCTION   liveEntryPart = 44
-	liveEntryPartENTRY_MB         liveEntryPart = 49
-	liveEntryPartENTRY_SLOTS      liveEntryPart = 51
-	liveEntryPartENTRY_SLOTS_STEP liveEntryPart = 54
-	liveEntryPartENTRY_SIZE_HIGH  liveEntryPart = 57
-	liveEntryPartENTRY_SIZE       liveEntryPart = 0
-	liveEntryPartENTRY_STACK      liveEntryPart = 28
-	liveEntryPartENTRY_MARK       liveEntryPart = 48
-	liveEntryPartENTRY_FREED      liveEntryPart = 31
-	liveEntryPartENTRIES          liveEntryPart = 8
+	liveEntryPartENTRY_ADDRESS   liveEntryPart = 0
+	liveEntryPartENTRY_FUNCTION  liveEntryPart = 44
+	liveEntryPartENTRY_MB        liveEntryPart = 49
+	liveEntryPartENTRY_SLOTS     liveEntryPart = 51
+	liveEntryPartENTRY_SIZE_HIGH liveEntryPart = 54
+	liveEntryPartENTRY_SIZE      liveEntryPart = 0
+	liveEntryPartENTRY_STACK     liveEntryPart = 28
+	liveEntryPartENTRY_MARK      liveEntryPart = 48
+	liveEntryPartENTRY_FREED     liveEntryPart = 31
+	liveEntryPartENTRIES         liveEntryPart = 8
 )
 
 type liveFunction uint32
@@ -178,62 +177,34 @@ type liveSlabLayout struct {
 	FirstBytes uint32
 }
 
-type liveSlots110 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [110]uint32
-}
-
-type liveSlots14 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [14]uint32
-}
-
-type liveSlots238 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [238]uint32
-}
-
-type liveSlots30 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [30]uint32
-}
-
-type liveSlots46 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [46]uint32
-}
-
-type liveSlots494 struct {
+type liveSlots508 struct {
 	_    structs.HostLayout
 	Head struct {
 		_        structs.HostLayout
+		Page     uint64
 		First    uint16
 		Size     uint16
 		Count    uint16
 		Function uint16
 	}
-	Slot [494]uint32
+	Slot [508]uint32
 }
 
 type liveSlotsClass uint32
 
 const (
-	liveSlotsClassSLOTS_CLASS_14    liveSlotsClass = 0
-	liveSlotsClassSLOTS_CLASS_30    liveSlotsClass = 1
-	liveSlotsClassSLOTS_CLASS_46    liveSlotsClass = 2
-	liveSlotsClassSLOTS_CLASS_110   liveSlotsClass = 3
-	liveSlotsClassSLOTS_CLASS_238   liveSlotsClass = 4
-	liveSlotsClassSLOTS_CLASS_494   liveSlotsClass = 5
+	liveSlotsClassSLOTS_CLASS_12    liveSlotsClass = 0
+	liveSlotsClassSLOTS_CLASS_28    liveSlotsClass = 1
+	liveSlotsClassSLOTS_CLASS_44    liveSlotsClass = 2
+	liveSlotsClassSLOTS_CLASS_108   liveSlotsClass = 3
+	liveSlotsClassSLOTS_CLASS_236   liveSlotsClass = 4
+	liveSlotsClassSLOTS_CLASS_508   liveSlotsClass = 5
 	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 6
 )
 
 type liveSlotsHead struct {
 	_        structs.HostLayout
+	Page     uint64
 	First    uint16
 	Size     uint16
 	Count    uint16
@@ -349,20 +320,22 @@ type liveUnwindRule struct {
 type liveWalks struct {
 	_   structs.HostLayout
 	Now struct {
-		_         structs.HostLayout
-		Ip        uint64
-		Pc        uint64
-		Sp        uint64
-		Bp        uint64
-		First     uint64
-		Version   uint32
-		Number    uint32
-		Reads     uint16
-		Span      uint16
-		UsesBp    uint8
-		Unkept    uint8
-		Slots     uint8
-		SlotsStep uint8
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		Slots   uint8
+		_       [1]byte
+		Table   uint32
+		_       [4]byte
 	}
 	Words uint64
 	Key   uint64
@@ -370,20 +343,22 @@ type liveWalks struct {
 	Place uint32
 	Made  uint32
 	Path  [32]struct {
-		_         structs.HostLayout
-		Ip        uint64
-		Pc        uint64
-		Sp        uint64
-		Bp        uint64
-		First     uint64
-		Version   uint32
-		Number    uint32
-		Reads     uint16
-		Span      uint16
-		UsesBp    uint8
-		Unkept    uint8
-		Slots     uint8
-		SlotsStep uint8
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		Slots   uint8
+		_       [1]byte
+		Table   uint32
+		_       [4]byte
 	}
 	Word [512]uint64
 	At   [512]uint16
@@ -405,12 +380,12 @@ const (
 	liveMapSpilled             = "spilled"
 	liveMapStackAccounts       = "stack_accounts"
 	liveMapStacks              = "stacks"
-	liveMapTables110           = "tables_110"
-	liveMapTables14            = "tables_14"
-	liveMapTables238           = "tables_238"
-	liveMapTables30            = "tables_30"
-	liveMapTables46            = "tables_46"
-	liveMapTables494           = "tables_494"
+	liveMapTables108           = "tables_108"
+	liveMapTables12            = "tables_12"
+	liveMapTables236           = "tables_236"
+	liveMapTables28            = "tables_28"
+	liveMapTables44            = "tables_44"
+	liveMapTables508           = "tables_508"
 	liveMapTests               = "tests"
 	liveMapThreads             = "threads"
 	liveMapWalks               = "walks"
@@ -455,9 +430,9 @@ const (
 	liveVarPidnsInode          = "pidns_inode"
 	liveVarRegisterOffset      = "register_offset"
 	liveVarSlabs               = "slabs"
-	liveVarSlotsStep           = "slots_step"
-	liveVarSlotsSteps          = "slots_steps"
-	liveVarSlotsUsed           = "slots_used"
+	liveVarSlotsMade           = "slots_made"
+	liveVarSlotsSpare          = "slots_spare"
+	liveVarSlotsTables         = "slots_tables"
 	liveVarTargetPid           = "target_pid"
 )
 
@@ -540,12 +515,12 @@ type liveMapSpecs struct {
 	Spilled        *ebpf.MapSpec `ebpf:"spilled"`
 	StackAccounts  *ebpf.MapSpec `ebpf:"stack_accounts"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
-	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
-	Tables14       *ebpf.MapSpec `ebpf:"tables_14"`
-	Tables238      *ebpf.MapSpec `ebpf:"tables_238"`
-	Tables30       *ebpf.MapSpec `ebpf:"tables_30"`
-	Tables46       *ebpf.MapSpec `ebpf:"tables_46"`
-	Tables494      *ebpf.MapSpec `ebpf:"tables_494"`
+	Tables108      *ebpf.MapSpec `ebpf:"tables_108"`
+	Tables12       *ebpf.MapSpec `ebpf:"tables_12"`
+	Tables236      *ebpf.MapSpec `ebpf:"tables_236"`
+	Tables28       *ebpf.MapSpec `ebpf:"tables_28"`
+	Tables44       *ebpf.MapSpec `ebpf:"tables_44"`
+	Tables508      *ebpf.MapSpec `ebpf:"tables_508"`
 	Tests          *ebpf.MapSpec `ebpf:"tests"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
@@ -577,9 +552,9 @@ type liveVariableSpecs struct {
 	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
 	RegisterOffset *ebpf.VariableSpec `ebpf:"register_offset"`
 	Slabs          *ebpf.VariableSpec `ebpf:"slabs"`
-	SlotsStep      *ebpf.VariableSpec `ebpf:"slots_step"`
-	SlotsSteps     *ebpf.VariableSpec `ebpf:"slots_steps"`
-	SlotsUsed      *ebpf.VariableSpec `ebpf:"slots_used"`
+	SlotsMade      *ebpf.VariableSpec `ebpf:"slots_made"`
+	SlotsSpare     *ebpf.VariableSpec `ebpf:"slots_spare"`
+	SlotsTables    *ebpf.VariableSpec `ebpf:"slots_tables"`
 	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
@@ -615,12 +590,12 @@ type liveMaps struct {
 	Spilled        *ebpf.Map `ebpf:"spilled"`
 	StackAccounts  *ebpf.Map `ebpf:"stack_accounts"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
-	Tables110      *ebpf.Map `ebpf:"tables_110"`
-	Tables14       *ebpf.Map `ebpf:"tables_14"`
-	Tables238      *ebpf.Map `ebpf:"tables_238"`
-	Tables30       *ebpf.Map `ebpf:"tables_30"`
-	Tables46       *ebpf.Map `ebpf:"tables_46"`
-	Tables494      *ebpf.Map `ebpf:"tables_494"`
+	Tables108      *ebpf.Map `ebpf:"tables_108"`
+	Tables12       *ebpf.Map `ebpf:"tables_12"`
+	Tables236      *ebpf.Map `ebpf:"tables_236"`
+	Tables28       *ebpf.Map `ebpf:"tables_28"`
+	Tables44       *ebpf.Map `ebpf:"tables_44"`
+	Tables508      *ebpf.Map `ebpf:"tables_508"`
 	Tests          *ebpf.Map `ebpf:"tests"`
 	Threads        *ebpf.Map `ebpf:"threads"`
 	Walks          *ebpf.Map `ebpf:"walks"`
@@ -640,12 +615,12 @@ func (m *liveMaps) Close() error {
 		m.Spilled,
 		m.StackAccounts,
 		m.Stacks,
-		m.Tables110,
-		m.Tables14,
-		m.Tables238,
-		m.Tables30,
-		m.Tables46,
-		m.Tables494,
+		m.Tables108,
+		m.Tables12,
+		m.Tables236,
+		m.Tables28,
+		m.Tables44,
+		m.Tables508,
 		m.Tests,
 		m.Threads,
 		m.Walks,
@@ -678,9 +653,9 @@ type liveVariables struct {
 	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
 	RegisterOffset *ebpf.Variable `ebpf:"register_offset"`
 	Slabs          *ebpf.Variable `ebpf:"slabs"`
-	SlotsStep      *ebpf.Variable `ebpf:"slots_step"`
-	SlotsSteps     *ebpf.Variable `ebpf:"slots_steps"`
-	SlotsUsed      *ebpf.Variable `ebpf:"slots_used"`
+	SlotsMade      *ebpf.Variable `ebpf:"slots_made"`
+	SlotsSpare     *ebpf.Variable `ebpf:"slots_spare"`
+	SlotsTables    *ebpf.Variable `ebpf:"slots_tables"`
 	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
 }
 

@@ -5,6 +5,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"unsafe"
 
@@ -97,6 +98,15 @@ func (p *Programs) tellSteps() error {
 	if err := p.objects.LiveSteps.Set(uint32(len(p.live.steps))); err != nil {
 		return fmt.Errorf("set steps of the live set: %w", err)
 	}
+	var tables [slotsClasses * maxSteps]uint32
+	for i := range p.slots {
+		for k, m := range p.slots[i].steps {
+			tables[i*maxSteps+k] = m.MaxEntries()
+		}
+	}
+	if err := p.objects.SlotsTables.Set(tables); err != nil {
+		return fmt.Errorf("set steps of slots: %w", err)
+	}
 	return nil
 }
 
@@ -174,7 +184,7 @@ func part(value uint64, from liveEntryPart, n int) uint64 { return value >> from
 func addressOf(where uint64) uint64 { return part(where, liveEntryPartENTRY_ADDRESS, 44) << 3 }
 
 func unpack(e liveEntry) (address uint64, b Block) {
-	b.Size = part(e.What, liveEntryPartENTRY_SIZE, 28) | part(e.Where, liveEntryPartENTRY_SIZE_HIGH, 7)<<28
+	b.Size = part(e.What, liveEntryPartENTRY_SIZE, 28) | part(e.Where, liveEntryPartENTRY_SIZE_HIGH, 10)<<28
 	b.Stack = uint32(part(e.What, liveEntryPartENTRY_STACK, 20))
 	b.Mark = uint16(e.What >> liveEntryPartENTRY_MARK)
 	b.Function = uint8(part(e.Where, liveEntryPartENTRY_FUNCTION, 5))
@@ -185,15 +195,20 @@ func unpack(e liveEntry) (address uint64, b Block) {
 		b.Mb = uint8(mb) + uint8(liveFunctionFUNCTION_MB_ALLOC) - 1
 	}
 	b.Slots = uint8(part(e.Where, liveEntryPartENTRY_SLOTS, 3))
-	b.SlotsStep = uint8(part(e.Where, liveEntryPartENTRY_SLOTS_STEP, 3))
+	if Function(b.Function) == FunctionAllocPage {
+		b.Table, b.Size = uint32(b.Size), uint64(os.Getpagesize())
+	}
 	return addressOf(e.Where), b
 }
 
 // pack makes an entry of a block without slots that is live; ok is false if it
 // cannot be one.
 func pack(address uint64, b Block) (e liveEntry, ok bool) {
-	if address>>47 != 0 || address&7 != 0 || b.Size>>35 != 0 {
+	if address>>47 != 0 || address&7 != 0 || b.Size>>38 != 0 {
 		return e, false
+	}
+	if Function(b.Function) == FunctionAllocPage {
+		b.Size = 0 // of its table
 	}
 	var mb uint64
 	if b.Mb != 0 {

@@ -78,22 +78,25 @@ volatile __u32 adopting;
 /* Set by user space: enum acceptance. */
 volatile __u32 accepting;
 
+/* Bytes in one of alloc_page's pages. */
+const volatile __u64 page_size;
+
 #define BITS(value, from, n) ((value) >> (from) & ((1ULL << (n)) - 1))
 
-/* Makes an entry of a block; 0 if it cannot be one: there is none of 32 GB, and
+/* Makes an entry of a block; 0 if it cannot be one: there is none of 256 GB, and
  * none beyond the 47 bits of addresses that the kernel gives out unasked. */
 static __always_inline int pack(__u64 address, struct block *b, struct entry *e)
 {
-	if (address >> 47 || address & 7 || b->size >> 35)
+	if (address >> 47 || address & 7 || b->size >> 38)
 		return 0;
 	__u64 function = b->function == FUNCTION_FREED ? ENTRY_FREED : b->function;
 	__u64 mb = b->mb ? b->mb - FUNCTION_MB_ALLOC + 1 : 0;
+	__u64 size = b->function == FUNCTION_ALLOC_PAGE ? b->table : b->size;
 	__u64 stack = b->stack <= SLOT_STACK_MASK ? b->stack : STACK_NOT_KEPT;
 
 	e->where = address >> 3 | BITS(function, 0, 5) << ENTRY_FUNCTION | BITS(mb, 0, 2) << ENTRY_MB |
-		   BITS((__u64)b->slots, 0, 3) << ENTRY_SLOTS | BITS((__u64)b->slots_step, 0, 3) << ENTRY_SLOTS_STEP |
-		   b->size >> ENTRY_STACK << ENTRY_SIZE_HIGH;
-	e->what = BITS(b->size, 0, ENTRY_STACK) | stack << ENTRY_STACK | (__u64)b->mark << ENTRY_MARK;
+		   BITS((__u64)b->slots, 0, 3) << ENTRY_SLOTS | size >> ENTRY_STACK << ENTRY_SIZE_HIGH;
+	e->what = BITS(size, 0, ENTRY_STACK) | stack << ENTRY_STACK | (__u64)b->mark << ENTRY_MARK;
 	return 1;
 }
 
@@ -108,7 +111,11 @@ static __always_inline void unpack(struct entry *e, struct block *b)
 	b->function = function == ENTRY_FREED ? FUNCTION_FREED : function;
 	b->mb = mb ? mb + FUNCTION_MB_ALLOC - 1 : FUNCTION_NONE;
 	b->slots = BITS(where, ENTRY_SLOTS, 3);
-	b->slots_step = BITS(where, ENTRY_SLOTS_STEP, 3);
+	b->table = 0;
+	if (function == FUNCTION_ALLOC_PAGE) {
+		b->table = b->size;
+		b->size = page_size;
+	}
 }
 
 static __always_inline __u64 address_of(__u64 where)

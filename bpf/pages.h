@@ -62,7 +62,7 @@ int enter_free_page(struct pt_regs *ctx)
 	}
 	count(COUNTER_FREED_OBJECTS, 1);
 	count(COUNTER_FREED_BYTES, at.block.size);
-	drop_slots(&at.block, address);
+	drop_slots(&at.block);
 	take_out(address, &at);
 	return 0;
 }

@@ -71,10 +71,9 @@ type Programs struct {
 	links   []attached // in the order in which they were placed
 	// What grows, and what it may still take.
 	growing sync.Mutex // guards what follows
-	sets    []*stepped
 	live    liveSet
 	blocks  uint64 // in it, as of the last Grow
-	slots   [slotsClasses]*stepped
+	slots   [slotsClasses]slotsSet
 	budget  budget
 	// Why the sets take nothing: see enum acceptance.
 	full, short bool
@@ -594,8 +593,8 @@ func (p *Programs) Close() error {
 		errs = append(errs, p.StopWaiting())
 	}
 	errs = append(errs, p.live.close())
-	for _, s := range p.sets {
-		errs = append(errs, s.close())
+	for i := range p.slots {
+		errs = append(errs, p.slots[i].close())
 	}
 	return errors.Join(errs...)
 }

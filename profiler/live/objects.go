@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -49,29 +48,10 @@ type LinpoolObject struct {
 
 func readSlots(p *bpf.Programs) (map[uint64]Slots, error) {
 	all := make(map[uint64]Slots)
-	maps := p.Slots()
-	for i, read := range [...]func(*ebpf.Map, map[uint64]Slots) error{
-		slotsOf[bpf.Slots14], slotsOf[bpf.Slots30], slotsOf[bpf.Slots46],
-		slotsOf[bpf.Slots110], slotsOf[bpf.Slots238], slotsOf[bpf.Slots494],
-	} {
-		for _, m := range maps[i] {
-			if err := read(m, all); err != nil {
-				return nil, fmt.Errorf("read slots: %w", err)
-			}
-		}
-	}
-	return all, nil
-}
-
-// slotsOf reads tables of one class, all of which begin with a head of four
-// 16-bit numbers (struct slots_head), their slots behind it.
-func slotsOf[V any](m *ebpf.Map, into map[uint64]Slots) error {
-	return each(m, func(page uint64, v *V) {
-		words := unsafe.Slice((*uint32)(unsafe.Pointer(v)), unsafe.Sizeof(*v)/4)
-		first, size, count, function := uint16(words[0]), uint16(words[0]>>16), words[1]&0xffff, words[1]>>16
-		slots := words[2:]
-		into[page] = Slots{First: first, Size: size, Function: bpf.Function(function), slot: slices.Clone(slots[:min(int(count), len(slots))])}
+	err := p.EachSlots(func(t bpf.SlotTable) {
+		all[t.Page] = Slots{First: t.First, Size: t.Size, Function: t.Function, slot: slices.Clone(t.Slots)}
 	})
+	return all, err
 }
 
 func readLinpoolObjects(m *ebpf.Map) ([]LinpoolObject, error) {
