@@ -234,15 +234,17 @@ struct bucket {
  * The slots of a page of slab objects. The tables come in classes, so that a
  * page with few objects does not pay for many.
  */
-#define FOR_EACH_SLOTS_CLASS(DO) DO(12) DO(28) DO(44) DO(108) DO(236) DO(508)
+#define FOR_EACH_SLOTS_CLASS(DO) DO(8) DO(12) DO(28) DO(44) DO(108) DO(236) DO(508)
 #define SLOTS_CLASS_NAME(n) SLOTS_CLASS_##n,
 enum slots_class {
 	FOR_EACH_SLOTS_CLASS(SLOTS_CLASS_NAME)
 	SLOTS_CLASS_COUNT,
 };
 
-/* A table's number: which of its step, and above that the step. */
-#define TABLE_STEP 25
+/* A table's number: which of its step, and above that the step. More of them than
+ * the live set has: a table is not searched for. */
+#define TABLE_STEP 23
+#define TABLE_STEPS 32
 
 struct slots_head {
 	__u64 page;	/* whose it is; of a table that is nobody's the next one such,
@@ -323,7 +325,8 @@ _Static_assert(sizeof(struct block) == 24, "block");
 _Static_assert(sizeof(struct bucket) == 128, "bucket");
 _Static_assert(FUNCTION_COUNT <= ENTRY_FREED, "ENTRY_FUNCTION");
 _Static_assert(sizeof(struct slots_head) == 16, "slots_head");
-_Static_assert(sizeof(struct slots_12) == 64, "slots_12");
+_Static_assert(sizeof(struct slots_8) == 48, "slots_8");
+_Static_assert(SLOTS_CLASS_COUNT < 8, "ENTRY_SLOTS");
 _Static_assert(sizeof(struct slots_508) == 2048, "slots_508");
 _Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
 _Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");

@@ -88,7 +88,7 @@ func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
 	if _, err := p.live.addStep(min(firstBlocks, p.budget.grows()/blockEntry)); err != nil {
 		return err
 	}
-	outer := [slotsClasses]*ebpf.Map{p.objects.Tables12, p.objects.Tables28, p.objects.Tables44, p.objects.Tables108, p.objects.Tables236, p.objects.Tables508}
+	outer := [slotsClasses]*ebpf.Map{p.objects.Tables8, p.objects.Tables12, p.objects.Tables28, p.objects.Tables44, p.objects.Tables108, p.objects.Tables236, p.objects.Tables508}
 	for i, c := range slotsClass {
 		p.slots[i] = slotsSet{outer: outer[i], inner: spec.Maps[c.name].InnerMap}
 		if err := p.slots[i].addStep(min(firstTables, p.budget.grows()/8) / p.slots[i].tableSize()); err != nil {

@@ -134,11 +134,12 @@ func TestGrowSlots(t *testing.T) {
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { p.Close() })
-	const first = firstTables / 64 // tables of 12 slots
+	const first = firstTables / 48 // tables of 8 slots
+	const second = first + first/2
 	for _, c := range []struct {
 		made uint32
 		want uint64
-	}{{0, first}, {first*3/4 - 1, first}, {first * 3 / 4, first * 5 / 2}, {first * 3 / 4, first * 5 / 2}, {first * 2, first * 25 / 4}} {
+	}{{0, first}, {first*3/4 - 1, first}, {first * 3 / 4, second}, {first * 3 / 4, second}, {second, second + second/2}} {
 		if err := p.objects.SlotsMade.Set([slotsClasses]uint32{c.made}); err != nil {
 			t.Fatal(err)
 		}
@@ -149,8 +150,8 @@ func TestGrowSlots(t *testing.T) {
 			t.Errorf("%d tables in use: room for %d, want %d", c.made, n, c.want)
 		}
 	}
-	var told [slotsClasses * maxSteps]uint32
-	if err := p.objects.SlotsTables.Get(&told); err != nil || told[0] != first || told[1] != first*3/2 || told[maxSteps] != firstTables/128 {
+	var told [slotsClasses * tableSteps]uint32
+	if err := p.objects.SlotsTables.Get(&told); err != nil || told[0] != first || told[1] != first/2 || told[tableSteps] != firstTables/64 {
 		t.Errorf("the programs know of steps of %v tables (%v)", told, err)
 	}
 }

@@ -193,13 +193,14 @@ type liveSlots508 struct {
 type liveSlotsClass uint32
 
 const (
-	liveSlotsClassSLOTS_CLASS_12    liveSlotsClass = 0
-	liveSlotsClassSLOTS_CLASS_28    liveSlotsClass = 1
-	liveSlotsClassSLOTS_CLASS_44    liveSlotsClass = 2
-	liveSlotsClassSLOTS_CLASS_108   liveSlotsClass = 3
-	liveSlotsClassSLOTS_CLASS_236   liveSlotsClass = 4
-	liveSlotsClassSLOTS_CLASS_508   liveSlotsClass = 5
-	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 6
+	liveSlotsClassSLOTS_CLASS_8     liveSlotsClass = 0
+	liveSlotsClassSLOTS_CLASS_12    liveSlotsClass = 1
+	liveSlotsClassSLOTS_CLASS_28    liveSlotsClass = 2
+	liveSlotsClassSLOTS_CLASS_44    liveSlotsClass = 3
+	liveSlotsClassSLOTS_CLASS_108   liveSlotsClass = 4
+	liveSlotsClassSLOTS_CLASS_236   liveSlotsClass = 5
+	liveSlotsClassSLOTS_CLASS_508   liveSlotsClass = 6
+	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 7
 )
 
 type liveSlotsHead struct {
@@ -386,6 +387,7 @@ const (
 	liveMapTables28            = "tables_28"
 	liveMapTables44            = "tables_44"
 	liveMapTables508           = "tables_508"
+	liveMapTables8             = "tables_8"
 	liveMapTests               = "tests"
 	liveMapThreads             = "threads"
 	liveMapWalks               = "walks"
@@ -521,6 +523,7 @@ type liveMapSpecs struct {
 	Tables28       *ebpf.MapSpec `ebpf:"tables_28"`
 	Tables44       *ebpf.MapSpec `ebpf:"tables_44"`
 	Tables508      *ebpf.MapSpec `ebpf:"tables_508"`
+	Tables8        *ebpf.MapSpec `ebpf:"tables_8"`
 	Tests          *ebpf.MapSpec `ebpf:"tests"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
@@ -596,6 +599,7 @@ type liveMaps struct {
 	Tables28       *ebpf.Map `ebpf:"tables_28"`
 	Tables44       *ebpf.Map `ebpf:"tables_44"`
 	Tables508      *ebpf.Map `ebpf:"tables_508"`
+	Tables8        *ebpf.Map `ebpf:"tables_8"`
 	Tests          *ebpf.Map `ebpf:"tests"`
 	Threads        *ebpf.Map `ebpf:"threads"`
 	Walks          *ebpf.Map `ebpf:"walks"`
@@ -621,6 +625,7 @@ func (m *liveMaps) Close() error {
 		m.Tables28,
 		m.Tables44,
 		m.Tables508,
+		m.Tables8,
 		m.Tests,
 		m.Threads,
 		m.Walks,

@@ -98,10 +98,10 @@ func (p *Programs) tellSteps() error {
 	if err := p.objects.LiveSteps.Set(uint32(len(p.live.steps))); err != nil {
 		return fmt.Errorf("set steps of the live set: %w", err)
 	}
-	var tables [slotsClasses * maxSteps]uint32
+	var tables [slotsClasses * tableSteps]uint32
 	for i := range p.slots {
 		for k, m := range p.slots[i].steps {
-			tables[i*maxSteps+k] = m.MaxEntries()
+			tables[i*tableSteps+k] = m.MaxEntries()
 		}
 	}
 	if err := p.objects.SlotsTables.Set(tables); err != nil {

@@ -18,6 +18,7 @@ var slotsClass = [slotsClasses]struct {
 	name  string
 	slots int
 }{
+	{liveMapTables8, 8},
 	{liveMapTables12, 12},
 	{liveMapTables28, 28},
 	{liveMapTables44, 44},
@@ -26,8 +27,14 @@ var slotsClass = [slotsClasses]struct {
 	{liveMapTables508, 508},
 }
 
+// tableSteps is TABLE_STEPS of abi.h.
+const tableSteps = 32
+
 // firstTables is how much memory the first step of each class has, bytes.
 const firstTables = 1 << 20
+
+// largeTables is from when on a class grows by less at a time, bytes.
+const largeTables = 16 << 20
 
 // slotsSet is the tables of a class: see slots.h.
 type slotsSet struct {
@@ -49,8 +56,8 @@ func (s *slotsSet) capacity() (n uint64) {
 
 // addStep adds a step of so many tables. The programs do not know of it yet.
 func (s *slotsSet) addStep(n uint64) error {
-	const most = 1 << 25 // TABLE_STEP
-	if len(s.steps) >= maxSteps || n == 0 {
+	const most = 1 << 23 // TABLE_STEP
+	if len(s.steps) >= tableSteps || n == 0 {
 		return nil
 	}
 	spec := s.inner.Copy()
@@ -75,8 +82,9 @@ func (s *slotsSet) close() error {
 	return errors.Join(errs...)
 }
 
-// growSlots makes each class two and a half times as large of which three quarters
-// have been in use, or larger by so many bytes if that is less.
+// growSlots makes each class larger by a half of which three quarters have been in
+// use, by a quarter and at seven eighths where it is large, and by no more than so
+// many bytes.
 func (p *Programs) growSlots(most uint64) error {
 	var made [slotsClasses]uint32
 	if err := p.objects.SlotsMade.Get(&made); err != nil {
@@ -84,10 +92,15 @@ func (p *Programs) growSlots(most uint64) error {
 	}
 	for i := range p.slots {
 		s := &p.slots[i]
-		if 4*uint64(made[i]) < 3*s.capacity() {
+		capacity := s.capacity()
+		due, more := capacity*3/4, capacity/2
+		if capacity*s.tableSize() >= largeTables {
+			due, more = capacity*7/8, capacity/4
+		}
+		if uint64(made[i]) < due {
 			continue
 		}
-		if err := s.addStep(min(s.capacity()*3/2, most/s.tableSize())); err != nil {
+		if err := s.addStep(min(more, most/s.tableSize())); err != nil {
 			return err
 		}
 		if err := p.tellSteps(); err != nil {

@@ -18,18 +18,18 @@
 	};                                                         \
 	struct {                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);          \
-		__uint(max_entries, MAX_STEPS);                    \
+		__uint(max_entries, TABLE_STEPS);                  \
 		__type(key, __u32);                                \
 		__array(values, struct slots_##n##_map);           \
 	} tables_##n SEC(".maps");
 
-/* tables_12 to tables_508. key: the step; value: an array of tables. Written by
+/* tables_8 to tables_508. key: the step; value: an array of tables. Written by
  * the programs, read by user space for a snapshot. Capacity: steps, as in live.
  * When all are full the page's objects stay without stacks: COUNTER_SLOTS_FULL. */
 FOR_EACH_SLOTS_CLASS(SLOTS_MAP)
 
 /* How many tables each step has, set by user space. */
-volatile __u32 slots_tables[SLOTS_CLASS_COUNT * MAX_STEPS];
+volatile __u32 slots_tables[SLOTS_CLASS_COUNT * TABLE_STEPS];
 
 /* How many tables ever had a page; and the first of those that have none any more:
  * its number + 1, 0 if there is none, and in the upper half how often that was
@@ -57,7 +57,7 @@ static __always_inline __u32 slots_class(__u32 objects)
 #define TRIES 8
 
 #define TABLE_AT(n, number)                                                            \
-	__u32 step = (number) >> TABLE_STEP & (MAX_STEPS - 1);                         \
+	__u32 step = (number) >> TABLE_STEP;                                           \
 	__u32 index = (number) & ((1 << TABLE_STEP) - 1);                              \
 	void *map = bpf_map_lookup_elem(&tables_##n, &step);                           \
 	struct slots_##n *t = map ? bpf_map_lookup_elem(map, &index) : NULL;           \
@@ -112,26 +112,33 @@ __noinline int begin_table(__u32 class, __u32 number, struct slots_head *head)
 	return 0;
 }
 
+/* The number of the n-th table, from 0 on; an error if there is none. */
+__noinline int nth_table(__u32 class, __u32 n)
+{
+	for (__u32 step = 0; step < TABLE_STEPS && class < SLOTS_CLASS_COUNT; step++) {
+		__u32 tables = slots_tables[class * TABLE_STEPS + step];
+
+		if (n < tables)
+			return step << TABLE_STEP | n;
+		n -= tables;
+	}
+	return -E2BIG;
+}
+
 /* The number of a table that never had a page; an error if there is none. */
 static __always_inline int new_table(__u32 class)
 {
 	for (int i = 0; i < TRIES; i++) {
-		__u32 made = slots_made[class], n = made, step;
+		__u32 made = slots_made[class];
+		int number = nth_table(class, made);
 
-		for (step = 0; step < MAX_STEPS; step++) {
-			__u32 tables = slots_tables[class * MAX_STEPS + step];
-
-			if (n < tables)
-				break;
-			n -= tables;
-		}
-		if (step == MAX_STEPS)
+		if (number < 0)
 			break;
 		if (__sync_val_compare_and_swap(&slots_made[class], made, made + 1) != made)
 			continue;
 		if (!(made & 0x3f))
 			tell_moved();
-		return step << TABLE_STEP | n;
+		return number;
 	}
 	return -E2BIG;
 }

@@ -80,7 +80,9 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Time: time.Now()}
-	if s.Blocks, err = readBlocks(p.EachLive, before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
+	// Those that come and go are counted one by one: there may seem to be less than none.
+	expect := before[bpf.AllocatedObjects] - min(before[bpf.FreedObjects], before[bpf.AllocatedObjects])
+	if s.Blocks, err = readBlocks(p.EachLive, expect); err != nil {
 		return nil, err
 	}
 	if s.Slots, err = readSlots(p); err != nil {
@@ -147,8 +149,8 @@ func eachOf[V any](m *ebpf.Map, n int, f func(key uint64, value *V)) error {
 
 // readBlocks sorts the blocks that each calls its function for.
 func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Block, error) {
-	const most = 1 << 20
-	blocks := make([]Block, 0, min(expect, most))
+	const most = 1 << 26
+	blocks := make([]Block, 0, min(expect+expect/64, most))
 	err := each(func(address uint64, b bpf.Block) {
 		blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), bpf.Function(b.Function), bpf.Function(b.Mb)})
 	})
