@@ -52,8 +52,8 @@ type Snapshot struct {
 	Time   time.Time
 	Blocks []Block // sorted by address
 	Stacks map[uint32]Stack
-	// Slots are those of pages on which an object was allocated, by address.
-	Slots map[uint64]Slots
+	// Slots are those of pages on which an object was allocated.
+	Slots Tables
 	// LinpoolObjects are sorted by address; none where they are not followed.
 	LinpoolObjects []LinpoolObject
 	// Counters are as they were after the reading; Moved is how many blocks
