@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "follow.h"
 #include "insert.h"
 #include "thread.h"
 
@@ -299,6 +300,8 @@ static __always_inline int leave(struct pt_regs *ctx, __u64 address, int posix_m
 			count(COUNTER_ALLOCATION_FAILED, 1);
 		return 0;
 	}
+	if (!is_followed(followed_blocks, followed_blocks_count, p->size))
+		return 0;
 	struct block *b = &p->block;
 	b->size = p->size;
 	b->stack = record_stack(find_path(ctx, t, cookie_entry(cookie)), p->size);

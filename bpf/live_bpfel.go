@@ -150,6 +150,12 @@ const (
 	liveFunctionFUNCTION_FREED               liveFunction = 255
 )
 
+type liveLengths struct {
+	_     structs.HostLayout
+	Least uint64
+	Most  uint64
+}
+
 type liveLinpoolObject struct {
 	_        structs.HostLayout
 	Time     uint64
@@ -369,73 +375,77 @@ type liveWalks struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	liveMapAreas               = "areas"
-	liveMapCounters            = "counters"
-	liveMapHits                = "hits"
-	liveMapLinpoolObjects      = "linpool_objects"
-	liveMapLive                = "live"
-	liveMapMoved               = "moved"
-	liveMapNoPrograms          = "no_programs"
-	liveMapRows                = "rows"
-	liveMapRules               = "rules"
-	liveMapSpilled             = "spilled"
-	liveMapStackAccounts       = "stack_accounts"
-	liveMapStacks              = "stacks"
-	liveMapTables108           = "tables_108"
-	liveMapTables12            = "tables_12"
-	liveMapTables236           = "tables_236"
-	liveMapTables28            = "tables_28"
-	liveMapTables44            = "tables_44"
-	liveMapTables508           = "tables_508"
-	liveMapTables8             = "tables_8"
-	liveMapTests               = "tests"
-	liveMapThreads             = "threads"
-	liveMapWalks               = "walks"
-	liveProgEnterAllocPage     = "enter_alloc_page"
-	liveProgEnterCalloc        = "enter_calloc"
-	liveProgEnterFree          = "enter_free"
-	liveProgEnterFreePage      = "enter_free_page"
-	liveProgEnterIslAlloc      = "enter_isl_alloc"
-	liveProgEnterLpAlloc       = "enter_lp_alloc"
-	liveProgEnterMalloc        = "enter_malloc"
-	liveProgEnterMbAlloc       = "enter_mb_alloc"
-	liveProgEnterMbFree        = "enter_mb_free"
-	liveProgEnterMemalign      = "enter_memalign"
-	liveProgEnterPosixMemalign = "enter_posix_memalign"
-	liveProgEnterRealloc       = "enter_realloc"
-	liveProgLeaveAllocPage     = "leave_alloc_page"
-	liveProgLeaveIslAlloc      = "leave_isl_alloc"
-	liveProgLeaveLpAlloc       = "leave_lp_alloc"
-	liveProgLeaveMslAlloc      = "leave_msl_alloc"
-	liveProgLeavePointer       = "leave_pointer"
-	liveProgLeavePosixMemalign = "leave_posix_memalign"
-	liveProgLeaveSlAlloc       = "leave_sl_alloc"
-	liveVarAbiEnums            = "abi_enums"
-	liveVarAbiSlots            = "abi_slots"
-	liveVarAccepting           = "accepting"
-	liveVarAdopting            = "adopting"
-	liveVarAreasVersion        = "areas_version"
-	liveVarCurrentMark         = "current_mark"
-	liveVarIslabs              = "islabs"
-	liveVarLiveBuckets         = "live_buckets"
-	liveVarLiveCrowded         = "live_crowded"
-	liveVarLiveSpilled         = "live_spilled"
-	liveVarLiveSteps           = "live_steps"
-	liveVarMblockHeader        = "mblock_header"
-	liveVarMslabs              = "mslabs"
-	liveVarNever               = "never"
-	liveVarNextStack           = "next_stack"
-	liveVarNoSlots             = "no_slots"
-	liveVarOnlyTarget          = "only_target"
-	liveVarPageSize            = "page_size"
-	liveVarPidnsDev            = "pidns_dev"
-	liveVarPidnsInode          = "pidns_inode"
-	liveVarRegisterOffset      = "register_offset"
-	liveVarSlabs               = "slabs"
-	liveVarSlotsMade           = "slots_made"
-	liveVarSlotsSpare          = "slots_spare"
-	liveVarSlotsTables         = "slots_tables"
-	liveVarTargetPid           = "target_pid"
+	liveMapAreas                = "areas"
+	liveMapCounters             = "counters"
+	liveMapHits                 = "hits"
+	liveMapLinpoolObjects       = "linpool_objects"
+	liveMapLive                 = "live"
+	liveMapMoved                = "moved"
+	liveMapNoPrograms           = "no_programs"
+	liveMapRows                 = "rows"
+	liveMapRules                = "rules"
+	liveMapSpilled              = "spilled"
+	liveMapStackAccounts        = "stack_accounts"
+	liveMapStacks               = "stacks"
+	liveMapTables108            = "tables_108"
+	liveMapTables12             = "tables_12"
+	liveMapTables236            = "tables_236"
+	liveMapTables28             = "tables_28"
+	liveMapTables44             = "tables_44"
+	liveMapTables508            = "tables_508"
+	liveMapTables8              = "tables_8"
+	liveMapTests                = "tests"
+	liveMapThreads              = "threads"
+	liveMapWalks                = "walks"
+	liveProgEnterAllocPage      = "enter_alloc_page"
+	liveProgEnterCalloc         = "enter_calloc"
+	liveProgEnterFree           = "enter_free"
+	liveProgEnterFreePage       = "enter_free_page"
+	liveProgEnterIslAlloc       = "enter_isl_alloc"
+	liveProgEnterLpAlloc        = "enter_lp_alloc"
+	liveProgEnterMalloc         = "enter_malloc"
+	liveProgEnterMbAlloc        = "enter_mb_alloc"
+	liveProgEnterMbFree         = "enter_mb_free"
+	liveProgEnterMemalign       = "enter_memalign"
+	liveProgEnterPosixMemalign  = "enter_posix_memalign"
+	liveProgEnterRealloc        = "enter_realloc"
+	liveProgLeaveAllocPage      = "leave_alloc_page"
+	liveProgLeaveIslAlloc       = "leave_isl_alloc"
+	liveProgLeaveLpAlloc        = "leave_lp_alloc"
+	liveProgLeaveMslAlloc       = "leave_msl_alloc"
+	liveProgLeavePointer        = "leave_pointer"
+	liveProgLeavePosixMemalign  = "leave_posix_memalign"
+	liveProgLeaveSlAlloc        = "leave_sl_alloc"
+	liveVarAbiEnums             = "abi_enums"
+	liveVarAbiSlots             = "abi_slots"
+	liveVarAccepting            = "accepting"
+	liveVarAdopting             = "adopting"
+	liveVarAreasVersion         = "areas_version"
+	liveVarCurrentMark          = "current_mark"
+	liveVarFollowedBlocks       = "followed_blocks"
+	liveVarFollowedBlocksCount  = "followed_blocks_count"
+	liveVarFollowedObjects      = "followed_objects"
+	liveVarFollowedObjectsCount = "followed_objects_count"
+	liveVarIslabs               = "islabs"
+	liveVarLiveBuckets          = "live_buckets"
+	liveVarLiveCrowded          = "live_crowded"
+	liveVarLiveSpilled          = "live_spilled"
+	liveVarLiveSteps            = "live_steps"
+	liveVarMblockHeader         = "mblock_header"
+	liveVarMslabs               = "mslabs"
+	liveVarNever                = "never"
+	liveVarNextStack            = "next_stack"
+	liveVarNoSlots              = "no_slots"
+	liveVarOnlyTarget           = "only_target"
+	liveVarPageSize             = "page_size"
+	liveVarPidnsDev             = "pidns_dev"
+	liveVarPidnsInode           = "pidns_inode"
+	liveVarRegisterOffset       = "register_offset"
+	liveVarSlabs                = "slabs"
+	liveVarSlotsMade            = "slots_made"
+	liveVarSlotsSpare           = "slots_spare"
+	liveVarSlotsTables          = "slots_tables"
+	liveVarTargetPid            = "target_pid"
 )
 
 // loadLive returns the embedded CollectionSpec for live.
@@ -533,32 +543,36 @@ type liveMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveVariableSpecs struct {
-	AbiEnums       *ebpf.VariableSpec `ebpf:"abi_enums"`
-	AbiSlots       *ebpf.VariableSpec `ebpf:"abi_slots"`
-	Accepting      *ebpf.VariableSpec `ebpf:"accepting"`
-	Adopting       *ebpf.VariableSpec `ebpf:"adopting"`
-	AreasVersion   *ebpf.VariableSpec `ebpf:"areas_version"`
-	CurrentMark    *ebpf.VariableSpec `ebpf:"current_mark"`
-	Islabs         *ebpf.VariableSpec `ebpf:"islabs"`
-	LiveBuckets    *ebpf.VariableSpec `ebpf:"live_buckets"`
-	LiveCrowded    *ebpf.VariableSpec `ebpf:"live_crowded"`
-	LiveSpilled    *ebpf.VariableSpec `ebpf:"live_spilled"`
-	LiveSteps      *ebpf.VariableSpec `ebpf:"live_steps"`
-	MblockHeader   *ebpf.VariableSpec `ebpf:"mblock_header"`
-	Mslabs         *ebpf.VariableSpec `ebpf:"mslabs"`
-	Never          *ebpf.VariableSpec `ebpf:"never"`
-	NextStack      *ebpf.VariableSpec `ebpf:"next_stack"`
-	NoSlots        *ebpf.VariableSpec `ebpf:"no_slots"`
-	OnlyTarget     *ebpf.VariableSpec `ebpf:"only_target"`
-	PageSize       *ebpf.VariableSpec `ebpf:"page_size"`
-	PidnsDev       *ebpf.VariableSpec `ebpf:"pidns_dev"`
-	PidnsInode     *ebpf.VariableSpec `ebpf:"pidns_inode"`
-	RegisterOffset *ebpf.VariableSpec `ebpf:"register_offset"`
-	Slabs          *ebpf.VariableSpec `ebpf:"slabs"`
-	SlotsMade      *ebpf.VariableSpec `ebpf:"slots_made"`
-	SlotsSpare     *ebpf.VariableSpec `ebpf:"slots_spare"`
-	SlotsTables    *ebpf.VariableSpec `ebpf:"slots_tables"`
-	TargetPid      *ebpf.VariableSpec `ebpf:"target_pid"`
+	AbiEnums             *ebpf.VariableSpec `ebpf:"abi_enums"`
+	AbiSlots             *ebpf.VariableSpec `ebpf:"abi_slots"`
+	Accepting            *ebpf.VariableSpec `ebpf:"accepting"`
+	Adopting             *ebpf.VariableSpec `ebpf:"adopting"`
+	AreasVersion         *ebpf.VariableSpec `ebpf:"areas_version"`
+	CurrentMark          *ebpf.VariableSpec `ebpf:"current_mark"`
+	FollowedBlocks       *ebpf.VariableSpec `ebpf:"followed_blocks"`
+	FollowedBlocksCount  *ebpf.VariableSpec `ebpf:"followed_blocks_count"`
+	FollowedObjects      *ebpf.VariableSpec `ebpf:"followed_objects"`
+	FollowedObjectsCount *ebpf.VariableSpec `ebpf:"followed_objects_count"`
+	Islabs               *ebpf.VariableSpec `ebpf:"islabs"`
+	LiveBuckets          *ebpf.VariableSpec `ebpf:"live_buckets"`
+	LiveCrowded          *ebpf.VariableSpec `ebpf:"live_crowded"`
+	LiveSpilled          *ebpf.VariableSpec `ebpf:"live_spilled"`
+	LiveSteps            *ebpf.VariableSpec `ebpf:"live_steps"`
+	MblockHeader         *ebpf.VariableSpec `ebpf:"mblock_header"`
+	Mslabs               *ebpf.VariableSpec `ebpf:"mslabs"`
+	Never                *ebpf.VariableSpec `ebpf:"never"`
+	NextStack            *ebpf.VariableSpec `ebpf:"next_stack"`
+	NoSlots              *ebpf.VariableSpec `ebpf:"no_slots"`
+	OnlyTarget           *ebpf.VariableSpec `ebpf:"only_target"`
+	PageSize             *ebpf.VariableSpec `ebpf:"page_size"`
+	PidnsDev             *ebpf.VariableSpec `ebpf:"pidns_dev"`
+	PidnsInode           *ebpf.VariableSpec `ebpf:"pidns_inode"`
+	RegisterOffset       *ebpf.VariableSpec `ebpf:"register_offset"`
+	Slabs                *ebpf.VariableSpec `ebpf:"slabs"`
+	SlotsMade            *ebpf.VariableSpec `ebpf:"slots_made"`
+	SlotsSpare           *ebpf.VariableSpec `ebpf:"slots_spare"`
+	SlotsTables          *ebpf.VariableSpec `ebpf:"slots_tables"`
+	TargetPid            *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
 // liveObjects contains all objects after they have been loaded into the kernel.
@@ -636,32 +650,36 @@ func (m *liveMaps) Close() error {
 //
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type liveVariables struct {
-	AbiEnums       *ebpf.Variable `ebpf:"abi_enums"`
-	AbiSlots       *ebpf.Variable `ebpf:"abi_slots"`
-	Accepting      *ebpf.Variable `ebpf:"accepting"`
-	Adopting       *ebpf.Variable `ebpf:"adopting"`
-	AreasVersion   *ebpf.Variable `ebpf:"areas_version"`
-	CurrentMark    *ebpf.Variable `ebpf:"current_mark"`
-	Islabs         *ebpf.Variable `ebpf:"islabs"`
-	LiveBuckets    *ebpf.Variable `ebpf:"live_buckets"`
-	LiveCrowded    *ebpf.Variable `ebpf:"live_crowded"`
-	LiveSpilled    *ebpf.Variable `ebpf:"live_spilled"`
-	LiveSteps      *ebpf.Variable `ebpf:"live_steps"`
-	MblockHeader   *ebpf.Variable `ebpf:"mblock_header"`
-	Mslabs         *ebpf.Variable `ebpf:"mslabs"`
-	Never          *ebpf.Variable `ebpf:"never"`
-	NextStack      *ebpf.Variable `ebpf:"next_stack"`
-	NoSlots        *ebpf.Variable `ebpf:"no_slots"`
-	OnlyTarget     *ebpf.Variable `ebpf:"only_target"`
-	PageSize       *ebpf.Variable `ebpf:"page_size"`
-	PidnsDev       *ebpf.Variable `ebpf:"pidns_dev"`
-	PidnsInode     *ebpf.Variable `ebpf:"pidns_inode"`
-	RegisterOffset *ebpf.Variable `ebpf:"register_offset"`
-	Slabs          *ebpf.Variable `ebpf:"slabs"`
-	SlotsMade      *ebpf.Variable `ebpf:"slots_made"`
-	SlotsSpare     *ebpf.Variable `ebpf:"slots_spare"`
-	SlotsTables    *ebpf.Variable `ebpf:"slots_tables"`
-	TargetPid      *ebpf.Variable `ebpf:"target_pid"`
+	AbiEnums             *ebpf.Variable `ebpf:"abi_enums"`
+	AbiSlots             *ebpf.Variable `ebpf:"abi_slots"`
+	Accepting            *ebpf.Variable `ebpf:"accepting"`
+	Adopting             *ebpf.Variable `ebpf:"adopting"`
+	AreasVersion         *ebpf.Variable `ebpf:"areas_version"`
+	CurrentMark          *ebpf.Variable `ebpf:"current_mark"`
+	FollowedBlocks       *ebpf.Variable `ebpf:"followed_blocks"`
+	FollowedBlocksCount  *ebpf.Variable `ebpf:"followed_blocks_count"`
+	FollowedObjects      *ebpf.Variable `ebpf:"followed_objects"`
+	FollowedObjectsCount *ebpf.Variable `ebpf:"followed_objects_count"`
+	Islabs               *ebpf.Variable `ebpf:"islabs"`
+	LiveBuckets          *ebpf.Variable `ebpf:"live_buckets"`
+	LiveCrowded          *ebpf.Variable `ebpf:"live_crowded"`
+	LiveSpilled          *ebpf.Variable `ebpf:"live_spilled"`
+	LiveSteps            *ebpf.Variable `ebpf:"live_steps"`
+	MblockHeader         *ebpf.Variable `ebpf:"mblock_header"`
+	Mslabs               *ebpf.Variable `ebpf:"mslabs"`
+	Never                *ebpf.Variable `ebpf:"never"`
+	NextStack            *ebpf.Variable `ebpf:"next_stack"`
+	NoSlots              *ebpf.Variable `ebpf:"no_slots"`
+	OnlyTarget           *ebpf.Variable `ebpf:"only_target"`
+	PageSize             *ebpf.Variable `ebpf:"page_size"`
+	PidnsDev             *ebpf.Variable `ebpf:"pidns_dev"`
+	PidnsInode           *ebpf.Variable `ebpf:"pidns_inode"`
+	RegisterOffset       *ebpf.Variable `ebpf:"register_offset"`
+	Slabs                *ebpf.Variable `ebpf:"slabs"`
+	SlotsMade            *ebpf.Variable `ebpf:"slots_made"`
+	SlotsSpare           *ebpf.Variable `ebpf:"slots_spare"`
+	SlotsTables          *ebpf.Variable `ebpf:"slots_tables"`
+	TargetPid            *ebpf.Variable `ebpf:"target_pid"`
 }
 
 // livePrograms contains all programs after they have been loaded into the kernel.

@@ -2,6 +2,7 @@
 /* Objects in pages: of slabs, and of linpools. */
 #pragma once
 
+#include "follow.h"
 #include "slots.h"
 #include "thread.h"
 
@@ -20,6 +21,8 @@ static __always_inline int page_of_object(__u64 page, struct place *at, __u64 ow
 	if (!owner && bpf_probe_read_user(&owner, sizeof(owner), (void *)page))
 		owner = 0;
 	if (!test(function, read_layout(l, owner, &head)))
+		return 0;
+	if (!is_followed(followed_objects, followed_objects_count, head.size))
 		return 0;
 	__u32 class = slots_class(head.count);
 	int made = make_slots(class, &head);

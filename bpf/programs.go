@@ -54,8 +54,12 @@ type Config struct {
 	MaxStacks uint32
 	// LinpoolObjects makes room for the objects of linpools.
 	LinpoolObjects bool
-	Areas          []Area
-	Attach         AttachMode
+	// Blocks and Objects are how long the blocks and objects are that are
+	// followed, at most MaxLengths ranges each; none: all of them. Of others
+	// nothing is recorded, neither that they come nor that they go.
+	Blocks, Objects []plan.Lengths
+	Areas           []Area
+	Attach          AttachMode
 }
 
 // SlabLayout says where a resource that hands out objects of one size (slab,
@@ -123,7 +127,20 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, err
 	}
+	blocks, err := lengths(c.Blocks)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := lengths(c.Objects)
+	if err != nil {
+		return nil, err
+	}
 	for name, value := range map[string]any{
+		liveVarFollowedBlocks:       blocks,
+		liveVarFollowedBlocksCount:  uint32(len(c.Blocks)),
+		liveVarFollowedObjects:      objects,
+		liveVarFollowedObjectsCount: uint32(len(c.Objects)),
+
 		liveVarTargetPid:    inner,
 		liveVarPidnsDev:     kernelDev(ns.Dev),
 		liveVarPidnsInode:   ns.Ino,

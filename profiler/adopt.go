@@ -97,8 +97,8 @@ func (p *Profiler) adoptAll(t *tree.Tree) error {
 // so, by their addresses.
 func (p *Profiler) takeIn(t *tree.Tree, block, page func(uint64) bool) error {
 	for b := range t.Blocks() {
-		if !block(b.Address) {
-			continue
+		if p.Walks() || !block(b.Address) {
+			continue // the walk has them
 		}
 		size := b.Bytes
 		if size == 0 {

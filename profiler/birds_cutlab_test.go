@@ -18,6 +18,7 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/internal/cut"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/reachability"
 	"leakprof/profiler/report"
 	quiet "leakprof/profiler/snapshot"
@@ -84,6 +85,7 @@ type cutConfig struct {
 	driven     int
 	flood      lab.Flood
 	withoutBMP bool
+	mode       plan.Mode
 }
 
 // startCut starts a BIRD and makes the cut in it unless that is nil. An error
@@ -115,7 +117,7 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, c cutConfig) (l *c
 		t.Fatal(err)
 	}
 	ends = append(ends, func() { l.Stop(context.WithoutCancel(ctx)) })
-	if l.prof, err = profiler.Attach(ctx, profiler.Options{PID: l.PID(), FromStart: true}); err != nil {
+	if l.prof, err = profiler.Attach(ctx, profiler.Options{PID: l.PID(), FromStart: true, Plan: plan.Options{Mode: c.mode}}); err != nil {
 		t.Fatal(err)
 	}
 	ends = append(ends, func() { l.prof.Close() })
@@ -136,6 +138,9 @@ func startCut(t *testing.T, binary labBinary, site *cut.Site, c cutConfig) (l *c
 	ends = append(ends, func() { l.control.Close() })
 	if l.speakers, err = lab.NewSpeakers(l.BGPAddr(), c.driven, c.flood); err != nil {
 		t.Fatal(err)
+	}
+	if c.mode.Walks() {
+		return l, end, nil // in mode auto it would follow what the first sessions leave
 	}
 	// What a BIRD keeps of its first sessions for the next ones is no growth of
 	// each: it is to be there when the experiment begins.

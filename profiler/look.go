@@ -24,6 +24,7 @@ type sources struct {
 // lists of free pages. Of a program that is no BIRD, or has ended, there is the
 // live set only; of a BIRD whose tree cannot be found Why says so. The first
 // that is quiet takes in what was left when attaching: see Before.
+// Without probes the live set is what a walk.Walker finds.
 func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snapshot, error) {
 	src := snapshot.Source{Counters: p.Counters, Live: p.Snapshot}
 	if p.BIRD == nil || !p.Process.Alive() {
@@ -39,6 +40,9 @@ func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snap
 		src.FreePages = p.sources.freePages
 	}
 	s, err := snapshot.Take(ctx, src, o)
+	if err == nil && p.Walks() {
+		p.walker.Refine(s)
+	}
 	if err == nil && s.Quiet && s.Tree != nil && errors.Is(p.Before.Unknown, errNeverStill) {
 		if err := p.adoptAll(s.Tree); err != nil {
 			return nil, err
@@ -48,7 +52,7 @@ func (p *Profiler) Look(ctx context.Context, o snapshot.Options) (*snapshot.Snap
 	if err == nil && noTree != nil {
 		s.Quiet, s.Why = false, noTree.Error()
 	}
-	if err == nil && s.Quiet && s.Tree != nil {
+	if err == nil && s.Quiet && s.Tree != nil && p.Probes() {
 		err = p.forgetLinpoolObjects(s)
 	}
 	return s, err

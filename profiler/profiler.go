@@ -18,6 +18,7 @@ import (
 	"leakprof/profiler/live"
 	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
+	"leakprof/profiler/walk"
 )
 
 // Options say what to follow and how.
@@ -49,7 +50,8 @@ type Options struct {
 }
 
 // Profiler is attached to a process. It changes nothing there but the
-// breakpoints of its probes, which the kernel removes when it ends.
+// breakpoints of its probes, which the kernel removes when it ends; with
+// plan.Walk there are none, nor programs.
 type Profiler struct {
 	Process *target.Process
 	Plan    *plan.Plan
@@ -58,12 +60,14 @@ type Profiler struct {
 	// Before is what was there when the probes came.
 	Before Before
 
-	programs *bpf.Programs
+	programs *bpf.Programs // nil where nothing is probed
+	walker   *walk.Walker  // nil where what is live is told by probes
 	unwinder *unwinder
 	pageSize uint64
 	stop     chan struct{}
 	done     sync.WaitGroup
-	unplaced func() // nil if nobody has to know
+	unplaced func()  // nil if nobody has to know
+	options  Options // of Attach, with plan.Auto for Follow
 
 	retreats []retreat
 
@@ -91,7 +95,9 @@ func Attach(ctx context.Context, o Options) (*Profiler, error) {
 		p.Close()
 		return nil, err
 	}
-	p.done.Go(p.followLibraries)
+	if p.programs != nil {
+		p.done.Go(p.followLibraries)
+	}
 	return p, nil
 }
 
@@ -116,6 +122,15 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if o.Plan.Mode.Walks() {
+		p.options = o
+		return p.tryWalk()
+	}
+	return p.probe(ctx, o)
+}
+
+// probe loads the programs and places the probes of the plan.
+func (p *Profiler) probe(ctx context.Context, o Options) (err error) {
 	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
 		return err
 	}
@@ -126,6 +141,9 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	config := bpf.Config{
 		PID: o.PID, MaxMemory: maxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
 		Areas: p.unwinder.areas(), Attach: o.Attach,
+	}
+	if only := o.Plan.Only; only != nil {
+		config.Blocks, config.Objects = only.Blocks, only.Objects
 	}
 	if p.BIRD != nil {
 		config.MblockHeader = p.BIRD.MblockHeader
@@ -247,6 +265,9 @@ func (p *Profiler) refresh() error {
 	if err != nil || !changed && !p.undelivered {
 		return err
 	}
+	if p.programs == nil {
+		return nil
+	}
 	// What the kernel has not taken is tried again the next time.
 	err = p.programs.SetAreas(p.unwinder.areas())
 	p.undelivered = err != nil
@@ -260,6 +281,9 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 		// as good as before.
 		p.unwinder.note(err)
 	}
+	if p.Walks() {
+		return p.walk()
+	}
 	s, err := live.Read(p.programs)
 	if err == nil && !p.followsPages() {
 		s.Blocks = slices.DeleteFunc(s.Blocks, func(b live.Block) bool { return b.IsPage() })
@@ -269,25 +293,57 @@ func (p *Profiler) Snapshot() (*live.Snapshot, error) {
 
 // Mark makes n the mark of everything allocated from now on, or bpf.MaxMark if
 // that is less.
-func (p *Profiler) Mark(n uint32) error { return p.programs.SetMark(n) }
+func (p *Profiler) Mark(n uint32) error {
+	if p.programs == nil {
+		return nil
+	}
+	return p.programs.SetMark(n)
+}
+
+// Probes says whether anything is probed. Without probes counters and hits are
+// all 0.
+func (p *Profiler) Probes() bool { return p.programs != nil }
 
 // Counters reads the programs' counters.
-func (p *Profiler) Counters() (bpf.Counters, error) { return p.programs.Counters() }
+func (p *Profiler) Counters() (bpf.Counters, error) {
+	if p.programs == nil {
+		return bpf.Counters{}, nil
+	}
+	return p.programs.Counters()
+}
 
 // Hits reads the hits of every probed function.
-func (p *Profiler) Hits() (map[string]bpf.Hits, error) { return p.programs.Hits() }
+func (p *Profiler) Hits() (map[string]bpf.Hits, error) {
+	if p.programs == nil {
+		return nil, nil
+	}
+	return p.programs.Hits()
+}
 
 // Missed is how many hits the kernel did not hand to a program.
-func (p *Profiler) Missed() (uint64, error) { return p.programs.Missed() }
+func (p *Profiler) Missed() (uint64, error) {
+	if p.programs == nil {
+		return 0, nil
+	}
+	return p.programs.Missed()
+}
 
 // Runtime is how long the programs at the probes ran while bpf.MeasureRuntime
 // had that measured.
-func (p *Profiler) Runtime() (bpf.Runtime, error) { return p.programs.Runtime() }
+func (p *Profiler) Runtime() (bpf.Runtime, error) {
+	if p.programs == nil {
+		return bpf.Runtime{}, nil
+	}
+	return p.programs.Runtime()
+}
 
 // LeftOut is how many executable areas have no unwind rows in the kernel.
 func (p *Profiler) LeftOut() int {
 	p.refreshing.Lock()
 	defer p.refreshing.Unlock()
+	if p.programs == nil {
+		return 0
+	}
 	return p.programs.LeftOut()
 }
 
@@ -312,6 +368,9 @@ func (p *Profiler) Detach() error {
 // TakeOff removes the probes of functions. What they told so far stays; Plan
 // still has them, until Replan.
 func (p *Profiler) TakeOff(functions ...string) error {
+	if p.programs == nil {
+		return nil
+	}
 	p.verifying.Lock()
 	defer p.verifying.Unlock()
 	return p.programs.Drop(functions...)

@@ -87,6 +87,9 @@ func (p *Profiler) Dropped() []Dropped {
 // RareFailures are the tests that failed of functions that are what they were
 // taken for, by function.
 func (p *Profiler) RareFailures() (map[string]uint64, error) {
+	if p.programs == nil {
+		return nil, nil
+	}
 	tests, err := p.programs.Tests()
 	if err != nil {
 		return nil, err
@@ -113,9 +116,15 @@ var objectFunctions = map[string][]bpf.Function{
 }
 
 // ObjectClasses are the resource classes of which every allocation of an object
-// is followed.
+// is followed, or all of which count without a stack.
 func (p *Profiler) ObjectClasses() map[string]bool {
 	classes := make(map[string]bool)
+	if p.Walks() {
+		for class := range objectFunctions {
+			classes[class] = true
+		}
+		return classes
+	}
 	if !p.followsPages() {
 		return classes
 	}

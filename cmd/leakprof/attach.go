@@ -47,7 +47,8 @@ last snapshot and ends; a second ^C ends at once.
 
 With --follow it goes on when BIRD is started again, upgraded or not, and leaves
 one report per life in DIR/1, DIR/2 and so on, with a line for each. A number is
-told from other BIRDs by the program, its arguments, and its root or control group.`,
+told from other BIRDs by the program, its arguments, and its root or control
+group.`,
 		Example: `  leakprof attach --pid bird
   leakprof attach --pid /run/bird/bird.pid --duration 10m --out /tmp/bird-memory
   leakprof attach --pid 4711 --interval 1h
@@ -63,7 +64,7 @@ told from other BIRDs by the program, its arguments, and its root or control gro
 	flags.StringVar(&f.process, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
-	flags.DurationVar(&f.duration, "duration", 0, "end by itself after this time (default: when interrupted)")
+	flags.DurationVar(&f.duration, "duration", 0, "end by itself after `D` (default: when interrupted)")
 	flags.StringVar(&f.peer, "peer", "", "the experiment is about the peers whose address or protocol matches `PATTERN` (* and ? as in a shell; default: all); it needs BMP")
 	flags.DurationVar(&f.interval, "interval", 0, "report the growth of every `D`, and judge by it, whatever the sessions do: for a BIRD that grows while nothing flaps")
 	flags.BoolVar(&f.follow, "follow", false, "follow BIRD's next life, too, when its supervisor starts it again, and so on until interrupted")
@@ -131,6 +132,18 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 	if c.Debug, err = f.debug.places(ctx, os.Stderr, f.pid); err != nil {
 		return withPIDHint(err)
 	}
+	// Before anything is counted or placed: a directory that cannot be written
+	// into is found at once. One that was made for nothing is not left.
+	made, err := makeOut(&f.out, f.pid)
+	if err != nil {
+		return err
+	}
+	attached := false
+	defer func() {
+		if made && !attached {
+			os.Remove(f.out)
+		}
+	}()
 	dieFirst()
 	options := f.profiler(f.pid)
 	account, err := f.guard.before(ctx, &options)
@@ -161,15 +174,17 @@ func (f *attachFlags) attach(ctx context.Context, stdout io.Writer) error {
 		defer stop()
 		c.Marks = marks
 	}
-	if err := makeOut(&f.out, f.pid); err != nil {
-		return err
-	}
 	rights, stop, err := f.limitRights(&c)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	say(os.Stderr, "attached to pid %d (%s), %d probes; keeps %s", f.pid, p.Process.Exe, len(p.Plan.Sites), rights)
+	attached = true
+	probes := fmt.Sprintf("%d probes", len(p.Plan.Sites))
+	if !p.Probes() {
+		probes = "no probe (--mode " + f.plan.Mode.String() + ")"
+	}
+	say(os.Stderr, "attached to pid %d (%s), %s; keeps %s", f.pid, p.Process.Exe, probes, rights)
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)

@@ -34,10 +34,10 @@ func bmpCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bmp",
 		Short: "Run the BMP station alone",
-		Long: `Listens for routers that speak BMP (RFC 7854, RFC 8671, RFC 9069) and shows what they
-say: a live table on a terminal, a line per event elsewhere, or with --json every
-message as one line of JSON. BMP has no authentication: listen where only your
-routers can connect. ^C ends it.
+		Long: `Listens for routers that speak BMP (RFC 7854, RFC 8671, RFC 9069) and shows what
+they say: a live table on a terminal, a line per event elsewhere, or with --json
+every message as one line of JSON. BMP has no authentication: listen where only
+your routers can connect. ^C ends it.
 
 With --station it treats routers badly on purpose, to make their queues grow.`,
 		Example: `  leakprof bmp --json | jq 'select(.type == "Peer Down Notification")'
@@ -54,11 +54,11 @@ With --station it treats routers badly on purpose, to make their queues grow.`,
 	flags.BoolVar(&f.json, "json", false, "print every message as a line of JSON; routers wait for the reader of the output")
 	flags.StringVar(&f.record, "record", "", "write every byte with its time to `FILE`, which must not exist")
 	flags.StringVar(&f.replay, "replay", "", "instead of listening, play what --record wrote to `FILE`")
-	flags.StringVar(&f.speed, "speed", "max", "of --replay: \"max\", or \"real\" with the pauses as recorded")
+	flags.StringVar(&f.speed, "speed", "max", "`HOW` fast --replay goes: \"max\", or \"real\" with the pauses as recorded")
 	flags.TextVar(&f.options.Behavior, "station", bmp.Normal, "how to treat routers: `BEHAVIOR` is normal, slow=RATE in bytes per second and connection, stall, or stall=N after N messages")
 	flags.Var((*intSizeFlag)(&f.options.ReceiveBuffer), "receive-buffer", "what the kernel keeps per connection of what is not yet read (default: the system's choice, megabytes)")
-	flags.DurationVar(&f.options.IdleTimeout, "idle-timeout", 0, "end a connection on which nothing comes for so long (default: never, BMP has no keepalives)")
-	flags.IntVar(&f.options.MaxConnections, "max-connections", 64, "routers at once")
+	flags.DurationVar(&f.options.IdleTimeout, "idle-timeout", 0, "end a connection on which nothing comes for `D` (default: never, BMP has no keepalives)")
+	flags.IntVar(&f.options.MaxConnections, "max-connections", 64, "at most `N` routers at once")
 	return c
 }
 

@@ -42,18 +42,19 @@ func bundleCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bundle DIR",
 		Short: "Pack a result for a mailing list, without names and addresses",
-		Long: `Packs what a run wrote into its --out directory, with pseudonyms for addresses, AS
-numbers, names of hosts, users, protocols, tables and peers, and paths. Numbers,
-times, functions, BIRD's version, its build ID and its source files stay. The same
-input has the same pseudonym everywhere, and addresses of one network stay in one.
+		Long: `Packs what a run wrote into its --out directory, with pseudonyms for addresses,
+AS numbers, names of hosts, users, protocols, tables and peers, and paths.
+Numbers, times, functions, BIRD's version, its build ID and its source files
+stay. The same input has the same pseudonym everywhere, and addresses of one
+network stay in one.
 
 What each pseudonym stands for is in a mapping beside the archive, FILE.map.json
 for FILE.tar.gz: keep it to yourself. If it is there already it is gone on with,
 so that a second bundle has the pseudonyms of the first.
 
-Unpacked, it is a directory for leakprof report, leakprof diff and go tool pprof.
-Of a lab --compare or a directory of several runs all are packed. Other files, such
-as recordings of BMP, are left out and named.`,
+Unpacked, it is a directory for leakprof report, leakprof diff and go tool
+pprof. Of a lab --compare or a directory of several runs all are packed. Other
+files, such as recordings of BMP, are left out and named.`,
 		Example: `  leakprof bundle leakprof-4242
   leakprof bundle after-fix --out after.tar.gz --map leakprof-bundle.map.json
   tar -xzf leakprof-bundle.tar.gz && leakprof report leakprof-bundle`,

@@ -185,7 +185,6 @@ func startContainer(t *testing.T, name string) *container {
 	c.Stdout, c.Stderr = &output, &output
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-		Pdeathsig:  unix.SIGKILL,
 	}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -274,7 +273,6 @@ func (b *container) runBeside(t *testing.T, rights []string, args ...string) (re
 	c.Env = append(os.Environ(), containerRoot+"="+root, containerOut+"="+out, containerRights+"="+strings.Join(numbers, " "))
 	var stdout, stderr safeBuffer
 	c.Stdout, c.Stderr = &stdout, &stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := c.Run(); c.ProcessState == nil {
 		t.Fatalf("%v (apt-get install -y util-linux)", err)
 	}

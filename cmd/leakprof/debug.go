@@ -33,7 +33,7 @@ func (f *debugFlags) validate() error {
 	case f.fetch && f.file != "":
 		return usageError{errors.New("--debug-file and --debuginfod: choose one")}
 	case f.fetch && len(debuginfod.Servers()) == 0:
-		return usageError{errors.New("--debuginfod: DEBUGINFOD_URLS names no server, such as https://debuginfod.debian.net")}
+		return usageError{errors.New("--debuginfod: DEBUGINFOD_URLS names no server, such as " + debuginfod.Example)}
 	case f.fetch && debuginfod.Cache() == "":
 		return usageError{errors.New("--debuginfod: there is no directory for what is fetched; set DEBUGINFOD_CACHE_PATH")}
 	}

@@ -22,10 +22,10 @@ func diffCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare the reports of two runs",
-		Long: `Compares what two runs wrote into their --out directories: both verdicts, the call
-stacks that retain memory in one run only, those in both, and the tables side by
-side. Stacks of one build of BIRD are compared by their addresses, those of two
-builds by the names of their functions.`,
+		Long: `Compares what two runs wrote into their --out directories: both verdicts, the
+call stacks that retain memory in one run only, those in both, and the tables
+side by side. Stacks of one build of BIRD are compared by their addresses, those
+of two builds by the names of their functions.`,
 		Example: `  leakprof diff with-bmp without-bmp
   leakprof diff before-fix after-fix --json`,
 		Args: arguments("A", "B"),

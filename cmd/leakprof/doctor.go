@@ -42,10 +42,10 @@ for a moment, in leakprof itself; BIRD is only read, and asked on its control
 socket. The exit status is 0 only if attach would do its whole job.
 
 With --probe-cost it measures instead, in some seconds and a process of its own,
-what a hit of a probe costs here on each kind of instruction. That is kept in the
-user's cache directory ($XDG_CACHE_HOME/leakprof/probe-cost.json) for this kernel
-and CPU: attach and plan then choose by it where a probe is put, and reckon with
-it what probes cost.`,
+what a hit of a probe costs here on each kind of instruction. That is kept in
+the user's cache directory ($XDG_CACHE_HOME/leakprof/probe-cost.json) for this
+kernel and CPU: attach and plan then choose by it where a probe is put, and
+reckon with it what probes cost.`,
 		Example: `  leakprof doctor
   leakprof doctor --pid bird
   leakprof doctor --pid bird --json
@@ -59,7 +59,7 @@ it what probes cost.`,
 	flags.StringVar(&f.pid, "pid", "", pidHelp)
 	flags.StringVar(&f.bmp, "bmp", bmp.DefaultAddr.String(), "attach would run the BMP station at `ADDR`; \"\" for none")
 	flags.StringVar(&f.control, "birdc", "", "BIRD's control `SOCKET` (default: as on BIRD's command line, else the usual places); \"none\" for none")
-	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow slabs: exact (each object) or pages")
+	flags.Var(&f.plan.Mode, "mode", "how closely attach would follow BIRD: exact, pages, walk (no probe, so that it takes no BPF) or auto")
 	flags.BoolVar(&f.plan.LinpoolObjects, "linpool-objects", false, "attach would follow each object in linpools")
 	flags.BoolVar(&f.cost, "probe-cost", false, "measure what probes cost on this machine, for attach and plan")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
@@ -85,7 +85,7 @@ func runDoctor(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 			return err
 		}
 	}
-	facts := doctor.Facts{Machine: doctor.ReadMachine()}
+	facts := doctor.Facts{Machine: doctor.ReadMachine(f.plan.Mode)}
 	if pid > 0 {
 		f.plan.Costs = measuredCosts()
 		facts.Target = doctor.ReadTarget(pid, f.plan)

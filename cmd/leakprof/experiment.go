@@ -36,8 +36,8 @@ type experimentFlags struct {
 
 func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, cycles int) {
 	flags.StringVar(&f.out, "out", "", "write profiles and reports to `DIR` (default: leakprof-PID in the working directory)")
-	flags.DurationVar(&f.settle, "settle", settle, "how long things must be quiet before a look, and as long again before the second")
-	flags.DurationVar(&f.limit, "limit", 0, "how long a phase may take to come to rest, and as long what drives it; then it is looked at all the same, or the run ends, and the answer is incomplete (default: no limit; in the lab 10m, and the time of --churn-for)")
+	flags.DurationVar(&f.settle, "settle", settle, "how long, `D`, things must be quiet before a look, and as long again before the second")
+	flags.DurationVar(&f.limit, "limit", 0, "how long, `D`, a phase may take to come to rest, and as long what drives it; then it is looked at all the same, or the run ends, and the answer is incomplete (default: no limit; in the lab 10m, and the time of --churn-for)")
 	flags.IntVar(&f.cycles, "cycles", cycles, "end after `N` cycles of sessions up and down; 0: when interrupted")
 	f.threshold = 256 << 10
 	flags.Var(&f.threshold, "threshold", "growth per cycle below `SIZE` is no leak")
@@ -55,7 +55,7 @@ func (f *experimentFlags) register(flags *pflag.FlagSet, settle time.Duration, c
 
 // registerPlan adds the flags that say what is to be followed.
 func registerPlan(flags *pflag.FlagSet, o *plan.Options) {
-	flags.Var(&o.Mode, "mode", "exact: the stack of every block and slab object; pages: of every block and of whoever took a page, no probe on objects")
+	flags.Var(&o.Mode, "mode", plan.Guarantees)
 	flags.BoolVar(&o.LinpoolObjects, "linpool-objects", false, "the stack of each object in a linpool as well, not of its chunks alone (many more hits)")
 }
 
@@ -101,7 +101,7 @@ func (f *experimentFlags) conclude(ctx context.Context, stdout io.Writer, c expe
 // which gets its name from the pid if it has none. An error with a result says
 // that not all of it could be written.
 func (f *experimentFlags) measure(ctx context.Context, c experiment.Config, out *string) (*report.Result, error) {
-	if err := makeOut(out, c.Process.PID); err != nil {
+	if _, err := makeOut(out, c.Process.PID); err != nil {
 		return nil, err
 	}
 	if f.cycleExec != "" {

@@ -62,7 +62,7 @@ func runFollow(ctx context.Context, f *attachFlags, flags *pflag.FlagSet) error 
 		}
 		defer w.listener.Close()
 	}
-	if err := makeOut(&f.out, 0); err != nil {
+	if _, err := makeOut(&f.out, 0); err != nil {
 		return err
 	}
 	// Whoever is not root has been given what is needed; and its capabilities

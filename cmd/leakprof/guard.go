@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"leakprof/profiler"
 	"leakprof/profiler/experiment"
 	"leakprof/profiler/guard"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/target"
 )
 
@@ -48,15 +50,21 @@ func (g *guardFlags) limit() float64 { return float64(g.maxOverhead) / 100 }
 // cheaper where there is a limit that they would exceed.
 func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.Account, err error) {
 	a.Limit = g.limit()
+	if o.Plan.Mode == plan.Auto && g.limit() > 0 {
+		return a, usageError{errors.New("--max-overhead: not with --mode auto, which chooses its probes as it goes; run --mode pages, or walk for none")}
+	}
+	if o.Plan.Mode.Walks() {
+		return guard.Account{}, nil // nothing to count, and nothing to guard from
+	}
 	if g.estimate == 0 {
 		return a, nil
 	}
-	pl, closePlan, err := makePlan(strconv.Itoa(o.PID), "", o.Plan)
+	planned, closePlan, err := makePlan(strconv.Itoa(o.PID), "", o.Plan)
 	if err != nil {
 		return a, err
 	}
 	defer closePlan()
-	if err := pl.Refusal(); err != nil && !o.Partial {
+	if err := planned.Refusal(); err != nil && !o.Partial {
 		return a, err
 	}
 	process, err := target.Open(o.PID)
@@ -65,11 +73,11 @@ func (g *guardFlags) before(ctx context.Context, o *profiler.Options) (a guard.A
 	}
 	defer process.Close()
 	// Counting probes the same places.
-	if err := profiler.Prove(process, pl, bpf.AttachBest); err != nil {
+	if err := profiler.Prove(process, planned, bpf.AttachBest); err != nil {
 		return a, err
 	}
 	say(os.Stderr, "counting for %v what the probes would be hit by", g.estimate)
-	if a.Estimate, err = guard.Count(ctx, process, pl, g.estimate, a.Limit, bpf.AttachBest); err != nil {
+	if a.Estimate, err = guard.Count(ctx, process, planned, g.estimate, a.Limit, bpf.AttachBest); err != nil {
 		return a, err
 	}
 	say(os.Stderr, "%v", a.Estimate)

@@ -99,6 +99,9 @@ func ages(r *report.Result) []age {
 	}
 	bytes := make(map[int]uint64) // by the group's first interval; -1: unknown
 	for _, s := range now.Heap.Samples {
+		if s.Mark == attribution.NoMark {
+			continue // nobody saw it allocated
+		}
 		first := -1
 		if s.Mark < len(r.Phases) {
 			first, _ = experiment.AgeGroup(r.Phases[s.Mark].Cycle, now.Cycle)

@@ -39,33 +39,36 @@ func labCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lab",
 		Short: "Start a BIRD and run the whole experiment on it",
-		Long: `Starts a BIRD in a directory of its own, with passive BGP peers and a BMP station
-on loopback, attaches to it before it allocates anything, floods it with routes
-from BGP speakers, drops them again, and reports what is retained.
+		Long: `Starts a BIRD in a directory of its own, with passive BGP peers and a BMP
+station on loopback, attaches to it before it allocates anything, floods it with
+routes from BGP speakers, drops them again, and reports what is retained.
 
-What the peers announce can come from a table dump instead (--mrt), churn (--churn), be
-IPv6 (--ipv6), and be taken away in several ways (--drop). --kernel has BIRD export it into
-the kernel's routing table, and --config runs your own bird.conf with the lab's peers and
-station added: both in a network namespace that is gone with the lab, so that no route of
-this machine changes. BIRD itself reads your file, where it is, with what it includes; a
-BIRD in a root of its own sees that one file only. Your protocols run as written, but reach
-nobody; files that it names, such as its log, are written; the lab's names begin with
-leakprof_.
+What the peers announce can come from a table dump instead (--mrt), churn
+(--churn), be IPv6 (--ipv6), and be taken away in several ways (--drop).
+--kernel has BIRD export it into the kernel's routing table, and --config runs
+your own bird.conf with the lab's peers and station added: both in a network
+namespace that is gone with the lab, so that no route of this machine changes.
+BIRD itself reads your file, where it is, with what it includes; a BIRD in a
+root of its own sees that one file only. Your protocols run as written, but
+reach nobody; files that it names, such as its log, are written; the lab's names
+begin with leakprof_.
 
---compare does all that twice, with BMP and without, and puts the two beside each
-other: both verdicts, both tables, and the call stacks that only one run has. --out
-then has the files of each run in with-bmp/ and without-bmp/, and compare.txt and
-compare.json beside them.
+--compare does all that twice, with BMP and without, and puts the two beside
+each other: both verdicts, both tables, and the call stacks that only one run
+has. --out then has the files of each run in with-bmp/ and without-bmp/, and
+compare.txt and compare.json beside them.
 
 --station says how the BMP station treats BIRD:
   normal       it reads as fast as it can
   slow=RATE    it reads RATE bytes per second, such as 64k
-  stall        it reads nothing before the last cycle is over; stall=N: after N messages
-  stall@PHASE  it reads nothing from that phase of each cycle on: flooding, flooded or
-               dropping, or running with --cycle-exec
+  stall        it reads nothing before the last cycle is over; stall=N: after
+               N messages
+  stall@PHASE  it reads nothing from that phase of each cycle on: flooding,
+               flooded or dropping, or running with --cycle-exec
   close@PHASE  it closes the connection with that phase, and BIRD opens another
-A station that has stalled reads again once the cycle has been looked at, and one look
-more, in the phase "resumed", shows whether BIRD lets go of what it kept for it.`,
+A station that has stalled reads again once the cycle has been looked at, and
+one look more, in the phase "resumed", shows whether BIRD lets go of what it
+kept for it.`,
 		Example: `  leakprof lab
   leakprof lab --compare --routes 50000
   leakprof lab --station stall@flooding
@@ -91,16 +94,16 @@ more, in the phase "resumed", shows whether BIRD lets go of what it kept for it.
 	f.register(flags, time.Second, 3)
 	f.input.register(flags)
 	flags.StringVar(&f.bird, "bird", "", "the BIRD to start, `PATH` (default: bird in PATH if it has BMP, else the lab's own)")
-	flags.IntVar(&f.peers, "peers", 4, "BGP peers")
-	flags.IntVar(&f.flood.Routes, "routes", 290_000, "routes per peer")
-	flags.IntVar(&f.flood.AttributeSets, "attribute-sets", 0, "distinct sets of path attributes per peer (default: as few as UPDATEs packed full allow)")
-	flags.IntVar(&f.flood.PerUpdate, "per-update", 0, "most prefixes in an UPDATE (default: as many as fit)")
+	flags.IntVar(&f.peers, "peers", 4, "`N` BGP peers")
+	flags.IntVar(&f.flood.Routes, "routes", 290_000, "`N` routes per peer")
+	flags.IntVar(&f.flood.AttributeSets, "attribute-sets", 0, "`N` distinct sets of path attributes per peer (default: as few as UPDATEs packed full allow)")
+	flags.IntVar(&f.flood.PerUpdate, "per-update", 0, "at most `N` prefixes in an UPDATE (default: as many as fit)")
 	flags.BoolVar(&f.flood.Overlap, "overlap", false, "let all peers announce the same prefixes")
 	flags.BoolVar(&f.bmp, "bmp", true, "configure BMP and run the station")
 	flags.BoolVar(&f.compare, "compare", false, "run with BMP and without, and compare")
 	flags.TextVar(&f.station, "station", experiment.Treatment{}, "how the BMP station treats BIRD: `BEHAVIOR` is normal, slow=RATE, stall, stall=N, stall@PHASE or close@PHASE")
 	flags.BoolVar(&f.attach, "attach", true, "attach probes; without them only BIRD's own counters are shown")
-	flags.StringVar(&f.preset, "preset", "", "\"report\": 4 peers with the same 1,087,000 routes, about 38 per UPDATE")
+	flags.StringVar(&f.preset, "preset", "", "what `NAME` stands for; \"report\": 4 peers with the same 1,087,000 routes, about 38 per UPDATE")
 	flags.StringVar(&f.birdLog, "bird-log", "", "append BIRD's log to `FILE`")
 	return c
 }

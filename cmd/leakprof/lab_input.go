@@ -34,7 +34,7 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.ipv6, "ipv6", 0, "let `PERCENT` of each peer's routes be IPv6")
 	flags.Var(&f.churn, "churn", "once the routes are in, withdraw `N/s` of them, all peers together, and announce them again, for the time of --churn-for; the flooded state is looked at when that is over")
 	flags.Lookup("churn").DefValue = ""
-	flags.DurationVar(&f.churnFor, "churn-for", 10*time.Second, "how long --churn goes on in each cycle")
+	flags.DurationVar(&f.churnFor, "churn-for", 10*time.Second, "how long, `D`, --churn goes on in each cycle")
 	flags.TextVar(&f.drop, "drop", bgp.DropNotification, "end sessions by `HOW`: notification (Cease), reset (of the TCP connection) or silence (until BIRD's hold timer has expired, after 3 s)")
 	flags.BoolVar(&f.kernel, "kernel", false, "let BIRD export its routes into the kernel's table, in a network namespace of the lab's own, and wait until they are in and gone")
 	flags.StringVar(&f.config, "config", "", "run BIRD with your configuration `FILE`, the lab's peers and BMP station added, in a network namespace of its own: it reaches nobody else and no route of this machine")

@@ -50,7 +50,7 @@ func (f *labFlags) prepare(ctx context.Context) (*lab.Binary, error) {
 // into the directory out, which gets its name from BIRD's pid if it has none.
 // There can be both a result and an error.
 func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, out *string) (_ *report.Result, err error) {
-	config := lab.Config{Binary: binary, Peers: f.peers, PausedAtEntry: f.attach, Log: f.birdLog}
+	config := lab.Config{Binary: binary, Peers: f.peers, PausedAtEntry: f.probes(), Log: f.birdLog}
 	release, err := f.apply(&config)
 	if err != nil {
 		return nil, err
@@ -90,8 +90,10 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 		}
 		defer p.Close()
 		c.Profiler, c.Process = p, p.Process
-		if err := bird.Resume(); err != nil {
-			return nil, err
+		if f.probes() {
+			if err := bird.Resume(); err != nil {
+				return nil, err
+			}
 		}
 	} else {
 		if c.Process, err = target.Open(bird.PID()); err != nil {
@@ -117,6 +119,9 @@ func (f *labFlags) run(ctx context.Context, binary *lab.Binary, withBMP bool, ou
 		return result, err
 	}
 }
+
+// probes says whether BIRD is probed, which begins before it allocates anything.
+func (f *labFlags) probes() bool { return f.attach && !f.plan.Mode.Walks() }
 
 // ready waits until BIRD can be worked with, for as long as a phase may take.
 // With --cycle-exec the peers are up then, and their routes in: they are the

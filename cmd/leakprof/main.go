@@ -26,6 +26,10 @@ const (
 	exitRetained = 3
 )
 
+// helpColumns is how wide --help is: where no terminal is, it goes into pagers
+// and mails.
+const helpColumns = 80
+
 func main() {
 	os.Exit(status(run(context.Background(), os.Args[1:])))
 }
@@ -72,10 +76,14 @@ func run(ctx context.Context, args []string) error {
 runs the BMP station that BIRD reports to, and says which call stacks allocated
 the memory that is still held after the BGP peers went down.`,
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(attachCommand(), bmpCommand(), bundleCommand(), diffCommand(), doctorCommand(), labCommand(), manCommand(), markCommand(), meterCommand(), planCommand(), reportCommand(), treeCommand(), versionCommand())
+	if err := completeWords(root); err != nil {
+		return err
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"leakprof/collector/lab"
 	"leakprof/collector/lab/labtest"
@@ -174,7 +175,7 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"lab", "--station", "stall@running"}, exitUsage, "flooding, flooded and dropping without"},
 		{[]string{"lab", "--churn", "10/s", "--limit", "5s"}, exitUsage, "more than --churn-for"},
 		{[]string{"nonsense"}, exitUsage, "unknown command"},
-		{[]string{"attach", "--pid", "999999999", "--bmp", ""}, exitError, "process has ended"},
+		{[]string{"attach", "--pid", "999999999", "--bmp", ""}, exitError, "no process has this number"},
 		{[]string{"attach", "--pid", fmt.Sprint(os.Getpid()), "--bmp", ""}, exitError, "not a BIRD daemon"},
 		{[]string{"lab", "--bird", "/no/such/bird"}, exitError, "/no/such/bird"},
 	} {
@@ -203,11 +204,18 @@ func TestInterruptedEarly(t *testing.T) {
 	}
 }
 
-func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"attach", "lab", "plan", "tree", "version"} {
+// TestHelp: each command has an example, and help that a terminal of 80 columns
+// shows as it is.
+func TestHelp(t *testing.T) {
+	for _, command := range []string{"attach", "bmp", "bundle", "diff", "doctor", "lab", "man", "mark", "plan", "report", "tree", "version"} {
 		got := start(t, command, "--help").wait()
 		if got.status != exitDone || !strings.Contains(got.stdout, "Examples:\n  leakprof "+command) {
 			t.Errorf("%s --help: exit status %d, no example in\n%s", command, got.status, got.stdout)
+		}
+		for line := range strings.Lines(got.stdout) {
+			if n := utf8.RuneCountInString(line) - 1; n > helpColumns {
+				t.Errorf("%s --help: %d columns: %s", command, n, line)
+			}
 		}
 	}
 }

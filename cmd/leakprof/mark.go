@@ -29,9 +29,9 @@ func markCommand() *cobra.Command {
 		Use:   "mark NAME [--pid PID]",
 		Short: "Set a mark in a running attach",
 		Long: `Tells a running "leakprof attach" what goes on where neither BMP nor BIRD's
-control socket does. "flooding", "dropping" and "running" begin that phase, which
-ends when things are quiet; "baseline", "flooded" and "settled" end it at once.
-Any other name is noted in the report.`,
+control socket does. "flooding", "dropping" and "running" begin that phase,
+which ends when things are quiet; "baseline", "flooded" and "settled" end it at
+once. Any other name is noted in the report.`,
 		Example: `  leakprof mark flooding
   leakprof mark dropping --pid bird
   leakprof mark "router 3 rebooted"`,

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +21,20 @@ const usualReport = 8 << 20
 
 // makeOut makes an output directory, which gets its name from the pid if it has
 // none, and looks whether it can be written into: hours later is too late to find
-// that it cannot.
-func makeOut(out *string, pid int) error {
+// that it cannot. made says that it was not there before.
+func makeOut(out *string, pid int) (made bool, err error) {
 	if *out == "" {
 		*out = fmt.Sprintf("leakprof-%d", pid)
 	}
+	_, err = os.Lstat(*out)
+	made = errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(*out, 0o700); err != nil {
-		return fmt.Errorf("make output directory: %w; %s", err, otherOutput)
+		return false, fmt.Errorf("make output directory: %w; %s", err, otherOutput)
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, *out, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("write into %s: %w; %s", *out, err, otherOutput)
+		return made, fmt.Errorf("write into %s: %w; %s", *out, err, otherOutput)
 	}
-	return nil
+	return made, nil
 }
 
 // littleRoom says that a report may not fit into a directory; "" if it will, or

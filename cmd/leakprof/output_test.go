@@ -98,7 +98,7 @@ func TestOutputDirectory(t *testing.T) {
 		file:     "make output directory: mkdir " + file + ": not a directory; choose another with --out DIR",
 		readOnly: "write into " + readOnly + ": read-only file system; choose another with --out DIR",
 	} {
-		if err := makeOut(&dir, 1); err == nil || err.Error() != says {
+		if _, err := makeOut(&dir, 1); err == nil || err.Error() != says {
 			t.Errorf("%s: error %v, want %s", dir, err, says)
 		}
 	}
@@ -106,5 +106,31 @@ func TestOutputDirectory(t *testing.T) {
 		if got := littleRoom(smallDisk(t, bytes)); (got != "") != want {
 			t.Errorf("of a disk of %d bytes it says %q", bytes, got)
 		}
+	}
+}
+
+// TestOutputFirst: an output directory that cannot be had is said before BIRD's
+// hits are counted, and one that was made for nothing is not left.
+func TestOutputFirst(t *testing.T) {
+	t.Parallel()
+	bird := startBird(t, lab.Config{Binary: findBird(t, birds[1])})
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	attach := func(out string, more ...string) result {
+		return start(t, append([]string{"attach", "--pid", strconv.Itoa(bird.PID()), "--bmp", "", "--out", out}, more...)...).wait()
+	}
+	got := attach(file, "--estimate", "10m")
+	if got.status != exitError || !strings.Contains(got.stderr, "make output directory: mkdir "+file) {
+		t.Errorf("exit status %d\n%s", got.status, got.stderr)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	got = attach(dir, "--birdc", file)
+	if got.status != exitError {
+		t.Errorf("with no control socket: exit status %d\n%s", got.status, got.stderr)
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		t.Errorf("%s is left", dir)
 	}
 }

@@ -54,7 +54,7 @@ there is one, as a check: probes are placed by the program alone.`,
 	}
 	c.Flags().StringVar(&process, "pid", "", pidHelp)
 	c.Flags().StringVar(&exe, "exe", "", "the BIRD binary to plan for, `FILE`")
-	c.Flags().Var(&o.Mode, "mode", "how closely to follow slabs: exact (each object) or pages")
+	c.Flags().Var(&o.Mode, "mode", "how closely to follow BIRD: exact, pages, walk or auto (no probe)")
 	c.Flags().BoolVar(&o.LinpoolObjects, "linpool-objects", false, "follow each object in linpools, not their chunks alone")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	debug.register(c.Flags())

@@ -18,14 +18,18 @@ import (
 // writePlan prints the plan for people: the events first, then the functions,
 // then what is not covered.
 func writePlan(w io.Writer, p *plan.Plan) error {
-	if err := writeEvents(w, p); err != nil {
-		return err
+	if p.Options.Mode.Walks() {
+		fmt.Fprint(w, nothingProbed[p.Options.Mode]+"\n\n")
+	} else {
+		if err := writeEvents(w, p); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		if err := writeFunctions(w, p); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
-	if err := writeFunctions(w, p); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
 	for _, part := range []struct {
 		label string
 		texts []string
@@ -38,6 +42,12 @@ func writePlan(w io.Writer, p *plan.Plan) error {
 		fmt.Fprintf(w, "%-9s%s\n", "Refused", terminal.Line(err.Error()))
 	}
 	return nil
+}
+
+// nothingProbed says of modes that walk what is probed.
+var nothingProbed = map[plan.Mode]string{
+	plan.Walk: "Nothing is probed.",
+	plan.Auto: "Nothing is probed before a cycle has retained something, and then only that.",
 }
 
 func writeEvents(w io.Writer, p *plan.Plan) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"leakprof/profiler/report"
@@ -27,8 +28,8 @@ func reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Print the report of an earlier run again",
-		Long: `Prints what a run wrote into its --out directory, from report.json alone: also on
-another machine, of any kind, and not as root.`,
+		Long: `Prints what a run wrote into its --out directory, from report.json alone: also
+on another machine, of any kind, and not as root.`,
 		Example: `  leakprof report leakprof-4242
   leakprof report leakprof-4242 --json | jq .verdict
   leakprof report leakprof-4242 --html report.html`,
@@ -82,6 +83,9 @@ func loadReport(dir string) (*report.Document, error) {
 		if _, there := os.Stat(dir); there == nil {
 			return nil, fmt.Errorf("read %s: it has no %s: it is no --out directory of leakprof, or its run did not end", dir, report.JSONFile)
 		}
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("read report: %w; give the --out directory of a run", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read report: %w", err)

@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
+	"leakprof/bpf"
 	"leakprof/profiler/experiment"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/privilege"
 )
 
@@ -22,14 +24,21 @@ func (f *experimentFlags) limitRights(c *experiment.Config) (left string, stop f
 		return "all rights, for --cycle-exec", func() {}, nil
 	}
 	var needed []cap.Value
-	for _, k := range privilege.Following() {
+	probes, following := true, privilege.Following()
+	switch f.plan.Mode {
+	case plan.Auto:
+		following = privilege.Attaching(bpf.Multi().Err == nil)
+	case plan.Walk:
+		probes, following = false, privilege.Walking()
+	}
+	for _, k := range following {
 		needed = append(needed, k.Capability)
 	}
 	if !ownsDirectory(f.out) {
 		needed = append(needed, cap.DAC_OVERRIDE)
 	}
 	stop = func() {}
-	if privilege.Holds(cap.SYS_ADMIN) {
+	if probes && privilege.Holds(cap.SYS_ADMIN) {
 		m, err := startMeter()
 		if err != nil {
 			return "", nil, err

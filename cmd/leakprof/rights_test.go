@@ -90,9 +90,23 @@ func TestRightsOfAttach(t *testing.T) {
 	for _, k := range privilege.Following() {
 		following = append(following, k.Capability)
 	}
+	var walking, attaching []cap.Value
+	for _, k := range privilege.Walking() {
+		walking = append(walking, k.Capability)
+	}
+	for _, k := range privilege.Attaching(true) {
+		attaching = append(attaching, k.Capability)
+	}
 	asRoot := func(t *testing.T, args ...string) *running { return start(t, args...) }
 	asNobody := func(t *testing.T, args ...string) *running {
 		return startAsNobody(t, numbers(t, unitCapabilities(t)), args...)
+	}
+	asNobodyWithoutBPF := func(t *testing.T, args ...string) *running {
+		var capabilities []uintptr
+		for _, c := range walking {
+			capabilities = append(capabilities, uintptr(c))
+		}
+		return startAsNobody(t, capabilities, args...)
 	}
 	inDirectoryOfOthers := t.TempDir()
 	if err := os.Chown(inDirectoryOfOthers, nobody, nobody); err != nil {
@@ -112,6 +126,8 @@ func TestRightsOfAttach(t *testing.T) {
 		{"root, linpool objects, in a directory of others", asRoot, []string{"--linpool-objects", "--partial"}, inDirectoryOfOthers, only(append(following, cap.DAC_OVERRIDE)), true},
 		{"root, with a command", asRoot, []string{"--cycle-exec", "true", "--interval", "0"}, "out", before, false},
 		// Who may not change the bounding set is bound by no_new_privs alone.
+		{"nobody, without BPF, walk", asNobodyWithoutBPF, []string{"--mode", "walk"}, "out", rights{bits(walking...), bits(walking...), before.bounding, 0, 1}, false},
+		{"nobody, auto", asNobody, []string{"--mode", "auto"}, "out", rights{bits(attaching...), bits(attaching...), before.bounding, 0, 1}, false},
 		{"nobody, pages", asNobody, []string{"--mode", "pages"}, "out", rights{bits(following...), bits(following...), before.bounding, 0, 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -82,11 +82,13 @@ func (l *statusLine) show(s experiment.Status) {
 	if s.Lost > 0 {
 		text += fmt.Sprintf("  %d events LOST", s.Lost)
 	}
-	text += fmt.Sprintf("  live %s  %d peers up", report.Size(s.LiveBytes), s.PeersUp)
+	text += fmt.Sprintf("  %s%d peers up", live(s), s.PeersUp)
 	if s.Routes >= 0 {
 		text += fmt.Sprintf("  %d routes", s.Routes)
 	}
-	text += fmt.Sprintf("  %s hits/s", thousands(s.Hits))
+	if s.LiveBytes >= 0 {
+		text += fmt.Sprintf("  %s hits/s", thousands(s.Hits))
+	}
 	if r, width := []rune(text), l.width(); len(r) >= width && width > 1 {
 		text = string(r[:width-1])
 	}
@@ -104,7 +106,7 @@ func (l *statusLine) plain(s experiment.Status, phase, waiting string, now time.
 		if s.Keeping {
 			l.keeping = s.Waiting
 		}
-		line(fmt.Sprintf("live %s  ", report.Size(s.LiveBytes)))
+		line(live(s))
 	// What lasts for minutes is worth a line of its own.
 	case s.Keeping && s.Waiting != l.keeping:
 		l.keeping = s.Waiting
@@ -113,6 +115,14 @@ func (l *statusLine) plain(s experiment.Status, phase, waiting string, now time.
 		l.due += min(l.due, lastReminder)
 		line("")
 	}
+}
+
+// live is what BIRD holds, "" if nobody counts that.
+func live(s experiment.Status) string {
+	if s.LiveBytes < 0 {
+		return ""
+	}
+	return fmt.Sprintf("live %s  ", report.Size(s.LiveBytes))
 }
 
 // left is how long something lasts, in words.

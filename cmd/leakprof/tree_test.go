@@ -143,7 +143,7 @@ func TestTreeRefuses(t *testing.T) {
 		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid()), "--lost"}, exitError, "not a BIRD daemon; give the pid of BIRD"},
 		{[]string{"tree", "--pid", "1", "x"}, exitUsage, "unexpected argument"},
 		{[]string{"tree", "--pid", strconv.Itoa(os.Getpid())}, exitError, "not a BIRD daemon; give the pid of BIRD"},
-		{[]string{"tree", "--pid", "999999999"}, exitError, "has ended"},
+		{[]string{"tree", "--pid", "999999999"}, exitError, "no process has this number"},
 	} {
 		r := start(t, c.args...).wait()
 		if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Count(r.stderr, "\n") != 1 || r.stdout != "" {

@@ -30,6 +30,7 @@ type Attributor struct {
 
 	modules []*module
 	stacks  map[uint32]*Stack
+	kinds   map[sizedKind]*Stack
 }
 
 // Options say what of the live set can be relied on.
@@ -40,6 +41,9 @@ type Options struct {
 	Objects map[string]bool
 	// LinpoolObjects: allocations from linpools are followed.
 	LinpoolObjects bool
+	// ByKind: what has no stack counts by its pool, class and size instead, for
+	// nobody saw it allocated (Stack.Kind).
+	ByKind bool
 	// Functions are BIRD's allocator functions. In a stripped BIRD those found by
 	// structure lend their names, for else the function that asked an allocator
 	// for memory could not be told from the allocator.
@@ -60,7 +64,7 @@ type module struct {
 
 // New returns an attributor for a process; b is nil if that is no BIRD.
 func New(p *target.Process, b *bird.Bird, o Options) *Attributor {
-	return &Attributor{process: p, bird: b, options: o, stacks: make(map[uint32]*Stack)}
+	return &Attributor{process: p, bird: b, options: o, stacks: make(map[uint32]*Stack), kinds: make(map[sizedKind]*Stack)}
 }
 
 // Attribute turns a snapshot into a heap. t is the resource tree of the same
@@ -96,7 +100,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, reach *reachabili
 			a.addPage(sums, h, b, k, t)
 			continue
 		}
-		sums.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, empty[i], 0})
+		sums.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, b.Size, empty[i], 0})
 	}
 	h.Samples = sums.samples()
 	if reach != nil {
@@ -151,7 +155,8 @@ func (a *Attributor) classify(blocks []live.Block, t *tree.Tree) ([]kind, error)
 	}
 	headers, err := a.bird.Classify(a.process, addresses, sizes)
 	if err != nil {
-		if !a.process.Alive() {
+		// Its memory is gone a moment before the process is.
+		if errors.Is(err, target.ErrGone) || !a.process.Alive() {
 			return kinds, nil
 		}
 		return nil, fmt.Errorf("classify blocks: %w", err)

@@ -42,8 +42,13 @@ type Stack struct {
 	// Key identifies the stack within one run: its number in the live set.
 	Key       uint64
 	Locations []Location // innermost first; the first is the allocation function itself
-	Complete  bool       // reaches the entry of the process or thread
-	End       string     // in words why it ends where it does
+	// Kind says of memory that nobody saw allocated what it is, such as "blocks of
+	// 4096 B"; "" for a call stack.
+	Kind string
+	// Size is how long each piece of a Kind is, bytes.
+	Size     uint64
+	Complete bool   // reaches the entry of the process or thread
+	End      string // in words why it ends where it does
 	// Everything allocated here since the start, freed or not.
 	AllocatedObjects, AllocatedBytes uint64
 }
@@ -57,10 +62,13 @@ func (s *Stack) Frames() []symbol.Frame {
 	return all
 }
 
+// NoMark is the mark of what nobody saw allocated.
+const NoMark = -1
+
 // Sample is a number of live blocks that are alike.
 type Sample struct {
 	Stack     *Stack
-	Mark      int    // index of the mark current when they were allocated
+	Mark      int    // index of the mark current when they were allocated, or NoMark
 	Allocator string // AllocatorMB, ...
 	Class     string // BIRD's resource class, e.g. "Memory"; "" if it is no resource
 	Pool      string // path of BIRD's pool from the root, "" if it is not known

@@ -20,6 +20,7 @@ type sampleKey struct {
 	stack, mark uint32
 	kind        kindName
 	bucket      uint64
+	size        uint64 // with Options.ByKind, of what has no stack
 	reach       reachability.Class
 }
 
@@ -44,27 +45,37 @@ func newSums(a *Attributor, s *live.Snapshot, reach *reachability.Result) *sums 
 	return &sums{a, s, reach, make(map[sampleKey]*sum)}
 }
 
-// add adds a block, page or object that lies at an address.
-func (s *sums) add(address uint64, stack, mark uint32, k kind, bucket uint64, n amount) {
+// add adds a block, page or object that lies at an address, and is so long.
+func (s *sums) add(address uint64, stack, mark uint32, k kind, size uint64, n amount) {
 	class := reachability.NotLive
 	if s.reach != nil {
 		if class = s.reach.ClassOf(address); class == reachability.NotLive {
 			class = reachability.Unknown // it came after the look
 		}
 	}
-	s.addAs(class, address, stack, mark, k, bucket, n)
+	s.addAs(class, address, stack, mark, k, size, n)
 }
 
-func (s *sums) addAs(class reachability.Class, address uint64, stack, mark uint32, k kind, bucket uint64, n amount) {
+func (s *sums) addAs(class reachability.Class, address uint64, stack, mark uint32, k kind, size uint64, n amount) {
 	if f := s.a.options.Mark; f != nil {
 		mark = f(mark)
 	}
-	key := sampleKey{stack, mark, k.kindName, bucket, class}
+	key := sampleKey{stack: stack, mark: mark, kind: k.kindName, bucket: sizeBucket(size), reach: class}
+	byKind := s.a.options.ByKind && isNoStack(stack)
+	if byKind {
+		key.stack, key.size = bpf.StackNone, size
+	}
 	t := s.byKey[key]
 	if t == nil {
 		t = &sum{Sample: Sample{
-			Stack: s.a.stackOf(stack, s.snapshot), Mark: int(mark), Allocator: k.allocator, Class: k.class, Pool: k.pool, SizeBucket: bucket, Reach: class,
+			Mark: int(mark), Allocator: k.allocator, Class: k.class, Pool: k.pool, SizeBucket: key.bucket, Reach: class,
 		}}
+		if byKind {
+			// When it was allocated nobody knows either.
+			t.Stack, t.Mark = s.a.kindStack(k.kindName, size), NoMark
+		} else {
+			t.Stack = s.a.stackOf(stack, s.snapshot)
+		}
 		s.byKey[key] = t
 	}
 	t.Objects += n.objects
@@ -103,7 +114,7 @@ func (a *Attributor) addPage(s *sums, h *Heap, b live.Block, k kind, t *tree.Tre
 	case page.Class == linpoolClass && a.options.LinpoolObjects:
 		a.addLinpoolObjects(s, h, b, k, t)
 	default:
-		s.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, b.Size, 0, min(page.Free, b.Size)})
+		s.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, b.Size, 0, min(page.Free, b.Size)})
 	}
 }
 
@@ -120,13 +131,13 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 			break
 		}
 		stack, mark := slots.At(object - b.Address)
-		if stack == bpf.StackNone {
+		if stack == bpf.StackNone && !a.options.ByKind {
 			if stack, mark = bpf.StackBefore, b.Mark; b.Stack != bpf.StackBefore {
 				stack = bpf.StackNone
 				h.Unseen++
 			}
 		}
-		s.add(object, stack, mark, k, sizeBucket(page.ObjectSize), amount{1, share(b.Size, used, n), 0, share(slack, used, n)})
+		s.add(object, stack, mark, k, page.ObjectSize, amount{1, share(b.Size, used, n), 0, share(slack, used, n)})
 		n++
 	}
 	// The bitmap and the count were read at different moments.
@@ -140,7 +151,7 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 		if s.reach != nil {
 			class = reachability.Unknown // nobody knows which they are
 		}
-		s.addAs(class, b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{used - n, rest, 0, restSlack})
+		s.addAs(class, b.Address, b.Stack, b.Mark, k, b.Size, amount{used - n, rest, 0, restSlack})
 	}
 }
 
@@ -171,12 +182,12 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 			}
 		}
 		size = min(size, end-o.Address, rest)
-		s.add(o.Address, o.Stack, o.Mark, k, sizeBucket(uint64(o.Size)), amount{objects: 1, bytes: size})
+		s.add(o.Address, o.Stack, o.Mark, k, uint64(o.Size), amount{objects: 1, bytes: size})
 		rest -= size
 	}
 	slack = min(slack, rest)
 	h.Unrecorded += rest - min(rest, slack+t.Layout.ChunkHeader)
-	s.add(b.Address, b.Stack, b.Mark, k, sizeBucket(b.Size), amount{1, rest, 0, slack})
+	s.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, rest, 0, slack})
 }
 
 // linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's

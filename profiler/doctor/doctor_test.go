@@ -41,7 +41,7 @@ func good() Facts {
 			Memory:       profiler.Room{Available: 16 << 30, Budget: 2 << 30},
 		},
 		Target: &Target{
-			PID: 4711, Exe: "/usr/sbin/bird", Generation: bird.BIRD3, BuildID: "1f27345d", Sites: 12, Need: 100 << 20,
+			PID: 4711, Exe: "/usr/sbin/bird", Generation: bird.BIRD3, BuildID: "1f27345d", Fetch: "debuginfod-find debuginfo 1f27345d", Sites: 12, Need: 100 << 20,
 			Sessions: Sessions{Socket: "/run/bird/bird.ctl", Version: "3.1.7", Station: "127.0.0.1:11019", Stations: []string{"127.0.0.1:11019"}},
 		},
 	}
@@ -56,6 +56,14 @@ func unprivileged(f *Facts) {
 	f.Target = &Target{PID: 4711, Read: fmt.Errorf("read executable of process 4711: %w", fs.ErrPermission)}
 }
 
+// walking are those of a machine without BPF and of a user without its rights, where
+// nothing is to be probed.
+func walking(f *Facts) {
+	f.Machine = Machine{Walk: true, Release: "4.18.0-553.el8_10.x86_64", Restrictions: f.Machine.Restrictions}
+	f.Machine.Capabilities = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
+	f.Target.Sites = 0
+}
+
 // TestExamine judges machines and BIRDs that nobody has at hand. fails are the
 // checks that are to fail; each text is in its golden file.
 func TestExamine(t *testing.T) {
@@ -65,8 +73,13 @@ func TestExamine(t *testing.T) {
 		fails  []string
 	}{
 		{"good", func(*Facts) {}, nil},
+		{"walk", walking, nil},
 		{"machine-only", func(f *Facts) { f.Target = nil }, nil},
 		{"user", unprivileged, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
+		{"user-without-multi", func(f *Facts) {
+			unprivileged(f)
+			f.Machine.Release = "6.1.0-35-amd64"
+		}, []string{"CAP_BPF", "CAP_PERFMON", "programs", "probes", "pid 4711"}},
 		{"user-old-kernel", func(f *Facts) {
 			unprivileged(f)
 			f.Machine.Release = "5.10.0-35-amd64"
@@ -111,6 +124,7 @@ func TestExamine(t *testing.T) {
 		{"no-bird", func(f *Facts) {
 			f.Target = &Target{PID: 1, Exe: "/sbin/init", BIRD: fmt.Errorf("find resource class \"Pool\" in init: 0 matches: %w", bird.ErrNotBIRD)}
 		}, []string{"pid 1"}},
+		{"stopped", func(f *Facts) { f.Target.Stopped = true }, []string{"pid 4711"}},
 		{"replaced", func(f *Facts) {
 			f.Target.Files = errors.New("open /usr/sbin/bird of process 4711: replaced on disk since it was mapped; run with CAP_CHECKPOINT_RESTORE to read the mapped one")
 		}, []string{"pid 4711"}},
@@ -121,7 +135,9 @@ func TestExamine(t *testing.T) {
 			f.Target.Replaced = []string{"/usr/sbin/bird", "/usr/lib/x86_64-linux-gnu/libc.so.6"}
 		}, nil},
 		{"all-replaced", func(f *Facts) { f.Target.Replaced = strings.Fields(strings.Repeat("/usr/lib/libx.so ", 10)) }, nil},
-		{"symbols", func(f *Facts) { f.Target.DWARF, f.Target.Symbols, f.Target.BuildID = symbol.ErrNoDWARF, true, "" }, nil},
+		{"symbols", func(f *Facts) {
+			f.Target.DWARF, f.Target.Symbols, f.Target.BuildID, f.Target.Fetch = symbol.ErrNoDWARF, true, "", ""
+		}, nil},
 		{"debug-file", func(f *Facts) { f.Target.DebugFile = "/usr/lib/debug/.build-id/1f/27345d.debug" }, nil},
 		{"wrong-debug-file", func(f *Facts) {
 			f.Target.DWARF, f.Target.Debug = symbol.ErrNoDWARF, errors.New("use /usr/lib/debug/bird.debug: its build ID is another")

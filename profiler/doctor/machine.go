@@ -7,11 +7,15 @@ import (
 
 	"leakprof/bpf"
 	"leakprof/profiler"
+	"leakprof/profiler/plan"
 	"leakprof/profiler/privilege"
 )
 
 // Machine is the kernel, what it allows, and what we may do.
 type Machine struct {
+	// Walk says that nothing is to be probed (plan.Walk): of all below only
+	// Restrictions are known then.
+	Walk     bool
 	Release  string        // uname -r
 	Features []bpf.Feature // what the programs need, the oldest first
 	BTF      bool          // the kernel describes its types: /sys/kernel/btf/vmlinux
@@ -27,10 +31,13 @@ type Machine struct {
 	Memory  profiler.Room
 }
 
-// ReadMachine collects what is to be known of the machine. It loads programs and
-// places a probe on a function of ours that nobody calls; all of it is gone when
-// it returns.
-func ReadMachine() Machine {
+// ReadMachine collects what is to be known of the machine for a mode. It loads
+// programs and places a probe on a function of ours that nobody calls, unless the
+// mode needs neither; all of it is gone when it returns.
+func ReadMachine(mode plan.Mode) Machine {
+	if mode == plan.Walk {
+		return Machine{Walk: true, Release: bpf.KernelRelease(), Restrictions: privilege.ReadRestrictions()}
+	}
 	m := Machine{
 		Release: bpf.KernelRelease(), Features: bpf.Features(), BTF: exists("/sys/kernel/btf/vmlinux"),
 		Restrictions: privilege.ReadRestrictions(), Memory: profiler.MemoryRoom(),

@@ -14,12 +14,25 @@ import (
 	"leakprof/profiler/privilege"
 )
 
-const (
-	asRoot      = "run as root, or setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore+ep $(which leakprof)"
-	newerKernel = "boot Linux " + bpf.Floor + " or later"
-)
+const newerKernel = "boot Linux " + bpf.Floor + " or later"
+
+// asRoot is how to get the rights that it takes.
+func (m *Machine) asRoot() string {
+	rights := "cap_sys_ptrace,cap_dac_read_search,cap_checkpoint_restore"
+	if !m.Walk {
+		rights = "cap_bpf,cap_perfmon," + rights
+		if bpf.Older(m.Release, bpf.MultiFloor) {
+			rights += ",cap_sys_admin" // for probes by perf events
+		}
+	}
+	return "run as root, or setcap " + rights + "+ep $(which leakprof)"
+}
 
 func (m *Machine) checks() []Check {
+	if m.Walk {
+		checks := []Check{works("kernel", "Linux %s: nothing is probed, any will do", m.Release)}
+		return append(checks, m.rights()...)
+	}
 	checks := []Check{m.kernel(), m.btf()}
 	checks = append(checks, m.rights()...)
 	if c, ok := m.lockdown(); ok {
@@ -43,7 +56,7 @@ func (m *Machine) kernel() Check {
 		last := m.Features[len(m.Features)-1]
 		return fails("kernel", newerKernel, "Linux %s is older than %s, the first with %s", m.Release, bpf.Floor, last.Name)
 	}
-	return limited("kernel", asRoot, "Linux %s should have all that the programs use, but may not be asked", m.Release)
+	return limited("kernel", m.asRoot(), "Linux %s should have all that the programs use, but may not be asked", m.Release)
 }
 
 func (m *Machine) btf() Check {
@@ -57,6 +70,10 @@ func (m *Machine) btf() Check {
 // means to read BIRD attach does its whole job but what the others name.
 func (m *Machine) rights() []Check {
 	var checks []Check
+	held := privilege.Following()
+	if m.Walk {
+		held = privilege.Walking()
+	}
 	for _, c := range []struct {
 		name    string
 		number  int
@@ -70,13 +87,17 @@ func (m *Machine) rights() []Check {
 		{"CAP_DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH, Limited, "to open the memory of other users' processes", "memory can be opened of processes of our own user only"},
 		{"CAP_CHECKPOINT_RESTORE", unix.CAP_CHECKPOINT_RESTORE, Limited, "to open files that were replaced while in use", "a BIRD whose libraries were upgraded on disk while it runs cannot be read"},
 	} {
+		if m.Walk && (c.number == unix.CAP_BPF || c.number == unix.CAP_PERFMON) {
+			checks = append(checks, works(c.name, "not needed: nothing is probed"))
+			continue
+		}
 		if m.Has(c.number) {
-			checks = append(checks, works(c.name, "held, %s; %s", c.purpose, afterwards(c.number)))
+			checks = append(checks, works(c.name, "held, %s; %s", c.purpose, afterwards(held, c.number)))
 		} else {
-			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: asRoot})
+			checks = append(checks, Check{Name: c.name, State: c.missing, Text: "not held: " + c.without, Remedy: m.asRoot()})
 		}
 	}
-	if m.UserNamespace {
+	if m.UserNamespace && !m.Walk {
 		checks = append(checks, limited("user namespace", "run outside of it, in a container with --userns=host",
 			"capabilities here are those of a user namespace: the kernel does not count them for BPF"))
 	}
@@ -84,8 +105,8 @@ func (m *Machine) rights() []Check {
 }
 
 // afterwards says what attach does with a capability once its probes are in place.
-func afterwards(capability int) string {
-	for _, k := range privilege.Following() {
+func afterwards(kept []privilege.Kept, capability int) string {
+	for _, k := range kept {
 		if int(k.Capability) == capability {
 			return "attach keeps it, to " + k.Purpose
 		}

@@ -7,16 +7,20 @@ import (
 	"maps"
 	"os"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"leakprof/collector/lab"
 	"leakprof/collector/lab/labtest"
 	"leakprof/profiler/bird"
 	"leakprof/profiler/plan"
+	"leakprof/profiler/target"
 )
 
 // TestMachine: on the machine on which the tests run, as root, all is there.
 func TestMachine(t *testing.T) {
-	m := ReadMachine()
+	m := ReadMachine(plan.Exact)
 	if len(m.Features) == 0 || m.Release == "" || m.Capabilities == 0 || m.Memory.Available == 0 || m.Memory.Budget == 0 {
 		t.Errorf("little is known: %+v", m)
 	}
@@ -29,7 +33,7 @@ func TestMachine(t *testing.T) {
 // again and again.
 func TestProbe(t *testing.T) {
 	ways := []bool{false, false}
-	if ReadMachine().Multi {
+	if ReadMachine(plan.Exact).Multi {
 		ways = append(ways, true, true)
 	}
 	for _, multi := range ways {
@@ -68,6 +72,32 @@ func TestElsewhere(t *testing.T) {
 	b := labtest.Start(t, lab.Config{Binary: labtest.Binaries(t)["bird2-sid"], Peers: 1, Namespace: n})
 	if got := ReadTarget(b.PID(), plan.Options{}).Elsewhere; !maps.Equal(got, map[string]bool{"net": true}) {
 		t.Errorf("elsewhere in %v", got)
+	}
+}
+
+// TestStoppedTarget: a BIRD that is stopped is told as such, and asked nothing,
+// for it does not answer.
+func TestStoppedTarget(t *testing.T) {
+	b := labtest.Start(t, lab.Config{Binary: labtest.Binaries(t)["bird2-sid"], Peers: 1})
+	if err := unix.Kill(b.PID(), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Kill(b.PID(), unix.SIGCONT)
+	p, err := target.Open(b.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for {
+		if stopped, err := p.Stopped(); err != nil {
+			t.Fatal(err)
+		} else if stopped {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := ReadTarget(b.PID(), plan.Options{}); got.Known() || !got.Stopped {
+		t.Errorf("got %+v", got)
 	}
 }
 

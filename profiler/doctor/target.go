@@ -24,8 +24,11 @@ type Target struct {
 	// Files is why its ELF files cannot be opened, BIRD why it is none, nil if it
 	// is one; nothing below is known then.
 	Files, BIRD error
-	Generation  bird.Generation
-	BuildID     string // in hex, "" if it has none
+	// Stopped says that it does nothing until it is told to go on, so that attach
+	// refuses it and nobody answers for it; nothing below is known then.
+	Stopped    bool
+	Generation bird.Generation
+	BuildID    string // in hex, "" if it has none
 	// Replaced are the program and the libraries, by their paths, where another file
 	// or none is now.
 	Replaced []string
@@ -37,6 +40,7 @@ type Target struct {
 	DWARF     error // why there are no functions and lines, nil if there are
 	DebugFile string
 	Debug     error
+	Fetch     string // the command that would fetch its debug file, "" without a build ID
 	// Need is about how much kernel memory what BIRD holds now takes in the live
 	// set, bytes; 0 if that cannot be told.
 	Need uint64
@@ -93,6 +97,10 @@ func ReadTarget(pid int, o plan.Options) *Target {
 		t.BIRD = err
 		return t
 	}
+	if stopped, err := p.Stopped(); err == nil && stopped {
+		t.Stopped = true
+		return t
+	}
 	t.Generation, t.BuildID = b.Generation, exe.BuildID()
 	for _, m := range modules {
 		if p.Replaced(m) {
@@ -127,13 +135,18 @@ func (t *Target) names(p *target.Process, exe *target.Module) {
 		t.DebugFile, t.Debug = s.FindDebugFile(exe.Path, places)
 	}
 	t.Symbols, t.DWARF = s.HasSymbols(), s.Lacks()
+	if t.BuildID != "" {
+		t.Fetch = debuginfod.Command(t.BuildID)
+	}
 	if s.HasDWARF() && t.DWARF != nil {
 		t.Debug = nil // it says no more than that
 	}
 }
 
-// Known says whether the process is a BIRD that can be read.
-func (t *Target) Known() bool { return t.Read == nil && t.Files == nil && t.BIRD == nil }
+// Known says whether the process is a BIRD that runs and can be read.
+func (t *Target) Known() bool {
+	return t.Read == nil && t.Files == nil && t.BIRD == nil && !t.Stopped
+}
 
 // need adds up what the blocks and pages of a resource tree take in the live
 // set.

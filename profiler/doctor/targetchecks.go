@@ -29,11 +29,17 @@ func (t *Target) checks(m *Machine) []Check {
 		}
 		return []Check{fails(name, remedy, "%s: %s", t.Exe, t.BIRD)}
 	}
+	if t.Stopped {
+		return []Check{fails(name, fmt.Sprintf("kill -CONT %d", t.PID), "%s is stopped", t.Exe)}
+	}
 	checks := []Check{works(name, "%s can be read", t.Exe), t.bird()}
 	if len(t.Replaced) > 0 {
 		checks = append(checks, t.files())
 	}
-	checks = append(checks, t.plan(), t.sources(), t.room(m))
+	checks = append(checks, t.plan(m))
+	if !m.Walk {
+		checks = append(checks, t.sources(), t.room(m))
+	}
 	checks = append(checks, t.sessions()...)
 	return append(checks, t.namespaces())
 }
@@ -62,11 +68,14 @@ func (t *Target) files() Check {
 	return limited("files", "", "%s were replaced or deleted while BIRD runs; leakprof reads those that run", names)
 }
 
-func (t *Target) plan() Check {
+func (t *Target) plan(m *Machine) Check {
 	if errors.Is(t.Plan, plan.ErrForeignAllocator) {
 		return fails("plan", "run BIRD without LD_PRELOAD, linked to glibc dynamically", "%s", t.Plan)
 	} else if t.Plan != nil {
 		return fails("plan", "", "%s; or follow what can be followed with --partial", t.Plan)
+	}
+	if m.Walk {
+		return works("plan", "nothing is probed: what BIRD holds is read from its memory at the end of each phase")
 	}
 	return works("plan", "%d places to probe; all that the mode asks for is followed", t.Sites)
 }
@@ -74,8 +83,8 @@ func (t *Target) plan() Check {
 func (t *Target) sources() Check {
 	const name = "names"
 	remedy := "install BIRD's package of debug symbols, or build it with -g"
-	if t.BuildID != "" {
-		remedy = "debuginfod-find debuginfo " + t.BuildID
+	if t.Fetch != "" {
+		remedy = t.Fetch
 	}
 	var from, unusable string
 	if t.DebugFile != "" {

@@ -10,7 +10,7 @@ import (
 // record keeps what was observed for the run's course.
 func (r *run) record(o session.Observation) {
 	p := report.Point{Time: o.Time, LiveBytes: -1, Routes: o.Routes, PeerUps: o.PeerUps + r.guarded.ups, PeerDowns: o.PeerDowns + r.guarded.downs}
-	if r.Profiler != nil {
+	if r.Profiler != nil && !r.walks() {
 		p.LiveBytes = max(o.LiveBytes, 0)
 	}
 	r.course.Add(p)

@@ -77,10 +77,10 @@ type Status struct {
 	Until     time.Time // until when at most; the zero time if nobody knows
 	Keeping   bool      // what it waits for is that BIRD lets go of routes which it keeps on purpose
 	AtRest    bool      // the phase has come to rest and been looked at
-	LiveBytes int64
-	Hits      float64 // probes hit per second
-	Lost      uint64  // events lost so far
-	Routes    int64   // -1 if unknown
+	LiveBytes int64     // -1 if nobody counts them between two looks
+	Hits      float64   // probes hit per second
+	Lost      uint64    // events lost so far
+	Routes    int64     // -1 if unknown
 	PeersUp   int
 }
 
@@ -127,6 +127,7 @@ type run struct {
 	overhead overhead
 	sessions sessions
 	guarded  guarded
+	auto     auto
 
 	notes []report.Note
 	noted struct { // as of the last look
@@ -159,7 +160,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	c.Session.Driven = c.Driver != nil || c.Command != nil
 	c.Session.Others = c.Peer != ""
 	r := &run{Config: c, peers: newPeers(c.Peer), machine: session.NewMachine(c.Session, now), started: now, last: session.Observation{Routes: -1, Kept: -1}}
-	r.trend.standing = c.Session.Interval > 0 || c.Command != nil
+	r.trend.standing = c.Session.Interval > 0 || c.Command != nil || r.walks()
 	if c.Profiler != nil {
 		r.attributor = r.newAttributor()
 	}
@@ -182,9 +183,14 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 func (r *run) newAttributor() *attribution.Attributor {
 	return attribution.New(r.Process, r.Profiler.BIRD, attribution.Options{
 		Objects: r.Profiler.ObjectClasses(), LinpoolObjects: r.Profiler.FollowsLinpoolObjects(),
-		Functions: r.Profiler.Plan.Functions, Mark: r.ageMark, Debug: r.Debug,
+		Functions: r.Profiler.Plan.Functions, Mark: r.ageMark, Debug: r.Debug, ByKind: r.walks(),
 	})
 }
+
+// walks says whether what is live is told without probes, and so what grows by
+// its kind and not by its call stack. An array that BIRD makes anew is then of
+// another kind, in the place of the old one.
+func (r *run) walks() bool { return r.Profiler != nil && r.Profiler.Walks() }
 
 func (r *run) loop(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
@@ -343,6 +349,9 @@ func (r *run) showStatus(o session.Observation) {
 			s.Lost = lost(c)
 		}
 		s.Hits = r.hitRate()
+		if r.walks() {
+			s.LiveBytes = -1
+		}
 	}
 	r.Status(s)
 }

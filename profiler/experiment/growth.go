@@ -38,6 +38,9 @@ type site struct {
 const siteFrames = 4
 
 func siteOf(s *attribution.Stack, allocator string) site {
+	if s.Kind != "" {
+		return site{s.Key, allocator}
+	}
 	n := 0
 	for n < len(s.Locations) && report.Caller(s.Locations[n].Lines) == "" {
 		n++

@@ -43,6 +43,12 @@ var losses = []struct {
 	{counter: bpf.ArgumentReadFailed, meaning: "allocations or frees missing from the live set"},
 }
 
+// unprobed are the counters that say nothing where what is live is told by a walk:
+// only some blocks and objects are followed then, and no ends of them.
+var unprobed = map[bpf.Counter]bool{
+	bpf.ReallocUnknown: true, bpf.MissedFree: true, bpf.MissedPageReturn: true, bpf.ObjectNoPage: true, bpf.MBMismatch: true,
+}
+
 // lost is how many events were lost so far, for the status line.
 func lost(c bpf.Counters) (n uint64) {
 	for _, l := range losses {
@@ -69,6 +75,9 @@ func (r *run) health() ([]report.Health, error) {
 		}
 	}
 	for _, l := range losses {
+		if r.walks() && unprobed[l.counter] {
+			continue
+		}
 		h := report.Health{Name: l.counter.String(), Count: c[l.counter], Harmless: l.harmless, Meaning: l.meaning}
 		if l.bounded {
 			h.Bytes = c[l.bytes]
@@ -144,6 +153,12 @@ func (r *run) health() ([]report.Health, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(moved)) {
 		add(report.Health{Name: "blocks that moved during the " + name + " snapshot", Count: moved[name].Objects, Bytes: moved[name].Bytes, Harmless: name != string(session.Settled), Meaning: "they may be in it or not"})
+	}
+	if r.walks() {
+		// Whatever probes have missed costs stacks and no more.
+		for i := range all {
+			all[i].Harmless, all[i].Unbounded = true, false
+		}
 	}
 	return all, nil
 }

@@ -35,8 +35,11 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		r.commands = r.Control.Commands()
 	}
 	p.Commands = r.commands
-	if r.Profiler != nil {
+	if r.canLook() {
 		s, reach, err := r.snapshot(ctx, e.Phase)
+		if r.walks() && errors.Is(err, target.ErrGone) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -63,7 +66,13 @@ func (r *run) look(ctx context.Context, e session.Event) error {
 		p.Routes = r.last.Routes
 	}
 	r.forget(e.Cycle)
-	return nil
+	return r.followGrown(ctx, e.Phase)
+}
+
+// canLook says whether there is a live set to look at: of a process that has
+// ended the programs' alone.
+func (r *run) canLook() bool {
+	return r.Profiler != nil && (!r.walks() || r.Process.Alive())
 }
 
 // searchAttempts is how often a snapshot is taken whose pointers are followed: a

@@ -47,7 +47,7 @@ func namesOf(m *attribution.Module, program string) (symbols, hint string) {
 	}
 	hint = fmt.Sprintf("%s is stripped: %s", program, told)
 	if m.BuildID != "" {
-		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo %s", m.BuildID)
+		hint += fmt.Sprintf("; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo %s (it asks the servers in DEBUGINFOD_URLS)", m.BuildID)
 	}
 	return "none", hint
 }

@@ -22,7 +22,7 @@ func TestNamesHint(t *testing.T) {
 		{"without a part", attribution.Module{HasLines: true, HasInlines: true, Unread: "some are missing"}, "dwarf", "some are missing"},
 		{"symbols", attribution.Module{HasSymbols: true}, "symtab", "bird has no debug information: "},
 		{"split", attribution.Module{HasSymbols: true, HasLines: true, Unread: "functions are in .dwo"}, "symtab", "inlined functions of bird are missing; functions are in .dwo"},
-		{"stripped", attribution.Module{ToldFiles: true, BuildID: "ab"}, "none", "bird is stripped: allocators, protocols' hooks and most source files are told by its code, other names are file and offset; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo ab"},
+		{"stripped", attribution.Module{ToldFiles: true, BuildID: "ab"}, "none", "bird is stripped: allocators, protocols' hooks and most source files are told by its code, other names are file and offset; for names, build it with symbols, or fetch its debug file, which is then found: debuginfod-find debuginfo ab (it asks the servers in DEBUGINFOD_URLS)"},
 		{"optimised", attribution.Module{Mixed: "2 of 9 functions name several"}, "none", "bird is stripped: allocators and protocols' hooks are told by its code, other names are file and offset; source files are not told, for it was built with link-time optimisation (2 of 9 functions name several)"},
 		{"no BIRD", attribution.Module{}, "none", "bird is stripped: but for allocators, frames are file and offset"},
 	} {

@@ -56,7 +56,7 @@ func (o *overhead) observe(r *run, cpu time.Duration, events uint64) {
 	o.ticks++
 	busy := events-o.events >= busyEvents
 	o.events = events
-	if r.Profiler == nil {
+	if r.Profiler == nil || !r.Profiler.Probes() {
 		return
 	}
 	// Runs are counted while that is measured.
@@ -108,7 +108,7 @@ func (o *overhead) result(r *run) *report.Overhead {
 		return nil
 	}
 	res := &report.Overhead{BIRD: cpu - o.cpu}
-	if r.Profiler == nil {
+	if r.Profiler == nil || !r.Profiler.Probes() {
 		return res
 	}
 	hits, err := r.Profiler.Hits()

@@ -27,6 +27,7 @@ func (r *run) result() (*report.Result, error) {
 	}
 	res.Health = append(res.Health, r.stationHealth()...)
 	if r.Profiler != nil {
+		res.Mode = r.Profiler.Plan.Options.Mode.String()
 		res.Coverage = r.Profiler.Plan.Covered
 		res.NotCovered = r.Profiler.Plan.NotCovered
 		res.Stacks = r.stackQuality()
@@ -45,6 +46,9 @@ func (r *run) result() (*report.Result, error) {
 // before is what was there when the probes came, nil if that was nothing.
 func before(p *profiler.Profiler) *report.Before {
 	b := p.Before
+	if p.Walks() {
+		return nil // it is as well known as what came later
+	}
 	if b.Blocks+b.Pages == 0 && b.Unknown == nil {
 		return nil
 	}

@@ -38,7 +38,7 @@ func (s *sentence) lostLeak(why string) string {
 	bytes, objects := sumRetained(s.lost)
 	text := fmt.Sprintf("leak: %s in %s lost after %s, nothing points at them%s", report.Size(bytes), count(objects, "object"), count(int64(len(s.cycles)), s.r.cycleWord()), s.routesLeft())
 	if n, share := concentration(s.lost); n > 0 {
-		text += fmt.Sprintf("; %.1f %% in %s%s", 100*share, count(int64(n), "call stack"), inPool(s.lost[:n]))
+		text += fmt.Sprintf("; %.1f %% in %s%s", 100*share, places(s.lost[:n]), inPool(s.lost[:n]))
 	}
 	switch {
 	case why != "":
@@ -73,11 +73,11 @@ func (s *sentence) smallLeak() string {
 			bytes, objects = bytes+t.Bytes, objects+t.Objects
 		}
 	}
-	text := fmt.Sprintf("leak: +%s in %s, %s in %s now%s; in %s", count(each, "object"), s.laterCycles(), report.Size(bytes), count(objects, "object"), s.routesLeft(), count(int64(max(len(stacks), len(s.steady))), "call stack"))
+	text := fmt.Sprintf("leak: +%s in %s, %s in %s now%s; in %s", count(each, "object"), s.laterCycles(), report.Size(bytes), count(objects, "object"), s.routesLeft(), s.steadyPlaces(stacks))
 	if len(stacks) > 0 {
 		var callers []string
 		for _, t := range stacks {
-			if c := report.Caller(t.Stack.Frames()); c != "" && !slices.Contains(callers, c) {
+			if c := report.Caller(t.Stack.Frames()); c != "" && t.Stack.Kind == "" && !slices.Contains(callers, c) {
 				callers = append(callers, c)
 			}
 		}
@@ -119,7 +119,7 @@ func (s *sentence) clean() string {
 		text += "; not growing"
 	}
 	if n := len(s.steady); n > 0 {
-		text += fmt.Sprintf("; %s held more objects each time, which is a leak if it goes on for %d (--cycles %d)", count(int64(n), "call stack"), steadyCycles, steadyCycles+1)
+		text += fmt.Sprintf("; %s held more objects each time, which is a leak if it goes on for %d (--cycles %d)", s.countPlaces(n), steadyCycles, steadyCycles+1)
 	}
 	if bytes, objects := sumRetained(s.lost); bytes > 0 {
 		text += fmt.Sprintf("; %s in %s lost, less than the threshold", report.Size(bytes), count(objects, "object"))
@@ -131,7 +131,7 @@ func (s *sentence) clean() string {
 		text += "; of BIRD's pages, which were not followed, nothing is known"
 	}
 	if s.replaced >= s.r.Threshold {
-		text += fmt.Sprintf("; besides %s in the place of what other call stacks held", report.Size(s.replaced))
+		text += fmt.Sprintf("; besides %s in the place of what other %s held", report.Size(s.replaced), s.placesWord())
 	}
 	return text
 }
@@ -189,7 +189,7 @@ func (s *sentence) where() string {
 	if n == 0 || s.total < s.r.Threshold {
 		return ""
 	}
-	return fmt.Sprintf("; %.1f %% in %s%s%s", 100*share, count(int64(n), "call stack"), classes(s.retained[:n]), inPool(s.retained[:n]))
+	return fmt.Sprintf("; %.1f %% in %s%s%s", 100*share, places(s.retained[:n]), classes(s.retained[:n]), inPool(s.retained[:n]))
 }
 
 // classes says what of some stacks is lost and what is held, by whom if that is

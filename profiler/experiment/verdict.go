@@ -91,6 +91,9 @@ func (r *run) judge(res *report.Result) {
 	default:
 		v.Kind, v.Sentence = report.Held, s.held()
 	}
+	if r.walks() && (v.Kind == report.Leak || v.Kind == report.Held) {
+		v.Sentence += r.withoutStack()
+	}
 }
 
 // cycleLooks returns the phases that end with what a cycle retains, and those

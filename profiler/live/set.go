@@ -62,7 +62,10 @@ type Snapshot struct {
 	Moved    uint64
 	// MovedBytes is how much they are.
 	MovedBytes uint64
-	Hits       map[string]bpf.Hits
+	// Torn says what changed while the memory was walked, where that tells what is
+	// live, and not the programs; "" if nothing did.
+	Torn string
+	Hits map[string]bpf.Hits
 }
 
 // Bytes is the sum of the blocks' sizes.

@@ -2,19 +2,34 @@
 
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// Mode is how closely slabs are followed.
+// Mode is how closely BIRD's memory is followed.
 type Mode int
 
 const (
-	// Exact: the stack of each slab object.
+	// Exact: the stack of each block and slab object.
 	Exact Mode = iota
-	// Pages: the stack that took each page, no probe on objects.
+	// Pages: the stack of each block, and of who took each page; no probe on
+	// objects.
 	Pages
+	// Walk: no probe at all. What is live is told by walking BIRD's memory.
+	Walk
+	// Auto: as Walk, but that from some moment on what Options.Only names is probed
+	// as well.
+	Auto
 )
 
-var modeNames = [...]string{Exact: "exact", Pages: "pages"}
+var modeNames = [...]string{Exact: "exact", Pages: "pages", Walk: "walk", Auto: "auto"}
+
+// Guarantees is what each mode promises, a sentence each, for help.
+const Guarantees = "exact: every byte that BIRD holds, and the call stack of every block and slab object; " +
+	"pages: exact bytes per pool, allocator and page, stacks of blocks and of whoever took a page, and no hit per slab object; " +
+	"walk: no probe at all and no cost to BIRD, what is retained by pool, class and size, lost or held, at the end of each phase, without stacks; " +
+	"auto: as walk until a cycle has retained something, and then the call stacks of that alone, by probes on nothing else"
 
 // String is the mode's name on the command line.
 func (m Mode) String() string {
@@ -31,7 +46,7 @@ func ParseMode(name string) (Mode, error) {
 			return Mode(m), nil
 		}
 	}
-	return Exact, fmt.Errorf("parse mode: %q is neither exact nor pages", name)
+	return Exact, fmt.Errorf("parse mode: %q is none of %s", name, strings.Join(modeNames[:], ", "))
 }
 
 // Set reads the mode from a flag (pflag.Value).
@@ -39,6 +54,9 @@ func (m *Mode) Set(name string) (err error) {
 	*m, err = ParseMode(name)
 	return err
 }
+
+// Walks says whether what is live is told by walking BIRD's memory.
+func (m Mode) Walks() bool { return m == Walk || m == Auto }
 
 // Type is what help calls the value of a flag (pflag.Value).
 func (m *Mode) Type() string { return "MODE" }
@@ -51,11 +69,19 @@ type Options struct {
 	LinpoolObjects bool
 	// Costs is what probes cost here, nil if that was not measured.
 	Costs *Costs
+	// Only, in mode Auto, is what is probed; nil: nothing yet.
+	Only *Only
 }
 
 // Follows says whether an event is probed under these options, in a BIRD that
 // allows it.
 func (o Options) Follows(e Event) bool {
+	switch {
+	case o.Mode == Walk:
+		return false
+	case o.Mode == Auto:
+		return o.Only.follows(e)
+	}
 	switch e {
 	case SlabObjectAllocated:
 		return o.Mode == Exact

@@ -110,11 +110,17 @@ func New(p *target.Process, modules []*target.Module, o Options) (*Plan, error) 
 	if err != nil {
 		return nil, err
 	}
+	if o.Mode == Walk {
+		return planWalk(o), nil
+	}
 	plan := &Plan{Options: o}
 	if err := plan.addBlocks(libc, modules[0]); err != nil {
 		return nil, err
 	}
 	plan.addProgram(surveyProgram(modules[0], o.Costs))
+	if o.Mode == Auto {
+		plan.keep()
+	}
 	return plan, nil
 }
 
@@ -125,11 +131,17 @@ func NewForFile(exe *target.Module, o Options) (*Plan, error) {
 	if err := s.isBIRD(); err != nil {
 		return nil, fmt.Errorf("plan probes of %s: %w", exe.Path, err)
 	}
+	if o.Mode == Walk {
+		return planWalk(o), nil
+	}
 	plan := &Plan{Options: o}
 	if err := plan.addBlocks(nil, exe); err != nil {
 		return nil, err
 	}
 	plan.addProgram(s)
+	if o.Mode == Auto {
+		plan.keep()
+	}
 	return plan, nil
 }
 

@@ -143,7 +143,7 @@ func TestIncomplete(t *testing.T) {
 }
 
 func TestParseMode(t *testing.T) {
-	for _, m := range []Mode{Exact, Pages} {
+	for _, m := range []Mode{Exact, Pages, Walk, Auto} {
 		if got, err := ParseMode(m.String()); err != nil || got != m {
 			t.Errorf("%v: %v, %v", m, got, err)
 		}

@@ -19,6 +19,21 @@ type Kept struct {
 	Purpose    string
 }
 
+// Walking are those that following a BIRD without probes needs, from the start.
+func Walking() []Kept {
+	return slices.DeleteFunc(Following(), func(k Kept) bool { return k.Capability == cap.BPF })
+}
+
+// Attaching are those that placing probes needs besides following, for who does
+// it later; multi says that they are placed by uprobe_multi (Linux 6.10).
+func Attaching(multi bool) []Kept {
+	all := append(Following(), Kept{cap.PERFMON, "place probes"})
+	if !multi {
+		all = append(all, Kept{cap.SYS_ADMIN, "place probes by perf events"})
+	}
+	return all
+}
+
 // Following are the capabilities that following a BIRD needs once the probes are
 // in place. Placing them took CAP_PERFMON as well, and before Linux 6.10
 // CAP_SYS_ADMIN; to take them off takes nothing.

@@ -45,27 +45,42 @@ func (k *Keepers) Of(address uint64) (Class, Holder) {
 	}
 	i := first
 	var passed []uint32
+	entered := make(map[uint32]bool) // where something else points into the list
 	for k.steps < keeperSteps {
 		if n, known := k.next[i]; known {
 			i = n
 			continue
 		}
-		by := r.reach.holder[i]
-		if by == unreached || by&fromRoot != 0 {
-			break
-		}
-		next := by&^doubtful - 1
-		if !k.alike(i, next) {
-			break
+		next, ok := k.within(i)
+		if !ok {
+			if entered[i] {
+				break // the list is a ring
+			}
+			entered[i] = true
+			if next, ok = r.reach.before[i]; !ok || !k.alike(i, next) {
+				break
+			}
 		}
 		passed = append(passed, i)
 		i = next
 		k.steps++
 	}
 	for _, p := range passed {
-		k.next[p] = i
+		if p != i {
+			k.next[p] = i
+		}
 	}
 	return c, r.holder(i, c)
+}
+
+// within returns the holder of a unit if it is alike.
+func (k *Keepers) within(i uint32) (holder uint32, ok bool) {
+	by := k.r.reach.holder[i]
+	if by == unreached || by&fromRoot != 0 {
+		return 0, false
+	}
+	holder = by&^doubtful - 1
+	return holder, k.alike(i, holder)
 }
 
 // alike says whether two units are of one stack, one pool and one class.

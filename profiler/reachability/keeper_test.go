@@ -67,3 +67,40 @@ func TestKeepers(t *testing.T) {
 		t.Errorf("element 100 is %v by %+v, want by the one before", c, by)
 	}
 }
+
+// TestKeepersAstray: what points into the middle of a list and is nearer to the
+// roots, as words left in memory that was taken anew, does not have the list. Of
+// one that is linked both ways nobody can tell who has it.
+func TestKeepersAstray(t *testing.T) {
+	const elements, listStack, headStack, strayStack = 5000, 11, 12, 13
+	for _, ring := range []bool{false, true} {
+		a := newArena(t, 1<<20)
+		s := new(live.Snapshot)
+		block := func(offset, size uint64, stack uint32, to ...uint64) {
+			a.unit(offset, shape{size, 0, size, foreignUnit}, 0, to...)
+			s.Blocks = append(s.Blocks, live.Block{Address: a.base + offset, Size: size, Stack: stack})
+		}
+		at := func(i int) uint64 { return uint64(i+10) * 64 }
+		const owner, head, stray = 64, 256, 192
+		block(0, 24, headStack, owner, stray)
+		block(owner, 32, headStack, head)
+		block(stray, 40, strayStack, at(elements/3), at(elements/2))
+		block(head, 48, headStack, at(0))
+		for i := range elements {
+			to := []uint64{at(min(i+1, elements-1))}
+			if ring {
+				to = append(to, at(max(i-1, 0)))
+			}
+			block(at(i), 64, listStack, to...)
+		}
+		r := a.result(0)
+		r.live = s
+		k := r.Keepers()
+		for _, i := range []int{elements - 1, elements / 2, elements/2 - 1, elements / 3, 0, 1, elements/3 + 1} {
+			c, by := k.Of(a.base + at(i))
+			if want := a.base + head; c != Held || by.Address != want && !(ring && by.Address == a.base+stray) {
+				t.Errorf("linked both ways: %v: element %d is %v by %+v, want by the head at 0x%x", ring, i, c, by, want)
+			}
+		}
+	}
+}

@@ -44,7 +44,11 @@ const byNumber = -1
 
 // reach is what a look found.
 type reach struct {
-	holder       []uint32 // by unit
+	holder []uint32 // by unit
+	// before has, for units that were first reached from one of another shape,
+	// one of their own that points at them too: for an element in the middle of a
+	// list that something else has the address of, the element before it.
+	before       map[uint32]uint32
 	hits         []hit
 	roots        []root
 	running      []int // threads
@@ -91,7 +95,7 @@ func (l *look) bound() {
 // mark follows pointers from what the roots point to.
 func (l *look) mark(r reach, certain, dubious []found) (reach, error) {
 	m := marker{reach: r, table: l.table, deadline: l.deadline}
-	m.holder = make([]uint32, len(l.table.keys))
+	m.holder, m.before = make([]uint32, len(l.table.keys)), make(map[uint32]uint32)
 	var err error
 	if m.segments, err = l.sweep(); err != nil {
 		return reach{}, err
@@ -155,6 +159,23 @@ func (m *marker) start(all []found, flag uint32) {
 	}
 }
 
+// edge is a pointer from one unit to another.
+type edge struct{ from, to uint32 }
+
+// maxBefore bounds reach.before. Where there are more, a holder that is named
+// may be one of several.
+const maxBefore = 1 << 18
+
+// note keeps in before what visit found.
+func (m *marker) note(beside []edge) {
+	for _, e := range beside {
+		if len(m.before) == maxBefore {
+			return
+		}
+		m.before[e.to] = e.from
+	}
+}
+
 // worthSharing is a number of units that is worth a goroutine.
 const worthSharing = 1 << 12
 
@@ -168,22 +189,25 @@ func (m *marker) spread(flag uint32) error {
 		}
 		now := m.frontier
 		if len(now) < worthSharing {
-			m.frontier = m.visit(now, flag, spare[:0])
+			var beside []edge
+			m.frontier, beside = m.visit(now, flag, spare[:0])
+			m.note(beside)
 			spare = now
 			continue
 		}
 		workers := runtime.GOMAXPROCS(0)
-		parts := make([][]uint32, workers)
+		parts, beside := make([][]uint32, workers), make([][]edge, workers)
 		var group sync.WaitGroup
 		for w := range workers {
 			group.Go(func() {
-				parts[w] = m.visit(now[len(now)*w/workers:len(now)*(w+1)/workers], flag, nil)
+				parts[w], beside[w] = m.visit(now[len(now)*w/workers:len(now)*(w+1)/workers], flag, nil)
 			})
 		}
 		group.Wait()
 		m.frontier = spare[:0]
-		for _, p := range parts {
-			m.frontier = append(m.frontier, p...)
+		for w := range workers {
+			m.frontier = append(m.frontier, parts[w]...)
+			m.note(beside[w])
 		}
 		spare = now
 	}
@@ -191,12 +215,17 @@ func (m *marker) spread(flag uint32) error {
 }
 
 // visit marks what some units hold, and appends those that were not marked yet.
-func (m *marker) visit(units []uint32, flag uint32, next []uint32) []uint32 {
+// beside are pointers to others, for reach.before.
+func (m *marker) visit(units []uint32, flag uint32, next []uint32) (_ []uint32, beside []edge) {
 	for _, i := range units {
 		by := flag | (i + 1)
 		mark := func(target uint32) {
 			if h := &m.holder[target]; atomic.LoadUint32(h) == unreached && atomic.CompareAndSwapUint32(h, unreached, by) {
 				next = append(next, target)
+			} else if m.table.alike(i, target) && target != i && len(beside) < maxBefore {
+				if by := atomic.LoadUint32(h); by&fromRoot != 0 || !m.table.alike(by&^doubtful-1, target) {
+					beside = append(beside, edge{i, target})
+				}
 			}
 		}
 		for _, target := range m.segments[i/segmentUnits].of(i) {
@@ -211,5 +240,5 @@ func (m *marker) visit(units []uint32, flag uint32, next []uint32) []uint32 {
 			}
 		}
 	}
-	return next
+	return next, beside
 }

@@ -394,3 +394,9 @@ func (t *table) end(i uint32) uint64 { return t.address(i) + t.shape(i).bytes }
 // ownerOf returns what a unit is in: a resource's pool, an object's slab, a
 // chunk's linpool; noUnit if that is none.
 func (t *table) ownerOf(i uint32) uint32 { return t.owners[t.numbers[i]] }
+
+// alike says whether two units are of one shape and in one place: elements of a
+// list are.
+func (t *table) alike(a, b uint32) bool {
+	return (t.keys[a]^t.keys[b])&shapeMask == 0 && t.numbers[a] == t.numbers[b]
+}

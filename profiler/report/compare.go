@@ -269,7 +269,7 @@ func (c *Comparison) onlyIn(t *text, label string, side Side, only func(*Compare
 	case len(stacks) == 0:
 		return
 	case float64(sum) < c.negligible():
-		t.line("\nRetained only %s by %s: %s", in(label), plural(len(stacks), "call stack"), Size(sum))
+		t.line("\nRetained only %s by %s: %s", in(label), plural(len(stacks), placeWord(stacks)), Size(sum))
 		return
 	}
 	d := *side.Document

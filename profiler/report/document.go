@@ -50,6 +50,7 @@ type Document struct {
 	Overhead        *DocumentOverhead    `json:"overhead"`
 	Guard           *DocumentGuard       `json:"guard"`
 	Sessions        *DocumentSessions    `json:"sessions"`
+	Mode            string               `json:"mode"`
 	Covered         []string             `json:"covered"`
 	NotCovered      []string             `json:"not_covered"`
 	NamesHint       string               `json:"names_hint"`
@@ -226,6 +227,7 @@ func NewDocument(r *Result) *Document {
 		Reconciliation: Reconciliation{Phases: []ReconciliationPhase{}},
 		Health:         []DocumentHealth{},
 		StackQuality:   newStackQuality(r.Stacks),
+		Mode:           r.Mode,
 		Covered:        append([]string{}, r.Coverage...),
 		NotCovered:     append([]string{}, r.NotCovered...),
 		NamesHint:      r.NamesHint,

@@ -35,7 +35,9 @@ func (d *Document) facts(brief bool) (all []fact) {
 		}
 	}
 	if d.followed() {
-		add("Before", d.Before.sentence())
+		if !walks(d.Mode) {
+			add("Before", d.Before.sentence())
+		}
 		add("Lost", d.lostBefore())
 		add("Pointers", d.search())
 		add("Slack", d.slack())
@@ -53,7 +55,9 @@ func (d *Document) facts(brief bool) (all []fact) {
 	for _, s := range noteLines(d.Notes) {
 		add("Noted", s)
 	}
-	add("Stacks", d.StackQuality.sentence())
+	if d.StackQuality.Allocations > 0 || !walks(d.Mode) {
+		add("Stacks", d.StackQuality.sentence())
+	}
 	add("Covered", strings.Join(d.Covered, "; "))
 	add("Unseen", strings.Join(d.NotCovered, "; "))
 	add("Names", nameSources(d.Stacks))
@@ -63,6 +67,10 @@ func (d *Document) facts(brief bool) (all []fact) {
 	}
 	return all
 }
+
+// walks says whether BIRD's memory was walked in a mode, so that what was there
+// before is as well known as what came later.
+func walks(mode string) bool { return mode == "walk" || mode == "auto" }
 
 // followed says whether any snapshot was taken.
 func (d *Document) followed() bool {

@@ -39,6 +39,8 @@ type Result struct {
 	// Coverage says what layers of BIRD's memory the run followed, and
 	// NotCovered what it could not see, in words.
 	Coverage, NotCovered []string
+	// Mode is how closely BIRD was followed (plan.Mode), "" if it was not.
+	Mode string
 	// Before is what was there when leakprof attached; nil if nothing could be.
 	Before *Before
 	// Stacks sums up how many allocations have a complete stack.

@@ -129,7 +129,7 @@ func (t *text) stacks(what string) {
 	for i := range all {
 		total += all[i].Bytes
 	}
-	t.line("\n%s by %s, innermost function first:", what, plural(len(t.d.Stacks), "call stack"))
+	t.line("\n%s %s:", what, placesOf(t.d.Stacks))
 	top := t.o.Top
 	if t.d.Verdict == Clean {
 		top = min(top, shownOfClean)
@@ -146,7 +146,7 @@ func (t *text) stacks(what string) {
 		n += all[shown+i].stacks
 	}
 	if n > 0 {
-		t.line("\n  and %s with %s", plural(n, "more call stack"), Size(rest))
+		t.line("\n  and %s with %s", moreOf(n, t.d.Stacks), Size(rest))
 	}
 }
 
@@ -155,7 +155,7 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 	if s.Resource != "" {
 		what += " (" + printable(s.Resource) + ")"
 	}
-	head := fmt.Sprintf("%s in %s", Size(s.Bytes), plural(s.Objects, "block"))
+	head := fmt.Sprintf("%s in %s", Size(s.Bytes), s.pieces())
 	if s.stacks > 1 {
 		what += ", " + plural(s.stacks, "call stack")
 	}
@@ -170,11 +170,18 @@ func (t *text) stack(number int, s *shownStack, total int64) {
 		what += ", of it " + Size(s.SlackBytes) + " free room"
 	}
 	if s.ReplacedBytes > 0 {
-		what += ", of it " + Size(s.ReplacedBytes) + " in the place of what other stacks held"
+		others := "other stacks"
+		if s.isKind() {
+			others = "others"
+		}
+		what += ", of it " + Size(s.ReplacedBytes) + " in the place of what " + others + " held"
 	}
 	first := fmt.Sprintf("%s, %s, %s", head, percent(float64(s.Bytes), float64(total)), what)
 	t.line("\n #%d  %s", number, strings.Replace(wrap(first, t.o.Width, 5), head, t.paint("1", head), 1))
 	allocator, frames := splitAllocator(s.Frames)
+	if s.isKind() {
+		frames = nil // the words above say it all
+	}
 	width := 0
 	for _, f := range frames[:min(len(frames), shownFrames)] {
 		width = max(width, len([]rune(f.Function)))

@@ -40,7 +40,8 @@ type FreePages interface {
 
 // Source is what a snapshot is taken of.
 type Source struct {
-	// Counters reads the programs' counters, Live the live set.
+	// Counters reads the programs' counters, all 0 where there are none, and Live
+	// the live set.
 	Counters func() (bpf.Counters, error)
 	Live     func() (*live.Snapshot, error)
 	// Tree is nil where the process is no BIRD.
@@ -168,6 +169,8 @@ func (src *Source) attempt(before *Snapshot) (*Snapshot, error) {
 		s.Why = err1.Error()
 	case moved != 0:
 		s.Why = fmt.Sprintf("%d blocks and pages came or went while BIRD was read", moved)
+	case s.Live.Torn != "":
+		s.Why = s.Live.Torn
 	case t1 != nil && t1.Fingerprint != t2.Fingerprint:
 		s.Why = "BIRD changed its resources while they were read"
 	case s.FreePagesErr != nil && errors.Is(s.FreePagesErr, pagecache.ErrBusy):

@@ -158,7 +158,7 @@ func (m *Module) useFile(f *os.File, byLink bool, unread *int64) error {
 			return err
 		}
 	}
-	d, err := Open(f, m.name)
+	d, err := Open(f, "it") // errors say before which file that is
 	switch {
 	case err != nil:
 		return err

@@ -150,6 +150,10 @@ func TestFindDebugFile(t *testing.T) {
 			put(t, built.debug, filepath.Join(root, byID), func(b []byte) []byte { return b[:len(b)/2] })
 			return intoRoot(root)
 		}},
+		{name: "no ELF file", err: byID + ": open it: not an ELF file", make: func(t *testing.T, root string) Places {
+			put(t, built.debug, filepath.Join(root, byID), func([]byte) []byte { return []byte("root:x:0:0:root:/root:/bin/bash") })
+			return intoRoot(root)
+		}},
 		{name: "without names", err: "it has neither symbols nor DWARF", make: func(t *testing.T, root string) Places {
 			put(t, built.stripped, filepath.Join(root, byID), nil)
 			return intoRoot(root)

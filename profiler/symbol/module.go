@@ -253,6 +253,12 @@ func guard(f func() error) (err error) {
 
 func openELF(r io.ReaderAt) (f *elf.File, err error) {
 	err = guard(func() error {
+		var magic [len(elf.ELFMAG)]byte
+		if _, err := r.ReadAt(magic[:], 0); err != nil && err != io.EOF {
+			return err
+		} else if string(magic[:]) != elf.ELFMAG {
+			return errors.New("not an ELF file")
+		}
 		f, err = elf.NewFile(r)
 		if err != nil {
 			return err

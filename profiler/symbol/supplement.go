@@ -130,7 +130,7 @@ type MissingSupplementError struct {
 }
 
 func (e *MissingSupplementError) Error() string {
-	return fmt.Sprintf("names that %s shares with other debug files are missing: %s is not there; it is in the same package, or: debuginfod-find debuginfo %s",
+	return fmt.Sprintf("names that %s shares with other debug files are missing: %s is not there; it is in the same package, or: debuginfod-find debuginfo %s (it asks the servers in DEBUGINFOD_URLS)",
 		e.Of, e.Supplement.Name, e.Supplement.ID)
 }
 

@@ -121,7 +121,7 @@ func chrooted(t *testing.T) (p *Process, root string) {
 	must(t, os.WriteFile(filepath.Join(root, "dir/program"), data, 0o755))
 	c := exec.Command("/dir/program")
 	c.Dir = "/dir"
-	c.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	in, err := c.StdinPipe() // it ends with its input
 	must(t, err)
 	out, err := c.StdoutPipe()

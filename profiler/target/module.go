@@ -115,7 +115,7 @@ func (p *Process) openModule(a Mapping) (*Module, error) {
 func OpenModule(name string) (*Module, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, err // which says what was opened
 	}
 	m := &Module{Path: name, Name: path.Base(name), Reader: f, file: f}
 	if m.ELF, err = newELF(f); err != nil {

@@ -23,6 +23,13 @@ import (
 // another one.
 var ErrGone = errors.New("process has ended")
 
+// nobodyError is ErrGone of a number that no process has: of one that has ended,
+// or of none ever.
+type nobodyError struct{}
+
+func (nobodyError) Error() string        { return "no process has this number" }
+func (nobodyError) Is(target error) bool { return target == ErrGone }
+
 // Process is a running process, told from a later one with the same pid by
 // its pidfd.
 type Process struct {
@@ -35,15 +42,19 @@ type Process struct {
 	mem   *os.File
 }
 
-// Open takes hold of the process pid. Close it after use.
+// Open takes hold of the process pid. Close it after use. ErrGone if there is
+// none.
 func Open(pid int) (*Process, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("open process %d: a pid is a positive number", pid)
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
-		return nil, fmt.Errorf("open process %d: %w", pid, ErrGone)
-	} else if err != nil {
+		err = nobodyError{}
+	} else if of := threadOf(pid); err != nil && of > 0 {
+		err = fmt.Errorf("it is a thread of process %d; give that number", of)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	p := &Process{PID: pid, pidfd: fd}
@@ -52,6 +63,9 @@ func Open(pid int) (*Process, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	if p.Exe, err = os.Readlink(p.path("exe")); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && p.Alive() {
+			err = errors.New("it has none: it is a thread of the kernel")
+		}
 		err = p.Explain(fmt.Errorf("read executable of process %d: %w", pid, explain(err)))
 		p.Close()
 		return nil, err
@@ -62,6 +76,23 @@ func Open(pid int) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// threadOf returns the process of a thread (Tgid, proc_pid_status(5)), 0 if the
+// number is a process's own, or nobody's.
+func threadOf(tid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			if of, err := strconv.Atoi(strings.TrimSpace(text)); err == nil && of != tid {
+				return of
+			}
+		}
+	}
+	return 0
 }
 
 // checkProc makes sure that the process file system at proc numbers processes as

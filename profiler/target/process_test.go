@@ -6,14 +6,17 @@ import (
 	"bytes"
 	"debug/elf"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"leakprof/profiler/internal/fixture"
 	"leakprof/profiler/target"
@@ -263,6 +266,32 @@ func TestGone(t *testing.T) {
 	}
 	if _, err := target.Open(f.PID); !errors.Is(err, target.ErrGone) {
 		t.Errorf("open it again: %v, want %v", err, target.ErrGone)
+	}
+}
+
+// TestNoProcess: numbers that are no process's are told apart.
+func TestNoProcess(t *testing.T) {
+	// Only the first thread has the number of the process, and while it is held
+	// here a goroutine has another.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := unix.Gettid()
+	if thread == os.Getpid() {
+		other := make(chan int)
+		go func() {
+			runtime.LockOSThread() // it ends with the goroutine
+			other <- unix.Gettid()
+			<-other
+		}()
+		thread = <-other
+		defer close(other)
+	}
+	if _, err := target.Open(thread); err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("it is a thread of process %d; give that number", os.Getpid())) {
+		t.Errorf("a thread of ours: %v", err)
+	}
+	const nobody = 1<<22 + 1 // PID_MAX_LIMIT is 1<<22
+	if _, err := target.Open(nobody); !errors.Is(err, target.ErrGone) || !strings.HasSuffix(err.Error(), "no process has this number") {
+		t.Errorf("nobody: %v", err)
 	}
 }
 

@@ -33,6 +33,7 @@ var (
 var fields = map[string]rule{
 	"Document.verdict":          text,
 	"Document.verdict_sentence": text,
+	"Document.mode":             text,
 	"Document.covered":          text,
 	"Document.not_covered":      text,
 	"Document.names_hint":       text,

@@ -35,6 +35,20 @@ const (
 // Servers returns the base URLs of $DEBUGINFOD_URLS, which spaces separate.
 func Servers() []string { return strings.Fields(os.Getenv("DEBUGINFOD_URLS")) }
 
+// Example is a server, for whoever has not been told of one: that of the
+// distribution whose BIRDs leakprof is tried on.
+const Example = "https://debuginfod.debian.net"
+
+// Command is what a shell runs to fetch the debug file of a build ID (hex) with
+// elfutils' client, which asks nobody where $DEBUGINFOD_URLS names no server.
+func Command(buildID string) string {
+	command := "debuginfod-find debuginfo " + buildID
+	if len(Servers()) == 0 {
+		command = "DEBUGINFOD_URLS=" + Example + " " + command
+	}
+	return command
+}
+
 // Cache returns the directory in which clients keep what they fetched, "" if
 // there is no home directory.
 func Cache() string {

@@ -161,3 +161,17 @@ func TestCache(t *testing.T) {
 		t.Errorf("servers %q", got)
 	}
 }
+
+// TestCommand: it names a server where the environment names none, without which
+// the client says no more than "Function not implemented".
+func TestCommand(t *testing.T) {
+	for urls, want := range map[string]string{
+		"":                   "DEBUGINFOD_URLS=https://debuginfod.debian.net debuginfod-find debuginfo ab",
+		"http://127.0.0.1:1": "debuginfod-find debuginfo ab",
+	} {
+		t.Setenv("DEBUGINFOD_URLS", urls)
+		if got := Command("ab"); got != want {
+			t.Errorf("%q: %s, want %s", urls, got, want)
+		}
+	}
+}
