@@ -199,10 +199,14 @@ __noinline int write_slot(__u32 slots, __u32 number, __u64 page, __u32 offset, _
  * faster, nobody has it any more. */
 __noinline int drop_slots(struct block *b)
 {
-	if (!b || !b->slots || b->slots > SLOTS_CLASS_COUNT)
+	if (!b || !b->slots)
 		return 0;
-	__u32 class = b->slots - 1;
+	__u64 class = b->slots - 1;
 
+	/* The verifier of Linux 6.1 does not keep the test of what is in memory. */
+	asm volatile("" : "+r"(class));
+	if (class >= SLOTS_CLASS_COUNT)
+		return 0;
 	b->slots = 0;
 	for (int i = 0; i < TRIES; i++) {
 		__u64 first = slots_spare[class];
