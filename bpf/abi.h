@@ -81,7 +81,6 @@ enum stack_number {
 /* Whether new blocks come into the live set. */
 enum acceptance {
 	ACCEPTING,
-	ACCEPTING_FULL,	 /* not: what is used has come to --max-memory */
 	ACCEPTING_SHORT, /* not: the machine runs short of memory */
 };
 

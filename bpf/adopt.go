@@ -27,12 +27,8 @@ func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 	b.Stack = StackBefore
 	p.growing.Lock()
 	defer p.growing.Unlock()
-	switch {
-	case p.short:
+	if p.short {
 		p.countAdopted(NotAccepted, NotAcceptedBytes, b.Size)
-		return false, nil
-	case p.full:
-		p.countAdopted(LiveFull, LiveFullBytes, b.Size)
 		return false, nil
 	}
 	if err := p.live.mapAll(); err != nil {
@@ -100,12 +96,7 @@ func (p *Programs) makeRoom(address uint64, b Block) (at *liveEntry, e liveEntry
 	if at = p.live.claim(address); at != nil {
 		return at, e, nil
 	}
-	used, err := p.used()
-	if err != nil {
-		return nil, e, err
-	}
-	grows := p.budget.grows()
-	if err := p.growLive(grows - min(used, grows)); err != nil {
+	if err := p.growLive(); err != nil {
 		return nil, e, err
 	}
 	if err := p.live.mapAll(); err != nil {

@@ -98,25 +98,30 @@ func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
 	return p.tellSteps()
 }
 
-// used is what the sets that grow take now, in bytes, beyond their first, small
-// steps.
-func (p *Programs) used() (uint64, error) {
+// left is how many bytes the sets may still grow by. Their first, small steps do
+// not count.
+func (p *Programs) left() uint64 {
+	used := (p.live.capacity() - p.live.steps[0].entries()) * liveEntrySize
+	for i := range p.slots {
+		s := &p.slots[i]
+		used += (s.capacity() - uint64(s.steps[0].MaxEntries())) * s.tableSize()
+	}
+	grows := p.budget.grows()
+	return grows - min(used, grows)
+}
+
+// blocks is how many blocks and pages are in the live set.
+func (p *Programs) blocks() (uint64, error) {
 	c, err := p.counters()
 	if err != nil {
 		return 0, err
 	}
 	allocated := c[AllocatedObjects] + p.adopted[AllocatedObjects]
 	// What is counted meanwhile may be in one of them only.
-	p.blocks = allocated - min(c[FreedObjects], allocated)
-	used := (p.live.capacity() - p.live.steps[0].entries()) * liveEntrySize
-	for i := range p.slots {
-		s := &p.slots[i]
-		used += (s.capacity() - uint64(s.steps[0].MaxEntries())) * s.tableSize()
-	}
-	return used, nil
+	return allocated - min(c[FreedObjects], allocated), nil
 }
 
-// AwaitMove waits until a step has come into use, so that Grow is due, or until t. It says
+// AwaitMove waits until the programs say that Grow may be due, or until t. It says
 // whether there is more to wait for: not after Close.
 func (p *Programs) AwaitMove(t time.Time) bool {
 	p.moved.SetDeadline(t)
@@ -127,40 +132,21 @@ func (p *Programs) AwaitMove(t time.Time) bool {
 // StopWaiting ends AwaitMove, for good.
 func (p *Programs) StopWaiting() error { return p.moved.Close() }
 
-// NearlyFull says whether half of the budget is used: Grow should be called more often then.
-func (p *Programs) NearlyFull() bool {
-	p.growing.Lock()
-	defer p.growing.Unlock()
-	return p.nearly
-}
-
-// Grow adds a step to each set of which three quarters are in use, and stops the
-// sets when what is used has come to the budget. It is due when AwaitMove says so, and a few
-// times a second for the budget.
+// Grow adds a step to each set of which three quarters are in use, as far as the
+// budget allows. It is due when AwaitMove says so, and a few times a second.
 func (p *Programs) Grow() error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
-	used, err := p.used()
+	blocks, err := p.blocks()
 	if err != nil {
 		return err
 	}
-	grows := p.budget.grows()
-	if p.live.isDue(p.blocks) {
-		if err := p.growLive(grows - min(used, grows)); err != nil {
+	if p.live.isDue(blocks) {
+		if err := p.growLive(); err != nil {
 			return err
 		}
 	}
-	if err := p.growSlots(grows - min(used, grows)); err != nil {
-		return err
-	}
-	// Once full, a little has to be free before it goes on.
-	const little = 64
-	if p.full {
-		grows -= grows / little
-	}
-	p.full = used > grows
-	p.nearly = used > grows/2
-	return p.setAcceptance()
+	return p.growSlots()
 }
 
 // SetAccepting says whether new blocks come into the live set; otherwise they
@@ -169,16 +155,9 @@ func (p *Programs) SetAccepting(yes bool) error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
 	p.short = !yes
-	return p.setAcceptance()
-}
-
-func (p *Programs) setAcceptance() error {
 	a := liveAcceptanceACCEPTING
-	switch {
-	case p.short:
+	if p.short {
 		a = liveAcceptanceACCEPTING_SHORT
-	case p.full:
-		a = liveAcceptanceACCEPTING_FULL
 	}
 	if err := p.objects.Accepting.Set(uint32(a)); err != nil {
 		return fmt.Errorf("set whether blocks are accepted: %w", err)

@@ -17,8 +17,7 @@ type liveAcceptance uint32
 
 const (
 	liveAcceptanceACCEPTING       liveAcceptance = 0
-	liveAcceptanceACCEPTING_FULL  liveAcceptance = 1
-	liveAcceptanceACCEPTING_SHORT liveAcceptance = 2
+	liveAcceptanceACCEPTING_SHORT liveAcceptance = 1
 )
 
 type liveBlock struct {

@@ -77,9 +77,9 @@ func (l *liveSet) close() error {
 }
 
 // growLive adds a step that makes the live set two and a half times as large, or
-// one of so many bytes if that is less.
-func (p *Programs) growLive(most uint64) error {
-	added, err := p.live.addStep(min(p.live.capacity()*3/2, most/liveEntrySize))
+// as large as the budget allows if that is less.
+func (p *Programs) growLive() error {
+	added, err := p.live.addStep(min(p.live.capacity()*3/2, p.left()/liveEntrySize))
 	if err != nil || !added {
 		return err
 	}

@@ -28,8 +28,8 @@ struct live_map {
 
 struct {
 	/* key: the step; value: an array of struct bucket. Its entries are written
-	 * by the programs, and once, for what was there before, by user space,
-	 * which reads them for a snapshot. Capacity: user space adds a step when
+	 * by the programs, and for what was there before by user space, which
+	 * reads them for a snapshot. Capacity: user space adds a step when
 	 * three quarters are in use. When all buckets of an address are full it
 	 * goes to spilled. */
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -41,9 +41,8 @@ struct {
 struct {
 	/* key: address; value: struct entry, for what finds no room in live until
 	 * it grows. Written by the programs, read by user space for a snapshot.
-	 * Capacity: set at load. When that is full, too, or what is used has come
-	 * to --max-memory, a new block is not accepted (nothing is ever evicted):
-	 * COUNTER_LIVE_FULL. */
+	 * Capacity: set at load. When that is full, too, a new block is not accepted
+	 * (nothing is ever evicted): COUNTER_LIVE_FULL. */
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
@@ -58,8 +57,12 @@ volatile __u32 live_steps, live_buckets[MAX_STEPS];
  * room in the newest step. */
 volatile __u32 live_spilled, live_crowded;
 
-/* Has a record whenever user space should look whether a set has to grow. */
 struct {
+	/* Records of one byte, 0, each of which says that user space should look
+	 * whether a set has to grow. Written by the programs, read by user space.
+	 * Capacity: 255 records. When it is full there is enough to read, and
+	 * user space looks by itself a few times a second: nothing is lost, and
+	 * nothing counted. */
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } moved SEC(".maps");

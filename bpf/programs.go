@@ -76,13 +76,10 @@ type Programs struct {
 	// What grows, and what it may still take.
 	growing sync.Mutex // guards what follows
 	live    liveSet
-	blocks  uint64 // in it, as of the last Grow
 	slots   [slotsClasses]slotsSet
 	budget  budget
-	// Why the sets take nothing: see enum acceptance.
-	full, short bool
-	nearly      bool // half of the budget is used
-	moved       *ringbuf.Reader
+	short   bool // so that the sets take nothing: see enum acceptance
+	moved   *ringbuf.Reader
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
 	// What was counted while attaching.

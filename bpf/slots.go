@@ -83,9 +83,9 @@ func (s *slotsSet) close() error {
 }
 
 // growSlots makes each class larger by a half of which three quarters have been in
-// use, by a quarter and at seven eighths where it is large, and by no more than so
-// many bytes.
-func (p *Programs) growSlots(most uint64) error {
+// use, by a quarter and at seven eighths where it is large, and by no more than the
+// budget allows.
+func (p *Programs) growSlots() error {
 	var made [slotsClasses]uint32
 	if err := p.objects.SlotsMade.Get(&made); err != nil {
 		return fmt.Errorf("read use of slots: %w", err)
@@ -100,7 +100,7 @@ func (p *Programs) growSlots(most uint64) error {
 		if uint64(made[i]) < due {
 			continue
 		}
-		if err := s.addStep(min(more, most/s.tableSize())); err != nil {
+		if err := s.addStep(min(more, p.left()/s.tableSize())); err != nil {
 			return err
 		}
 		if err := p.tellSteps(); err != nil {
