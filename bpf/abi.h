@@ -131,6 +131,7 @@ enum counter {
 	COUNTER_NOT_ACCEPTED_BYTES,
 	COUNTER_OBJECT_NO_PAGE,	    /* an object on a page that is not in the live set */
 	COUNTER_SLOTS_FULL,	    /* no room for the slots of another page */
+	COUNTER_SLOTS_LOST,	    /* the slots of a page that was returned are given out no more */
 	COUNTER_LINPOOL_OBJECTS_FULL,/* no room for another linpool object */
 	COUNTER_ARGUMENT_READ_FAILED,/* an argument in the stack frame was unreadable */
 	COUNTER_COUNT,

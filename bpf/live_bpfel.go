@@ -93,9 +93,10 @@ const (
 	liveCounterCOUNTER_NOT_ACCEPTED_BYTES   liveCounter = 24
 	liveCounterCOUNTER_OBJECT_NO_PAGE       liveCounter = 25
 	liveCounterCOUNTER_SLOTS_FULL           liveCounter = 26
-	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
-	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 28
-	liveCounterCOUNTER_COUNT                liveCounter = 29
+	liveCounterCOUNTER_SLOTS_LOST           liveCounter = 27
+	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 28
+	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 29
+	liveCounterCOUNTER_COUNT                liveCounter = 30
 )
 
 type liveEntry struct {

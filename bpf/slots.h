@@ -196,7 +196,7 @@ __noinline int write_slot(__u32 slots, __u32 number, __u64 page, __u32 offset, _
 }
 
 /* Takes the table from a page that leaves the live set. If others are always
- * faster, nobody has it any more. */
+ * faster, nobody has it any more: COUNTER_SLOTS_LOST. */
 __noinline int drop_slots(struct block *b)
 {
 	if (!b || !b->slots)
@@ -214,8 +214,9 @@ __noinline int drop_slots(struct block *b)
 		if (!make_spare(class, b->table, first))
 			break;
 		if (__sync_val_compare_and_swap(&slots_spare[class], first, ((first >> 32) + 1) << 32 | (b->table + 1)) == first)
-			break;
+			return 0;
 	}
+	count(COUNTER_SLOTS_LOST, 1);
 	return 0;
 }
 
