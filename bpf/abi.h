@@ -81,7 +81,6 @@ enum stack_number {
 /* Whether new blocks come into the live set. */
 enum acceptance {
 	ACCEPTING,
-	ACCEPTING_FULL,	 /* not: what is used has come to --max-memory */
 	ACCEPTING_SHORT, /* not: the machine runs short of memory */
 };
 
@@ -132,6 +131,7 @@ enum counter {
 	COUNTER_NOT_ACCEPTED_BYTES,
 	COUNTER_OBJECT_NO_PAGE,	    /* an object on a page that is not in the live set */
 	COUNTER_SLOTS_FULL,	    /* no room for the slots of another page */
+	COUNTER_SLOTS_LOST,	    /* the slots of a page that was returned are given out no more */
 	COUNTER_LINPOOL_OBJECTS_FULL,/* no room for another linpool object */
 	COUNTER_ARGUMENT_READ_FAILED,/* an argument in the stack frame was unreadable */
 	COUNTER_COUNT,
@@ -199,28 +199,64 @@ struct block {
 			 * block from before, FUNCTION_FREED */
 	__u8 mb;	/* enum function of the mb_* around it, or FUNCTION_NONE */
 	__u8 slots;	/* page: enum slots_class + 1 of its slots, 0: it has none */
-	__u8 slots_step;/* page: which map has them */
-	__u16 pad[3];
+	__u8 pad[3];
+	__u32 table;	/* page with slots: the number of their table */
+};
+
+/*
+ * What the live set has of a block or page, by the lowest bit of each part of its
+ * two words. No entry is at where 0; one at address 0 is being written.
+ */
+struct entry {
+	__u64 where, what;
+};
+
+enum entry_part {
+	ENTRY_ADDRESS = 0,     /* where: of 8 bytes, 44 bits */
+	ENTRY_FUNCTION = 44,   /* 5 bits */
+	ENTRY_MB = 49,	       /* 2 bits, 0: FUNCTION_NONE, 1: FUNCTION_MB_ALLOC */
+	ENTRY_SLOTS = 51,      /* 3 bits */
+	ENTRY_SIZE_HIGH = 54,  /* 10 bits: what is above ENTRY_STACK's bits */
+	ENTRY_SIZE = 0,	       /* what: 28 bits; of a page, which are all of one size, the table */
+	ENTRY_STACK = 28,      /* 20 bits */
+	ENTRY_MARK = 48,       /* 16 bits */
+	ENTRY_FREED = 31,      /* FUNCTION_FREED, as ENTRY_FUNCTION has it */
+	ENTRIES = 8,	       /* in a bucket */
+};
+
+/* A part of the live set: an address is in the bucket that its hash tells, or
+ * where that is full in that of another step. It is two lines of cache. */
+struct bucket {
+	struct entry entry[ENTRIES];
 };
 
 /*
  * The slots of a page of slab objects. The tables come in classes, so that a
- * page with few objects does not pay for many: with 64 bytes of the kernel's
- * own, each just fills a size of its allocator (128 to 2048 bytes).
+ * page with few objects does not pay for many.
  */
-#define FOR_EACH_SLOTS_CLASS(DO) DO(14) DO(30) DO(46) DO(110) DO(238) DO(494)
+#define FOR_EACH_SLOTS_CLASS(DO) DO(8) DO(12) DO(28) DO(44) DO(108) DO(236) DO(508)
 #define SLOTS_CLASS_NAME(n) SLOTS_CLASS_##n,
 enum slots_class {
 	FOR_EACH_SLOTS_CLASS(SLOTS_CLASS_NAME)
 	SLOTS_CLASS_COUNT,
 };
 
+/* A table's number: which of its step, and above that the step. More of them than
+ * the live set has: a table is not searched for. */
+#define TABLE_STEP 23
+#define TABLE_STEPS 32
+
 struct slots_head {
+	__u64 page;	/* whose it is; of a table that is nobody's the next one such,
+			 * its number + 1 or 0, and TABLE_SPARE */
 	__u16 first;	/* of the first object in the page, bytes */
 	__u16 size;	/* of an object, bytes */
 	__u16 count;	/* objects that fit */
 	__u16 function;	/* enum function that returned them */
 };
+
+/* No page's address. */
+#define TABLE_SPARE (1ULL << 63)
 
 /* A slot: the number of the stack that allocated the object last, and above it
  * the mark of that time. Whether the object is live BIRD's bitmap tells. */
@@ -286,9 +322,12 @@ _Static_assert(sizeof(struct unwind_rule) == 32, "unwind_rule");
 _Static_assert(sizeof(struct unwind_area) == 32, "unwind_area");
 _Static_assert(sizeof(struct unwind_areas) == 8 + 32 * MAX_AREAS, "unwind_areas");
 _Static_assert(sizeof(struct block) == 24, "block");
-_Static_assert(sizeof(struct slots_head) == 8, "slots_head");
-_Static_assert(sizeof(struct slots_14) == 8 + 4 * 14, "slots_14");
-_Static_assert(sizeof(struct slots_494) == 8 + 4 * 494, "slots_494");
+_Static_assert(sizeof(struct bucket) == 128, "bucket");
+_Static_assert(FUNCTION_COUNT <= ENTRY_FREED, "ENTRY_FUNCTION");
+_Static_assert(sizeof(struct slots_head) == 16, "slots_head");
+_Static_assert(sizeof(struct slots_8) == 48, "slots_8");
+_Static_assert(SLOTS_CLASS_COUNT < 8, "ENTRY_SLOTS");
+_Static_assert(sizeof(struct slots_508) == 2048, "slots_508");
 _Static_assert(sizeof(struct slab_layout) == 24, "slab_layout");
 _Static_assert(sizeof(struct linpool_object) == 24, "linpool_object");
 _Static_assert(sizeof(struct stack) == 8 + 32 + 8 * MAX_FRAMES, "stack");

@@ -5,6 +5,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -25,75 +26,101 @@ func (p *Programs) Adopting() error {
 func (p *Programs) Adopt(address uint64, b Block) (kept bool, err error) {
 	b.Stack = StackBefore
 	p.growing.Lock()
-	maps, short, full := p.live.maps, p.short, p.full
-	p.growing.Unlock()
-	switch {
-	case short:
+	defer p.growing.Unlock()
+	if p.short {
 		p.countAdopted(NotAccepted, NotAcceptedBytes, b.Size)
 		return false, nil
-	case full:
+	}
+	if err := p.live.mapAll(); err != nil {
+		return false, err
+	}
+	if known, err := p.isKnown(address); known || err != nil {
+		return false, err
+	}
+	at, entry, err := p.makeRoom(address, b)
+	if err != nil {
+		return false, err
+	}
+	if at == nil {
 		p.countAdopted(LiveFull, LiveFullBytes, b.Size)
 		return false, nil
 	}
-	var newest uint32
-	if err := p.objects.LiveStep.Get(&newest); err != nil {
-		return false, fmt.Errorf("take in a block: %w", err)
+	at.What = entry.What
+	atomic.StoreUint64(&at.Where, entry.Where)
+	// A free since we looked has left a mark beside it. It has looked for the
+	// block after that, as we do for the mark, and one takes the block out.
+	freed, err := p.marked(address, at)
+	if err != nil {
+		return false, err
 	}
-	var known Block
-	for i := range min(int(newest), len(maps)) {
-		if err := maps[i].Lookup(address, &known); err == nil {
-			return false, nil
-		}
+	if freed && atomic.CompareAndSwapUint64(&at.Where, entry.Where, 0) {
+		return false, nil
 	}
-	for i := int(newest); i < len(maps); i++ {
-		if err := p.adoptInto(i); err != nil {
-			return false, err
-		}
-		err := maps[i].Update(address, &b, ebpf.UpdateNoExist)
-		switch {
-		case err == nil:
-			p.countAdopted(AllocatedObjects, AllocatedBytes, b.Size)
-			return true, nil
-		case errors.Is(err, ebpf.ErrKeyExist):
-			return false, nil
-		case !errors.Is(err, unix.E2BIG):
-			return false, fmt.Errorf("take in a block: %w", err)
-		}
-		// The step is full: the programs, too, go on to the next.
-		if i+1 < len(maps) {
-			if err := p.objects.LiveStep.Set(uint32(i + 1)); err != nil {
-				return false, fmt.Errorf("take in a block: %w", err)
-			}
-			if err := p.Grow(); err != nil {
-				return false, err
-			}
-			p.growing.Lock()
-			maps = p.live.maps
-			p.growing.Unlock()
-		}
-	}
-	p.countAdopted(LiveFull, LiveFullBytes, b.Size)
-	return false, nil
+	p.countAdopted(AllocatedObjects, AllocatedBytes, b.Size)
+	return true, nil
 }
 
-// adoptInto tells the programs to look into a step, too: see live_used in
-// liveset.h.
-func (p *Programs) adoptInto(step int) error {
-	bit := uint32(1) << step
-	if p.adoptedInto&bit != 0 {
-		return nil
+// isKnown says whether anything is in the set at an address.
+func (p *Programs) isKnown(address uint64) (bool, error) { return p.marked(address, nil) }
+
+// marked says whether anything is in the set at an address, other than at an entry.
+func (p *Programs) marked(address uint64, but *liveEntry) (bool, error) {
+	if p.live.find(address, but) {
+		return true, nil
 	}
-	p.adoptedInto |= bit
-	if err := p.objects.LiveAdopted.Set(p.adoptedInto); err != nil {
-		return fmt.Errorf("take in a block: %w", err)
+	var spilled uint32
+	if err := p.objects.LiveSpilled.Get(&spilled); err != nil {
+		return false, fmt.Errorf("take in a block: %w", err)
+	}
+	if spilled == 0 {
+		return false, nil
+	}
+	switch err := p.objects.Spilled.Lookup(address, new(liveEntry)); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("take in a block: %w", err)
+	}
+}
+
+// makeRoom claims an entry for a block, and says what is to be written there. If
+// there is no room the live set grows, though it may not be due: what user space
+// takes in is not spilled. The entry is nil if it cannot.
+func (p *Programs) makeRoom(address uint64, b Block) (at *liveEntry, e liveEntry, err error) {
+	e, ok := pack(address, b)
+	if !ok {
+		return nil, e, nil
+	}
+	if at = p.live.claim(address); at != nil {
+		return at, e, nil
+	}
+	if err := p.growLive(); err != nil {
+		return nil, e, err
+	}
+	if err := p.live.mapAll(); err != nil {
+		return nil, e, err
+	}
+	return p.live.claim(address), e, nil
+}
+
+// mapAll maps the steps that are not mapped yet.
+func (l *liveSet) mapAll() error {
+	for i := range l.steps {
+		if l.steps[i].buckets != nil {
+			continue
+		}
+		var err error
+		if l.steps[i].buckets, err = mapBuckets(l.steps[i].Map, unix.PROT_READ|unix.PROT_WRITE); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// countAdopted counts a block that the programs have not.
+// countAdopted counts a block that the programs have not. p.growing is held.
 func (p *Programs) countAdopted(objects, bytes Counter, size uint64) {
-	p.growing.Lock()
-	defer p.growing.Unlock()
 	p.adopted[objects]++
 	p.adopted[bytes] += size
 }
@@ -102,6 +129,13 @@ func (p *Programs) countAdopted(objects, bytes Counter, size uint64) {
 func (p *Programs) Adopted() error {
 	if err := p.objects.Adopting.Set(uint32(0)); err != nil {
 		return fmt.Errorf("end taking in blocks: %w", err)
+	}
+	p.growing.Lock()
+	defer p.growing.Unlock()
+	for i := range p.live.steps {
+		if err := p.live.steps[i].unmap(); err != nil {
+			return fmt.Errorf("end taking in blocks: %w", err)
+		}
 	}
 	return nil
 }

@@ -170,21 +170,20 @@ int enter_realloc(struct pt_regs *ctx) /* realloc(old, size) */
 	/* realloc may release the old block at any moment from now on, and
 	 * another thread may get its address: it leaves the live set here and
 	 * comes back if realloc fails. */
-	__u32 step;
-	struct block *b = find_freed(old, &step);
-	if (!b) {
+	struct place at;
+	if (!find_freed(old, &at)) {
 		count(COUNTER_REALLOC_UNKNOWN, 1);
 		return 0;
 	}
-	p->block.size = b->size;
-	p->block.stack = b->stack;
-	p->block.mark = b->mark;
-	p->block.function = b->function;
+	p->block.size = at.block.size;
+	p->block.stack = at.block.stack;
+	p->block.mark = at.block.mark;
+	p->block.function = at.block.function;
 	/* A realloc without mb_realloc around it keeps what the block was. */
 	if (!p->block.mb)
-		p->block.mb = b->mb;
+		p->block.mb = at.block.mb;
 	p->old_live = 1;
-	take_out(old, b, step);
+	take_out(old, &at);
 	return 0;
 }
 
@@ -206,15 +205,14 @@ int enter_free(struct pt_regs *ctx) /* free(block) */
 		if (t->depth)
 			return 0;
 	}
-	__u32 step;
-	struct block *b = find_freed(address, &step);
-	if (!b) {
+	struct place at;
+	if (!find_freed(address, &at)) {
 		count(COUNTER_FREE_UNKNOWN, 1);
 		return 0;
 	}
 	count(COUNTER_FREED_OBJECTS, 1);
-	count(COUNTER_FREED_BYTES, b->size);
-	take_out(address, b, step);
+	count(COUNTER_FREED_BYTES, at.block.size);
+	take_out(address, &at);
 	return 0;
 }
 

@@ -18,41 +18,24 @@ import (
 // with the key, 8 for the list of free ones), and its bucket.
 const (
 	bucket      = 16
-	blockEntry  = 96 + bucket
 	stackEntry  = 2048 + bucket + stackAccount
 	objectEntry = 96 + bucket
+	spillEntry  = 96 + bucket
 	// stackAccount is what a stack has in an array besides.
 	stackAccount = 16
+	// blockEntry is what a block has in an array, of which half is in use.
+	blockEntry = 2 * liveEntrySize
 )
-
-const slotsClasses = int(liveSlotsClassSLOTS_CLASS_COUNT)
-
-// slotsClass is what is particular to a class of slot tables.
-var slotsClass = [slotsClasses]struct {
-	name  string
-	slots int
-	entry uint64 // bytes
-}{
-	{liveMapTables14, 14, 128 + bucket},
-	{liveMapTables30, 30, 192 + bucket},
-	{liveMapTables46, 46, 256 + bucket},
-	{liveMapTables110, 110, 512 + bucket},
-	{liveMapTables238, 238, 1024 + bucket},
-	{liveMapTables494, 494, 2048 + bucket},
-}
 
 const (
 	// maxSteps is MAX_STEPS of abi.h.
 	maxSteps = 8
-	// growth is how much larger each step is than the one before.
-	growth = 4
-	// firstBlocks and firstPages are how many entries the first step has.
-	firstBlocks = 1 << 16
-	firstPages  = 1 << 10
 	// least is how many blocks and stacks there is always room for.
 	least = 1 << 10
 	// defaultStacks is how many stacks there is room for if memory allows.
 	defaultStacks = 1 << 15
+	// mostSpilled is how many blocks there is room for in spilled if memory allows.
+	mostSpilled = 1 << 16
 )
 
 // budget is the kernel memory that may be used, in bytes.
@@ -82,6 +65,10 @@ func (b *budget) stacks(want uint32) uint32 {
 	return b.reserve(defaultStacks, stackEntry)
 }
 
+func (b *budget) spilled() uint32 {
+	return b.reserve(min(mostSpilled, b.most/64/spillEntry), spillEntry)
+}
+
 func (b *budget) linpoolObjects() uint32 { return b.reserve(1<<24, objectEntry) }
 
 // grows is what is left for the sets that grow.
@@ -95,106 +82,46 @@ func floorPower(n uint64) uint64 {
 	return 1 << (bits.Len64(n) - 1)
 }
 
-// stepped is a set that grows in steps: see live in liveset.h.
-type stepped struct {
-	name  string
-	outer *ebpf.Map
-	inner *ebpf.MapSpec
-	entry uint64 // bytes
-	next  uint64 // entries of the next step
-	maps  []*ebpf.Map
-}
-
-// capacity is how many entries all steps hold.
-func (s *stepped) capacity() (n uint64) {
-	for _, m := range s.maps {
-		n += uint64(m.MaxEntries())
-	}
-	return n
-}
-
-// addStep adds a step: no more entries in all than the budget would hold of
-// nothing else, and none if the buckets alone would be too many. The programs
-// do not know of it yet.
-func (s *stepped) addStep(grows, used uint64) (added bool, err error) {
-	if len(s.maps) >= maxSteps {
-		return false, nil
-	}
-	const worthwhile = 256
-	could := grows / s.entry
-	n := floorPower(min(s.next, could-min(s.capacity(), could)))
-	if n < worthwhile || len(s.maps) > 0 && used+n*bucket > grows {
-		return false, nil
-	}
-	spec := s.inner.Copy()
-	spec.MaxEntries = uint32(n)
-	m, err := ebpf.NewMap(spec)
-	if err != nil {
-		return false, fmt.Errorf("grow %s to %d more entries: %w", s.name, spec.MaxEntries, err)
-	}
-	if err := s.outer.Put(uint32(len(s.maps)), m); err != nil {
-		m.Close()
-		return false, fmt.Errorf("grow %s: %w", s.name, err)
-	}
-	s.maps = append(s.maps, m)
-	s.next *= growth
-	return true, nil
-}
-
-func (s *stepped) close() error {
-	var first error
-	for _, m := range s.maps {
-		if err := m.Close(); first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
 // firstSteps gives each set its first step.
 func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
-	p.live = &stepped{name: "the live set", outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap, entry: blockEntry, next: firstBlocks}
-	p.sets = append(p.sets, p.live)
-	outer := [slotsClasses]*ebpf.Map{p.objects.Tables14, p.objects.Tables30, p.objects.Tables46, p.objects.Tables110, p.objects.Tables238, p.objects.Tables494}
-	for i, c := range slotsClass {
-		p.slots[i] = &stepped{name: "the slots of slabs", outer: outer[i], inner: spec.Maps[c.name].InnerMap, entry: c.entry, next: firstPages}
-		p.sets = append(p.sets, p.slots[i])
+	p.live = liveSet{outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap}
+	if _, err := p.live.addStep(min(firstBlocks, p.budget.grows()/blockEntry)); err != nil {
+		return err
 	}
-	for _, s := range p.sets {
-		if _, err := s.addStep(p.budget.grows(), 0); err != nil {
+	outer := [slotsClasses]*ebpf.Map{p.objects.Tables8, p.objects.Tables12, p.objects.Tables28, p.objects.Tables44, p.objects.Tables108, p.objects.Tables236, p.objects.Tables508}
+	for i, c := range slotsClass {
+		p.slots[i] = slotsSet{outer: outer[i], inner: spec.Maps[c.name].InnerMap}
+		if err := p.slots[i].addStep(min(firstTables, p.budget.grows()/8) / p.slots[i].tableSize()); err != nil {
 			return err
 		}
 	}
-	// One step is always there before it is needed.
-	return p.Grow()
+	return p.tellSteps()
 }
 
-// used is what the sets that grow take now, in bytes: the entries there are, and
-// the buckets of the steps that were added to the first, small ones.
-func (p *Programs) used() (uint64, error) {
+// left is how many bytes the sets may still grow by. Their first, small steps do
+// not count.
+func (p *Programs) left() uint64 {
+	used := (p.live.capacity() - p.live.steps[0].entries()) * liveEntrySize
+	for i := range p.slots {
+		s := &p.slots[i]
+		used += (s.capacity() - uint64(s.steps[0].MaxEntries())) * s.tableSize()
+	}
+	grows := p.budget.grows()
+	return grows - min(used, grows)
+}
+
+// blocks is how many blocks and pages are in the live set.
+func (p *Programs) blocks() (uint64, error) {
 	c, err := p.counters()
 	if err != nil {
 		return 0, err
 	}
-	var tables [slotsClasses]uint32
-	if err := p.objects.SlotsUsed.Get(&tables); err != nil {
-		return 0, fmt.Errorf("read use of slots: %w", err)
-	}
 	allocated := c[AllocatedObjects] + p.adopted[AllocatedObjects]
 	// What is counted meanwhile may be in one of them only.
-	used := (allocated - min(c[FreedObjects], allocated)) * (blockEntry - bucket)
-	for i, n := range tables {
-		used += uint64(n) * (slotsClass[i].entry - bucket)
-	}
-	for _, s := range p.sets {
-		if len(s.maps) > 0 {
-			used += (s.capacity() - uint64(s.maps[0].MaxEntries())) * bucket
-		}
-	}
-	return used, nil
+	return allocated - min(c[FreedObjects], allocated), nil
 }
 
-// AwaitMove waits until a step has come into use, so that Grow is due, or until t. It says
+// AwaitMove waits until the programs say that Grow may be due, or until t. It says
 // whether there is more to wait for: not after Close.
 func (p *Programs) AwaitMove(t time.Time) bool {
 	p.moved.SetDeadline(t)
@@ -205,59 +132,21 @@ func (p *Programs) AwaitMove(t time.Time) bool {
 // StopWaiting ends AwaitMove, for good.
 func (p *Programs) StopWaiting() error { return p.moved.Close() }
 
-// NearlyFull says whether half of the budget is used: Grow should be called more often then.
-func (p *Programs) NearlyFull() bool {
-	p.growing.Lock()
-	defer p.growing.Unlock()
-	return p.nearly
-}
-
-// Grow adds a step to each set whose newest step is in use, and stops the sets
-// when what is used has come to the budget. It is due when AwaitMove says so, and a few
-// times a second for the budget.
+// Grow adds a step to each set of which three quarters are in use, as far as the
+// budget allows. It is due when AwaitMove says so, and a few times a second.
 func (p *Programs) Grow() error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
-	used, err := p.used()
+	blocks, err := p.blocks()
 	if err != nil {
 		return err
 	}
-	grows := p.budget.grows()
-	var current uint32
-	if err := p.objects.LiveStep.Get(&current); err != nil {
-		return fmt.Errorf("read step of the live set: %w", err)
-	}
-	if int(current)+1 >= len(p.live.maps) {
-		if _, err := p.live.addStep(grows, used); err != nil {
+	if p.live.isDue(blocks) {
+		if err := p.growLive(); err != nil {
 			return err
 		}
 	}
-	if err := p.objects.LiveSteps.Set(uint32(len(p.live.maps))); err != nil {
-		return fmt.Errorf("set steps of the live set: %w", err)
-	}
-	var newest, steps [slotsClasses]uint32
-	if err := p.objects.SlotsStep.Get(&newest); err != nil {
-		return fmt.Errorf("read steps of slots: %w", err)
-	}
-	for i, s := range p.slots {
-		if int(newest[i])+1 >= len(s.maps) {
-			if _, err := s.addStep(grows, used); err != nil {
-				return err
-			}
-		}
-		steps[i] = uint32(len(s.maps))
-	}
-	if err := p.objects.SlotsSteps.Set(steps); err != nil {
-		return fmt.Errorf("set steps of slots: %w", err)
-	}
-	// Once full, a little has to be free before it goes on.
-	const little = 64
-	if p.full {
-		grows -= grows / little
-	}
-	p.full = used > grows
-	p.nearly = used > grows/2
-	return p.setAcceptance()
+	return p.growSlots()
 }
 
 // SetAccepting says whether new blocks come into the live set; otherwise they
@@ -266,51 +155,14 @@ func (p *Programs) SetAccepting(yes bool) error {
 	p.growing.Lock()
 	defer p.growing.Unlock()
 	p.short = !yes
-	return p.setAcceptance()
-}
-
-func (p *Programs) setAcceptance() error {
 	a := liveAcceptanceACCEPTING
-	switch {
-	case p.short:
+	if p.short {
 		a = liveAcceptanceACCEPTING_SHORT
-	case p.full:
-		a = liveAcceptanceACCEPTING_FULL
 	}
 	if err := p.objects.Accepting.Set(uint32(a)); err != nil {
 		return fmt.Errorf("set whether blocks are accepted: %w", err)
 	}
 	return nil
-}
-
-// Live are the maps of live blocks and pages: address to Block. An entry is in
-// one of them.
-func (p *Programs) Live() []*ebpf.Map {
-	p.growing.Lock()
-	defer p.growing.Unlock()
-	return append([]*ebpf.Map(nil), p.live.maps...)
-}
-
-// Types of the slot tables, by how many slots they have.
-type (
-	Slots14  = liveSlots14
-	Slots30  = liveSlots30
-	Slots46  = liveSlots46
-	Slots110 = liveSlots110
-	Slots238 = liveSlots238
-	Slots494 = liveSlots494
-)
-
-// Slots are the maps of slot tables, by class: page address to Slots14 and so
-// on to Slots494.
-func (p *Programs) Slots() [slotsClasses][]*ebpf.Map {
-	p.growing.Lock()
-	defer p.growing.Unlock()
-	var all [slotsClasses][]*ebpf.Map
-	for i, s := range p.slots {
-		all[i] = append([]*ebpf.Map(nil), s.maps...)
-	}
-	return all
 }
 
 // LinpoolObjects is the map of what was allocated last at each address in a

@@ -3,12 +3,10 @@
 package bpf
 
 import (
+	"errors"
 	"os"
-	"slices"
 	"testing"
 	"unsafe"
-
-	"github.com/cilium/ebpf"
 )
 
 // TestEntries: what entries of a map cost is what the kernel's allocator makes
@@ -20,15 +18,9 @@ func TestEntries(t *testing.T) {
 		value uintptr
 		entry uint64
 	}{
-		{"block", unsafe.Sizeof(Block{}), blockEntry},
+		{"spilled block", unsafe.Sizeof(liveEntry{}), spillEntry},
 		{"stack", unsafe.Sizeof(Stack{}), stackEntry - uint64(unsafe.Sizeof(StackAccount{}))},
 		{"linpool object", unsafe.Sizeof(LinpoolObject{}), objectEntry},
-		{"14 slots", unsafe.Sizeof(Slots14{}), slotsClass[0].entry},
-		{"30 slots", unsafe.Sizeof(Slots30{}), slotsClass[1].entry},
-		{"46 slots", unsafe.Sizeof(Slots46{}), slotsClass[2].entry},
-		{"110 slots", unsafe.Sizeof(Slots110{}), slotsClass[3].entry},
-		{"238 slots", unsafe.Sizeof(Slots238{}), slotsClass[4].entry},
-		{"494 slots", unsafe.Sizeof(Slots494{}), slotsClass[5].entry},
 	} {
 		size := uint64(0)
 		for _, s := range []uint64{96, 128, 192, 256, 512, 1024, 2048, 4096} { // kmalloc's
@@ -67,99 +59,118 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestGrow: there is always a step more than is in use, each four times as
-// large as the last, and no more entries than the budget holds.
+// TestGrow: the live set grows when three quarters are in use, each time to two
+// and a half times its size, and to no more than the budget holds.
 func TestGrow(t *testing.T) {
-	const budget = 256 << 20
-	p, err := Load(Config{PID: os.Getpid(), MaxMemory: budget, MaxStacks: 1024})
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 128 << 20, MaxStacks: 1024})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { p.Close() })
-	want := []uint32{65536, 262144}
-	if n := stepSizes(p); !slices.Equal(n, want) {
-		t.Fatalf("first steps of %v blocks, want %v", n, want)
-	}
-	if err := p.Grow(); err != nil || len(p.live.maps) != 2 {
-		t.Fatalf("grows although nothing is in use: %v (%v)", stepSizes(p), err)
-	}
-	for _, next := range [][]uint32{
-		append(want, 1048576), append(want, 1048576, 1048576-524288), // what is left
-		append(want, 1048576, 524288, 262144), append(want, 1048576, 524288, 262144, 131072),
+	all := firstBlocks + p.left()/liveEntrySize
+	for _, c := range []struct {
+		blocks uint64
+		want   uint64 // entries
+	}{
+		{0, firstBlocks},
+		{firstBlocks*3/4 - 1, firstBlocks},
+		{firstBlocks * 3 / 4, firstBlocks * 5 / 2},
+		{firstBlocks * 3 / 4, firstBlocks * 5 / 2},
+		{firstBlocks * 5 / 2, firstBlocks * 25 / 4},
+		{firstBlocks * 25 / 4, firstBlocks * 125 / 8},
+		{firstBlocks * 125 / 8, firstBlocks * 625 / 16},
+		{1 << 40, all / 8 * 8},
+		{1 << 40, all / 8 * 8},
 	} {
-		if err := p.objects.LiveStep.Set(uint32(len(p.live.maps) - 1)); err != nil {
-			t.Fatal(err)
-		}
+		p.adopted[AllocatedObjects] = c.blocks
 		if err := p.Grow(); err != nil {
 			t.Fatal(err)
 		}
-		if n := stepSizes(p); !slices.Equal(n, next) {
-			t.Fatalf("steps of %v blocks, want %v", n, next)
+		if n := p.live.capacity(); n != c.want {
+			t.Fatalf("%d blocks: room for %d, want %d", c.blocks, n, c.want)
 		}
-	}
-	if c := p.live.capacity(); c*blockEntry > budget {
-		t.Errorf("%d blocks would take %d bytes of %d", c, c*blockEntry, budget)
 	}
 	var told uint32
-	if err := p.objects.LiveSteps.Get(&told); err != nil || int(told) != len(p.live.maps) {
-		t.Errorf("the programs know of %d steps of %d (%v)", told, len(p.live.maps), err)
+	if err := p.objects.LiveSteps.Get(&told); err != nil || int(told) != len(p.live.steps) {
+		t.Errorf("the programs know of %d steps of %d (%v)", told, len(p.live.steps), err)
+	}
+	var buckets [maxSteps]uint32
+	if err := p.objects.LiveBuckets.Get(&buckets); err != nil || buckets[1] != firstBlocks*3/2/uint32(entries) {
+		t.Errorf("the programs know of %d buckets (%v)", buckets, err)
 	}
 }
 
-func stepSizes(p *Programs) (sizes []uint32) {
-	for _, m := range p.live.maps {
-		sizes = append(sizes, m.MaxEntries())
-	}
-	return sizes
-}
-
-// TestFull: what is used of all sets together stops them, and when a little has
-// gone they go on.
-func TestFull(t *testing.T) {
-	const budget = 64 << 20
-	p, err := Load(Config{PID: os.Getpid(), MaxMemory: budget, MaxStacks: 1024})
+// TestAccepting: want of memory stops the sets, and its end lets them go on.
+func TestAccepting(t *testing.T) {
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 64 << 20, MaxStacks: 1024})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
 	}
 	t.Cleanup(func() { p.Close() })
+	for _, yes := range []bool{true, false, true} {
+		if err := p.SetAccepting(yes); err != nil {
+			t.Fatal(err)
+		}
+		want := liveAcceptanceACCEPTING
+		if !yes {
+			want = liveAcceptanceACCEPTING_SHORT
+		}
+		var a uint32
+		if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != want {
+			t.Errorf("acceptance %d, want %d (%v)", a, want, err)
+		}
+	}
+}
+
+// TestGrowSlots: a class grows when three quarters of its tables have been in use,
+// and the programs know of it.
+func TestGrowSlots(t *testing.T) {
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 64 << 20, MaxStacks: 1024})
+	if err != nil {
+		t.Fatalf("load (needs root): %v", err)
+	}
+	t.Cleanup(func() { p.Close() })
+	const first = firstTables / 48 // tables of 8 slots
+	const second = first + first/2
 	for _, c := range []struct {
-		what       string
-		tables     uint32 // of 494 slots
-		acceptance liveAcceptance
-	}{
-		{"nothing", 0, liveAcceptanceACCEPTING},
-		{"nearly all", budget/2048 - 4096, liveAcceptanceACCEPTING},
-		{"all", budget / 2048, liveAcceptanceACCEPTING_FULL},
-		{"as good as all", budget/2048 - 2500, liveAcceptanceACCEPTING_FULL},
-		{"a little less", budget/2048 - 4096, liveAcceptanceACCEPTING},
-	} {
-		var tables [slotsClasses]uint32
-		tables[slotsClasses-1] = c.tables
-		if err := p.objects.SlotsUsed.Set(tables); err != nil {
+		made uint32
+		want uint64
+	}{{0, first}, {first*3/4 - 1, first}, {first * 3 / 4, second}, {first * 3 / 4, second}, {second, second + second/2}} {
+		if err := p.objects.SlotsMade.Set([slotsClasses]uint32{c.made}); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Grow(); err != nil {
 			t.Fatal(err)
 		}
-		var a uint32
-		if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != c.acceptance {
-			t.Errorf("%s in use: acceptance %d, want %d (%v)", c.what, a, c.acceptance, err)
+		if n := p.slots[0].capacity(); n != c.want {
+			t.Errorf("%d tables in use: room for %d, want %d", c.made, n, c.want)
 		}
 	}
-	// Want of memory goes before.
-	if err := p.SetAccepting(false); err != nil {
+	var told [slotsClasses * tableSteps]uint32
+	if err := p.objects.SlotsTables.Get(&told); err != nil || told[0] != first || told[1] != first/2 || told[tableSteps] != firstTables/64 {
+		t.Errorf("the programs know of steps of %v tables (%v)", told, err)
+	}
+}
+
+// live reads the live set.
+func live(t *testing.T, p *Programs) map[uint64]Block {
+	t.Helper()
+	all := make(map[uint64]Block)
+	if err := p.EachLive(func(address uint64, b Block) {
+		if _, ok := all[address]; ok {
+			t.Errorf("block %#x is there twice", address)
+		}
+		all[address] = b
+	}); err != nil {
 		t.Fatal(err)
 	}
-	var a uint32
-	if err := p.objects.Accepting.Get(&a); err != nil || liveAcceptance(a) != liveAcceptanceACCEPTING_SHORT {
-		t.Errorf("acceptance %d (%v)", a, err)
-	}
+	return all
 }
 
 // TestAdopt takes in blocks from before, over more than one step, and none
 // that is known or was freed meanwhile.
 func TestAdopt(t *testing.T) {
-	const first = 65536
+	const blocks = 2 * firstBlocks
 	p, err := Load(Config{PID: os.Getpid(), MaxMemory: 256 << 20})
 	if err != nil {
 		t.Fatalf("load (needs root): %v", err)
@@ -168,25 +179,40 @@ func TestAdopt(t *testing.T) {
 	if err := p.Adopting(); err != nil {
 		t.Fatal(err)
 	}
-	known, freed := uint64(0x1000), uint64(0x2000)
-	for address, b := range map[uint64]Block{known: {Size: 1, Function: 1, Stack: 7}, freed: {Function: uint8(FunctionFreed)}} {
-		if err := p.live.maps[0].Update(address, &b, ebpf.UpdateAny); err != nil {
-			t.Fatal(err)
-		}
+	known, freed, spilled := uint64(0x1000), uint64(0x2000), uint64(0x3000)
+	if err := p.live.mapAll(); err != nil {
+		t.Fatal(err)
+	}
+	for address, b := range map[uint64]Block{known: {Size: 1, Function: 1, Stack: 7}, freed: {Function: uint8(liveEntryPartENTRY_FREED)}} {
+		e, _ := pack(address, b)
+		bucketOf(p.live.steps[0].buckets, address).Entry[3] = e
+	}
+	e, _ := pack(spilled, Block{Size: 5})
+	if err := errors.Join(p.objects.Spilled.Put(spilled, e), p.objects.LiveSpilled.Set(uint32(1))); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []uint64{known, freed, spilled} {
 		if kept, err := p.Adopt(address, Block{Size: 100}); kept || err != nil {
 			t.Errorf("block %#x is taken in (%v)", address, err)
 		}
 	}
-	for i := range uint64(first + 10) {
+	if err := p.objects.LiveSpilled.Set(uint32(0)); err != nil { // or each of them is looked for there
+		t.Fatal(err)
+	}
+	for i := range uint64(blocks) {
 		if kept, err := p.Adopt(0x10000+32*i, Block{Size: 100}); !kept || err != nil {
 			t.Fatalf("block %d is not taken in (%v)", i, err)
 		}
 	}
-	// In the first step, which is full, too.
-	if kept, err := p.Adopt(0x10000, Block{Size: 100}); kept || err != nil {
-		t.Errorf("a block is taken in twice (%v)", err)
+	for i := range uint64(blocks) {
+		if kept, err := p.Adopt(0x10000+32*i, Block{Size: 100}); kept || err != nil {
+			t.Fatalf("block %d is taken in twice (%v)", i, err)
+		}
 	}
-	// Nor is any while memory is short.
+	// Nor is any while memory is short, or where no block is.
+	if kept, err := p.Adopt(1<<47, Block{Size: 3}); kept || err != nil {
+		t.Errorf("a block in the kernel's half is taken in (%v)", err)
+	}
 	if err := p.SetAccepting(false); err != nil {
 		t.Fatal(err)
 	}
@@ -197,11 +223,40 @@ func TestAdopt(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := p.Counters()
-	if err != nil || c[AllocatedObjects] != first+10 || c[AllocatedBytes] != 100*(first+10) || c[LiveFull] != 0 || c[NotAccepted] != 1 || c[NotAcceptedBytes] != 3 {
+	if err != nil || c[AllocatedObjects] != blocks || c[AllocatedBytes] != 100*blocks || c[LiveFull] != 1 || c[NotAccepted] != 1 || c[NotAcceptedBytes] != 3 {
 		t.Errorf("%d objects of %d bytes, %d without room (%v)", c[AllocatedObjects], c[AllocatedBytes], c[LiveFull], err)
 	}
-	var b Block
-	if err := p.live.maps[1].Lookup(uint64(0x10000+32*(first+9)), &b); err != nil || b.Stack != StackBefore || b.Size != 100 {
-		t.Errorf("the last block is %+v (%v)", b, err)
+	all := live(t, p)
+	if len(all) != blocks+2 || all[known].Stack != 7 || all[spilled].Size != 5 {
+		t.Errorf("%d blocks, the known one %+v, the spilled one %+v", len(all), all[known], all[spilled])
+	}
+	if b := all[0x10000]; b != (Block{Size: 100, Stack: StackBefore}) {
+		t.Errorf("a block is %+v", b)
+	}
+}
+
+// TestPack: what is in an entry is what was put there.
+func TestPack(t *testing.T) {
+	for _, c := range []struct {
+		address uint64
+		b       Block
+		ok      bool
+	}{
+		{8, Block{}, true},
+		{1<<47 - 8, Block{Size: 1<<38 - 1, Stack: 1<<20 - 1, Mark: 1<<16 - 1, Function: uint8(liveFunctionFUNCTION_PVALLOC), Mb: uint8(liveFunctionFUNCTION_MB_REALLOC)}, true},
+		{0x7f0012345678, Block{Size: 1 << 28, Stack: StackBefore, Mark: 1, Function: 1, Mb: uint8(liveFunctionFUNCTION_MB_ALLOC)}, true},
+		{0x7f0012345000, Block{Size: uint64(os.Getpagesize()), Stack: StackBefore, Function: uint8(FunctionAllocPage)}, true},
+		{1 << 47, Block{}, false},
+		{12, Block{}, false},
+		{16, Block{Size: 1 << 38}, false},
+	} {
+		e, ok := pack(c.address, c.b)
+		if ok != c.ok {
+			t.Errorf("%#x, %+v can be an entry: %v, want %v", c.address, c.b, ok, c.ok)
+			continue
+		}
+		if address, b := unpack(e); ok && (address != c.address || b != c.b) {
+			t.Errorf("%#x, %+v comes back as %#x, %+v", c.address, c.b, address, b)
+		}
 	}
 }

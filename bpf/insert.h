@@ -5,11 +5,11 @@
 #include "slots.h"
 
 /* The allocator gave out what we hold live: we missed its free. */
-static __always_inline void missed(__u64 address, struct block *b)
+static __always_inline void missed(struct block *b)
 {
 	if (b->function == FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_MISSED_PAGE_RETURN, 1);
-		drop_slots(b, address);
+		drop_slots(b);
 	} else {
 		count(COUNTER_MISSED_FREE, 1);
 		count(COUNTER_MISSED_FREE_BYTES, b->size);
@@ -21,24 +21,18 @@ static __always_inline void missed(__u64 address, struct block *b)
 /* Adds a block to the live set; whether it was kept. */
 static __always_inline int insert(__u64 address, struct block *block)
 {
-	__u32 step, newest = live_step;
-	int accept = accepting == ACCEPTING, err = -E2BIG;
-	/* Most addresses are new, so the newest step is asked by putting it there. */
-	struct block *b = accept ? find_from(address, &step, newest, 1) : find(address, &step);
+	struct place at;
 
-	if (!b && accept) {
-		err = put(address, block, newest);
-		if (!err)
+	if (find(address, &at)) {
+		if (at.block.function != FUNCTION_FREED)
+			missed(&at.block);
+		if (write_place(address, &at, block))
 			return 1;
-		if (err == -EEXIST)
-			b = find(address, &step);
+		take_out(address, &at);
 	}
-	if (b) {
-		if (b->function != FUNCTION_FREED)
-			missed(address, b);
-		*b = *block;
+	int err = accepting == ACCEPTING ? put(address, block) : -E2BIG;
+	if (!err)
 		return 1;
-	}
 	if (accepting == ACCEPTING_SHORT) {
 		count(COUNTER_NOT_ACCEPTED, 1);
 		count(COUNTER_NOT_ACCEPTED_BYTES, block->size);

@@ -17,6 +17,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Constants alone leave no trace in BTF, where Go takes them from. */
 const struct {
 	enum cookie cookie;
+	enum entry_part entry_part;
 	enum function function;
 	enum stack_end stack_end;
 	enum counter counter;
@@ -31,4 +32,5 @@ const struct {
 #define SLOTS_MEMBER(n) struct slots_##n s##n;
 const struct {
 	FOR_EACH_SLOTS_CLASS(SLOTS_MEMBER)
+	struct bucket bucket;
 } *abi_slots __attribute__((unused));

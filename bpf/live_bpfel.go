@@ -17,20 +17,24 @@ type liveAcceptance uint32
 
 const (
 	liveAcceptanceACCEPTING       liveAcceptance = 0
-	liveAcceptanceACCEPTING_FULL  liveAcceptance = 1
-	liveAcceptanceACCEPTING_SHORT liveAcceptance = 2
+	liveAcceptanceACCEPTING_SHORT liveAcceptance = 1
 )
 
 type liveBlock struct {
-	_         structs.HostLayout
-	Size      uint64
-	Stack     uint32
-	Mark      uint16
-	Function  uint8
-	Mb        uint8
-	Slots     uint8
-	SlotsStep uint8
-	Pad       [3]uint16
+	_        structs.HostLayout
+	Size     uint64
+	Stack    uint32
+	Mark     uint16
+	Function uint8
+	Mb       uint8
+	Slots    uint8
+	Pad      [3]uint8
+	Table    uint32
+}
+
+type liveBucket struct {
+	_     structs.HostLayout
+	Entry [8]liveEntry
 }
 
 type liveCfaKind uint32
@@ -89,9 +93,31 @@ const (
 	liveCounterCOUNTER_NOT_ACCEPTED_BYTES   liveCounter = 24
 	liveCounterCOUNTER_OBJECT_NO_PAGE       liveCounter = 25
 	liveCounterCOUNTER_SLOTS_FULL           liveCounter = 26
-	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 27
-	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 28
-	liveCounterCOUNTER_COUNT                liveCounter = 29
+	liveCounterCOUNTER_SLOTS_LOST           liveCounter = 27
+	liveCounterCOUNTER_LINPOOL_OBJECTS_FULL liveCounter = 28
+	liveCounterCOUNTER_ARGUMENT_READ_FAILED liveCounter = 29
+	liveCounterCOUNTER_COUNT                liveCounter = 30
+)
+
+type liveEntry struct {
+	_     structs.HostLayout
+	Where uint64
+	What  uint64
+}
+
+type liveEntryPart uint32
+
+const (
+	liveEntryPartENTRY_ADDRESS   liveEntryPart = 0
+	liveEntryPartENTRY_FUNCTION  liveEntryPart = 44
+	liveEntryPartENTRY_MB        liveEntryPart = 49
+	liveEntryPartENTRY_SLOTS     liveEntryPart = 51
+	liveEntryPartENTRY_SIZE_HIGH liveEntryPart = 54
+	liveEntryPartENTRY_SIZE      liveEntryPart = 0
+	liveEntryPartENTRY_STACK     liveEntryPart = 28
+	liveEntryPartENTRY_MARK      liveEntryPart = 48
+	liveEntryPartENTRY_FREED     liveEntryPart = 31
+	liveEntryPartENTRIES         liveEntryPart = 8
 )
 
 type liveFunction uint32
@@ -157,62 +183,35 @@ type liveSlabLayout struct {
 	FirstBytes uint32
 }
 
-type liveSlots110 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [110]uint32
-}
-
-type liveSlots14 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [14]uint32
-}
-
-type liveSlots238 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [238]uint32
-}
-
-type liveSlots30 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [30]uint32
-}
-
-type liveSlots46 struct {
-	_    structs.HostLayout
-	Head liveSlotsHead
-	Slot [46]uint32
-}
-
-type liveSlots494 struct {
+type liveSlots508 struct {
 	_    structs.HostLayout
 	Head struct {
 		_        structs.HostLayout
+		Page     uint64
 		First    uint16
 		Size     uint16
 		Count    uint16
 		Function uint16
 	}
-	Slot [494]uint32
+	Slot [508]uint32
 }
 
 type liveSlotsClass uint32
 
 const (
-	liveSlotsClassSLOTS_CLASS_14    liveSlotsClass = 0
-	liveSlotsClassSLOTS_CLASS_30    liveSlotsClass = 1
-	liveSlotsClassSLOTS_CLASS_46    liveSlotsClass = 2
-	liveSlotsClassSLOTS_CLASS_110   liveSlotsClass = 3
-	liveSlotsClassSLOTS_CLASS_238   liveSlotsClass = 4
-	liveSlotsClassSLOTS_CLASS_494   liveSlotsClass = 5
-	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 6
+	liveSlotsClassSLOTS_CLASS_8     liveSlotsClass = 0
+	liveSlotsClassSLOTS_CLASS_12    liveSlotsClass = 1
+	liveSlotsClassSLOTS_CLASS_28    liveSlotsClass = 2
+	liveSlotsClassSLOTS_CLASS_44    liveSlotsClass = 3
+	liveSlotsClassSLOTS_CLASS_108   liveSlotsClass = 4
+	liveSlotsClassSLOTS_CLASS_236   liveSlotsClass = 5
+	liveSlotsClassSLOTS_CLASS_508   liveSlotsClass = 6
+	liveSlotsClassSLOTS_CLASS_COUNT liveSlotsClass = 7
 )
 
 type liveSlotsHead struct {
 	_        structs.HostLayout
+	Page     uint64
 	First    uint16
 	Size     uint16
 	Count    uint16
@@ -328,20 +327,22 @@ type liveUnwindRule struct {
 type liveWalks struct {
 	_   structs.HostLayout
 	Now struct {
-		_         structs.HostLayout
-		Ip        uint64
-		Pc        uint64
-		Sp        uint64
-		Bp        uint64
-		First     uint64
-		Version   uint32
-		Number    uint32
-		Reads     uint16
-		Span      uint16
-		UsesBp    uint8
-		Unkept    uint8
-		Slots     uint8
-		SlotsStep uint8
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		Slots   uint8
+		_       [1]byte
+		Table   uint32
+		_       [4]byte
 	}
 	Words uint64
 	Key   uint64
@@ -349,20 +350,22 @@ type liveWalks struct {
 	Place uint32
 	Made  uint32
 	Path  [32]struct {
-		_         structs.HostLayout
-		Ip        uint64
-		Pc        uint64
-		Sp        uint64
-		Bp        uint64
-		First     uint64
-		Version   uint32
-		Number    uint32
-		Reads     uint16
-		Span      uint16
-		UsesBp    uint8
-		Unkept    uint8
-		Slots     uint8
-		SlotsStep uint8
+		_       structs.HostLayout
+		Ip      uint64
+		Pc      uint64
+		Sp      uint64
+		Bp      uint64
+		First   uint64
+		Version uint32
+		Number  uint32
+		Reads   uint16
+		Span    uint16
+		UsesBp  uint8
+		Unkept  uint8
+		Slots   uint8
+		_       [1]byte
+		Table   uint32
+		_       [4]byte
 	}
 	Word [512]uint64
 	At   [512]uint16
@@ -381,14 +384,16 @@ const (
 	liveMapNoPrograms           = "no_programs"
 	liveMapRows                 = "rows"
 	liveMapRules                = "rules"
+	liveMapSpilled              = "spilled"
 	liveMapStackAccounts        = "stack_accounts"
 	liveMapStacks               = "stacks"
-	liveMapTables110            = "tables_110"
-	liveMapTables14             = "tables_14"
-	liveMapTables238            = "tables_238"
-	liveMapTables30             = "tables_30"
-	liveMapTables46             = "tables_46"
-	liveMapTables494            = "tables_494"
+	liveMapTables108            = "tables_108"
+	liveMapTables12             = "tables_12"
+	liveMapTables236            = "tables_236"
+	liveMapTables28             = "tables_28"
+	liveMapTables44             = "tables_44"
+	liveMapTables508            = "tables_508"
+	liveMapTables8              = "tables_8"
 	liveMapTests                = "tests"
 	liveMapThreads              = "threads"
 	liveMapWalks                = "walks"
@@ -422,10 +427,10 @@ const (
 	liveVarFollowedObjects      = "followed_objects"
 	liveVarFollowedObjectsCount = "followed_objects_count"
 	liveVarIslabs               = "islabs"
-	liveVarLiveAdopted          = "live_adopted"
-	liveVarLiveStep             = "live_step"
+	liveVarLiveBuckets          = "live_buckets"
+	liveVarLiveCrowded          = "live_crowded"
+	liveVarLiveSpilled          = "live_spilled"
 	liveVarLiveSteps            = "live_steps"
-	liveVarLiveUsed             = "live_used"
 	liveVarMblockHeader         = "mblock_header"
 	liveVarMslabs               = "mslabs"
 	liveVarNever                = "never"
@@ -437,9 +442,9 @@ const (
 	liveVarPidnsInode           = "pidns_inode"
 	liveVarRegisterOffset       = "register_offset"
 	liveVarSlabs                = "slabs"
-	liveVarSlotsStep            = "slots_step"
-	liveVarSlotsSteps           = "slots_steps"
-	liveVarSlotsUsed            = "slots_used"
+	liveVarSlotsMade            = "slots_made"
+	liveVarSlotsSpare           = "slots_spare"
+	liveVarSlotsTables          = "slots_tables"
 	liveVarTargetPid            = "target_pid"
 )
 
@@ -519,14 +524,16 @@ type liveMapSpecs struct {
 	NoPrograms     *ebpf.MapSpec `ebpf:"no_programs"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	Spilled        *ebpf.MapSpec `ebpf:"spilled"`
 	StackAccounts  *ebpf.MapSpec `ebpf:"stack_accounts"`
 	Stacks         *ebpf.MapSpec `ebpf:"stacks"`
-	Tables110      *ebpf.MapSpec `ebpf:"tables_110"`
-	Tables14       *ebpf.MapSpec `ebpf:"tables_14"`
-	Tables238      *ebpf.MapSpec `ebpf:"tables_238"`
-	Tables30       *ebpf.MapSpec `ebpf:"tables_30"`
-	Tables46       *ebpf.MapSpec `ebpf:"tables_46"`
-	Tables494      *ebpf.MapSpec `ebpf:"tables_494"`
+	Tables108      *ebpf.MapSpec `ebpf:"tables_108"`
+	Tables12       *ebpf.MapSpec `ebpf:"tables_12"`
+	Tables236      *ebpf.MapSpec `ebpf:"tables_236"`
+	Tables28       *ebpf.MapSpec `ebpf:"tables_28"`
+	Tables44       *ebpf.MapSpec `ebpf:"tables_44"`
+	Tables508      *ebpf.MapSpec `ebpf:"tables_508"`
+	Tables8        *ebpf.MapSpec `ebpf:"tables_8"`
 	Tests          *ebpf.MapSpec `ebpf:"tests"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
@@ -547,10 +554,10 @@ type liveVariableSpecs struct {
 	FollowedObjects      *ebpf.VariableSpec `ebpf:"followed_objects"`
 	FollowedObjectsCount *ebpf.VariableSpec `ebpf:"followed_objects_count"`
 	Islabs               *ebpf.VariableSpec `ebpf:"islabs"`
-	LiveAdopted          *ebpf.VariableSpec `ebpf:"live_adopted"`
-	LiveStep             *ebpf.VariableSpec `ebpf:"live_step"`
+	LiveBuckets          *ebpf.VariableSpec `ebpf:"live_buckets"`
+	LiveCrowded          *ebpf.VariableSpec `ebpf:"live_crowded"`
+	LiveSpilled          *ebpf.VariableSpec `ebpf:"live_spilled"`
 	LiveSteps            *ebpf.VariableSpec `ebpf:"live_steps"`
-	LiveUsed             *ebpf.VariableSpec `ebpf:"live_used"`
 	MblockHeader         *ebpf.VariableSpec `ebpf:"mblock_header"`
 	Mslabs               *ebpf.VariableSpec `ebpf:"mslabs"`
 	Never                *ebpf.VariableSpec `ebpf:"never"`
@@ -562,9 +569,9 @@ type liveVariableSpecs struct {
 	PidnsInode           *ebpf.VariableSpec `ebpf:"pidns_inode"`
 	RegisterOffset       *ebpf.VariableSpec `ebpf:"register_offset"`
 	Slabs                *ebpf.VariableSpec `ebpf:"slabs"`
-	SlotsStep            *ebpf.VariableSpec `ebpf:"slots_step"`
-	SlotsSteps           *ebpf.VariableSpec `ebpf:"slots_steps"`
-	SlotsUsed            *ebpf.VariableSpec `ebpf:"slots_used"`
+	SlotsMade            *ebpf.VariableSpec `ebpf:"slots_made"`
+	SlotsSpare           *ebpf.VariableSpec `ebpf:"slots_spare"`
+	SlotsTables          *ebpf.VariableSpec `ebpf:"slots_tables"`
 	TargetPid            *ebpf.VariableSpec `ebpf:"target_pid"`
 }
 
@@ -597,14 +604,16 @@ type liveMaps struct {
 	NoPrograms     *ebpf.Map `ebpf:"no_programs"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	Rules          *ebpf.Map `ebpf:"rules"`
+	Spilled        *ebpf.Map `ebpf:"spilled"`
 	StackAccounts  *ebpf.Map `ebpf:"stack_accounts"`
 	Stacks         *ebpf.Map `ebpf:"stacks"`
-	Tables110      *ebpf.Map `ebpf:"tables_110"`
-	Tables14       *ebpf.Map `ebpf:"tables_14"`
-	Tables238      *ebpf.Map `ebpf:"tables_238"`
-	Tables30       *ebpf.Map `ebpf:"tables_30"`
-	Tables46       *ebpf.Map `ebpf:"tables_46"`
-	Tables494      *ebpf.Map `ebpf:"tables_494"`
+	Tables108      *ebpf.Map `ebpf:"tables_108"`
+	Tables12       *ebpf.Map `ebpf:"tables_12"`
+	Tables236      *ebpf.Map `ebpf:"tables_236"`
+	Tables28       *ebpf.Map `ebpf:"tables_28"`
+	Tables44       *ebpf.Map `ebpf:"tables_44"`
+	Tables508      *ebpf.Map `ebpf:"tables_508"`
+	Tables8        *ebpf.Map `ebpf:"tables_8"`
 	Tests          *ebpf.Map `ebpf:"tests"`
 	Threads        *ebpf.Map `ebpf:"threads"`
 	Walks          *ebpf.Map `ebpf:"walks"`
@@ -621,14 +630,16 @@ func (m *liveMaps) Close() error {
 		m.NoPrograms,
 		m.Rows,
 		m.Rules,
+		m.Spilled,
 		m.StackAccounts,
 		m.Stacks,
-		m.Tables110,
-		m.Tables14,
-		m.Tables238,
-		m.Tables30,
-		m.Tables46,
-		m.Tables494,
+		m.Tables108,
+		m.Tables12,
+		m.Tables236,
+		m.Tables28,
+		m.Tables44,
+		m.Tables508,
+		m.Tables8,
 		m.Tests,
 		m.Threads,
 		m.Walks,
@@ -650,10 +661,10 @@ type liveVariables struct {
 	FollowedObjects      *ebpf.Variable `ebpf:"followed_objects"`
 	FollowedObjectsCount *ebpf.Variable `ebpf:"followed_objects_count"`
 	Islabs               *ebpf.Variable `ebpf:"islabs"`
-	LiveAdopted          *ebpf.Variable `ebpf:"live_adopted"`
-	LiveStep             *ebpf.Variable `ebpf:"live_step"`
+	LiveBuckets          *ebpf.Variable `ebpf:"live_buckets"`
+	LiveCrowded          *ebpf.Variable `ebpf:"live_crowded"`
+	LiveSpilled          *ebpf.Variable `ebpf:"live_spilled"`
 	LiveSteps            *ebpf.Variable `ebpf:"live_steps"`
-	LiveUsed             *ebpf.Variable `ebpf:"live_used"`
 	MblockHeader         *ebpf.Variable `ebpf:"mblock_header"`
 	Mslabs               *ebpf.Variable `ebpf:"mslabs"`
 	Never                *ebpf.Variable `ebpf:"never"`
@@ -665,9 +676,9 @@ type liveVariables struct {
 	PidnsInode           *ebpf.Variable `ebpf:"pidns_inode"`
 	RegisterOffset       *ebpf.Variable `ebpf:"register_offset"`
 	Slabs                *ebpf.Variable `ebpf:"slabs"`
-	SlotsStep            *ebpf.Variable `ebpf:"slots_step"`
-	SlotsSteps           *ebpf.Variable `ebpf:"slots_steps"`
-	SlotsUsed            *ebpf.Variable `ebpf:"slots_used"`
+	SlotsMade            *ebpf.Variable `ebpf:"slots_made"`
+	SlotsSpare           *ebpf.Variable `ebpf:"slots_spare"`
+	SlotsTables          *ebpf.Variable `ebpf:"slots_tables"`
 	TargetPid            *ebpf.Variable `ebpf:"target_pid"`
 }
 

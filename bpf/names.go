@@ -172,6 +172,7 @@ const (
 	NotAcceptedBytes  = liveCounterCOUNTER_NOT_ACCEPTED_BYTES
 	ObjectNoPage      = liveCounterCOUNTER_OBJECT_NO_PAGE
 	SlotsFull         = liveCounterCOUNTER_SLOTS_FULL
+	SlotsLost         = liveCounterCOUNTER_SLOTS_LOST
 
 	LinpoolObjectsFull = liveCounterCOUNTER_LINPOOL_OBJECTS_FULL
 	ArgumentReadFailed = liveCounterCOUNTER_ARGUMENT_READ_FAILED
@@ -205,6 +206,7 @@ var counterNames = [...]string{
 	NotAcceptedBytes:  "blocks not kept: machine short of memory, bytes",
 	ObjectNoPage:      "slab objects on pages not in the live set",
 	SlotsFull:         "slab objects without stack: no room for their page",
+	SlotsLost:         "slots of returned pages not used again",
 
 	LinpoolObjectsFull: "linpool objects without stack: no room",
 	ArgumentReadFailed: "arguments unreadable",

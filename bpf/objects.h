@@ -6,35 +6,34 @@
 #include "slots.h"
 #include "thread.h"
 
-/* The page of an object, with a table for its slots. owner is the resource that
- * the object is of, 0 if the page's first word tells it. */
-static __always_inline struct block *page_of_object(__u64 page, __u64 owner, const volatile struct slab_layout *l, __u32 function)
+/* Finds the page of an object, with a table for its slots; whether it has one.
+ * owner is the resource that the object is of, 0 if the page's first word tells
+ * it. */
+static __always_inline int page_of_object(__u64 page, struct place *at, __u64 owner, const volatile struct slab_layout *l, __u32 function)
 {
-	__u32 step;
-	struct block *b = find_live(page, &step);
-
-	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
+	if (!find(page, at) || at->block.function != FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_OBJECT_NO_PAGE, 1);
-		return NULL;
+		return 0;
 	}
-	if (b->slots)
-		return b;
-	struct slots_head head = { .function = function };
+	if (at->block.slots)
+		return 1;
+	struct slots_head head = { .page = page, .function = function };
 	if (!owner && bpf_probe_read_user(&owner, sizeof(owner), (void *)page))
 		owner = 0;
 	if (!test(function, read_layout(l, owner, &head)))
-		return NULL;
+		return 0;
 	if (!is_followed(followed_objects, followed_objects_count, head.size))
-		return NULL;
+		return 0;
 	__u32 class = slots_class(head.count);
-	long made = make_slots(page, &head, class);
+	int made = make_slots(class, &head);
 	if (made < 0) {
 		count(COUNTER_SLOTS_FULL, 1);
-		return NULL;
+		return 0;
 	}
-	b->slots_step = made;
-	b->slots = class + 1;
-	return b;
+	at->block.table = made;
+	at->block.slots = class + 1;
+	write_place(page, at, &at->block);
+	return 1;
 }
 
 /* An object of a slab was allocated: notes by whom. */
@@ -71,19 +70,19 @@ static __always_inline int leave_object(struct pt_regs *ctx, const volatile stru
 	if (number > SLOT_STACK_MASK)
 		number = STACK_NOT_KEPT;
 	__u32 value = mark << SLOT_STACK_BITS | number, size = 0;
-	/* The same call allocates from the same slab. A page has no table but its
-	 * own, and with the table it loses its place in the live set: so if there is
-	 * one where that of the call's last object was, nothing else has to be asked. */
+	/* The same call allocates from the same slab. A page that is
+	 * live has a table that says so: if that of the call's last object does,
+	 * nothing else has to be asked. */
 	if (p && p->slots)
-		size = write_slot(p->slots, p->slots_step, page, address - page, value);
+		size = write_slot(p->slots, p->table, page, address - page, value);
 	if (!size) {
-		struct block *b = page_of_object(page, owner, l, function);
-		if (!b)
+		struct place at;
+		if (!page_of_object(page, &at, owner, l, function))
 			return 0;
-		size = write_slot(b->slots, b->slots_step, page, address - page, value);
+		size = write_slot(at.block.slots, at.block.table, page, address - page, value);
 		if (p) {
-			p->slots = b->slots;
-			p->slots_step = b->slots_step;
+			p->slots = at.block.slots;
+			p->table = at.block.table;
 		}
 	}
 	if (test(function, size != 0))

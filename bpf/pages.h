@@ -54,16 +54,15 @@ int enter_free_page(struct pt_regs *ctx)
 	__u64 address = argument(ctx, cookie, 0, ctx->di);
 	if (!test(cookie_function(cookie), address && !(address & (page_size - 1))))
 		return 0;
-	__u32 step;
-	struct block *b = find_freed(address, &step);
+	struct place at;
 	/* BIRD fills its page cache by returning pages that nobody took. */
-	if (!b || b->function != FUNCTION_ALLOC_PAGE) {
+	if (!find_freed(address, &at) || at.block.function != FUNCTION_ALLOC_PAGE) {
 		count(COUNTER_PAGE_RETURN_UNKNOWN, 1);
 		return 0;
 	}
 	count(COUNTER_FREED_OBJECTS, 1);
-	count(COUNTER_FREED_BYTES, b->size);
-	drop_slots(b, address);
-	take_out(address, b, step);
+	count(COUNTER_FREED_BYTES, at.block.size);
+	drop_slots(&at.block);
+	take_out(address, &at);
 	return 0;
 }

@@ -37,7 +37,8 @@ struct path {
 	__u16 span;	 /* all of them are in so many words from sp on */
 	__u8 uses_bp;
 	__u8 unkept;	 /* it read something else */
-	__u8 slots, slots_step; /* as in struct block, of the last object from here */
+	__u8 slots;	 /* and */
+	__u32 table;	 /* as in struct block, of the last object from here */
 };
 
 /* The walks of one thread. */

@@ -75,18 +75,13 @@ type Programs struct {
 	links   []attached // in the order in which they were placed
 	// What grows, and what it may still take.
 	growing sync.Mutex // guards what follows
-	sets    []*stepped
-	live    *stepped
-	slots   [slotsClasses]*stepped
+	live    liveSet
+	slots   [slotsClasses]slotsSet
 	budget  budget
-	// Why the sets take nothing: see enum acceptance.
-	full, short bool
-	nearly      bool // half of the budget is used
-	moved       *ringbuf.Reader
+	short   bool // so that the sets take nothing: see enum acceptance
+	moved   *ringbuf.Reader
 	// What was taken in by Adopt: the programs have not counted it.
 	adopted Counters
-	// A bit for each step of the live set that has some of it.
-	adoptedInto uint32
 	// What was counted while attaching.
 	base     Counters
 	baseHits map[string]Hits
@@ -117,6 +112,7 @@ func Load(c Config) (*Programs, error) {
 	stacks := p.budget.stacks(c.MaxStacks)
 	spec.Maps[liveMapStacks].MaxEntries = stacks
 	spec.Maps[liveMapStackAccounts].MaxEntries = uint32(liveStackNumberSTACK_FIRST) + stacks + wastedNumbers
+	spec.Maps[liveMapSpilled].MaxEntries = p.budget.spilled()
 	if c.LinpoolObjects {
 		spec.Maps[liveMapLinpoolObjects].MaxEntries = p.budget.linpoolObjects()
 	}
@@ -610,8 +606,9 @@ func (p *Programs) Close() error {
 	if p.moved != nil {
 		errs = append(errs, p.StopWaiting())
 	}
-	for _, s := range p.sets {
-		errs = append(errs, s.close())
+	errs = append(errs, p.live.close())
+	for i := range p.slots {
+		errs = append(errs, p.slots[i].close())
 	}
 	return errors.Join(errs...)
 }

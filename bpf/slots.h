@@ -8,36 +8,40 @@
 
 #include "liveset.h"
 
-#define SLOTS_MAP(n)                                         \
-	struct slots_##n##_map {                             \
-		__uint(type, BPF_MAP_TYPE_HASH);             \
-		__uint(map_flags, BPF_F_NO_PREALLOC);        \
-		__uint(max_entries, 1);                      \
-		__type(key, __u64);                          \
-		__type(value, struct slots_##n);             \
-	};                                                   \
-	struct {                                             \
-		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);    \
-		__uint(max_entries, MAX_STEPS);              \
-		__type(key, __u32);                          \
-		__array(values, struct slots_##n##_map);     \
+#define SLOTS_MAP(n)                                               \
+	struct slots_##n##_map {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                  \
+		__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP); \
+		__uint(max_entries, 1);                            \
+		__type(key, __u32);                                \
+		__type(value, struct slots_##n);                   \
+	};                                                         \
+	struct {                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);          \
+		__uint(max_entries, TABLE_STEPS);                  \
+		__type(key, __u32);                                \
+		__array(values, struct slots_##n##_map);           \
 	} tables_##n SEC(".maps");
 
-/* tables_14 to tables_494. key: the step; value: a map from a page's address to
- * its table. Written by the programs, read by user space for a snapshot.
- * Capacity: steps, as in live. When all are full the page's objects stay
- * without stacks: COUNTER_SLOTS_FULL. */
+/* tables_8 to tables_508. key: the step; value: an array of tables. Written by
+ * the programs, read by user space for a snapshot. Capacity: steps, as in live.
+ * When all are full the page's objects stay without stacks: COUNTER_SLOTS_FULL. */
 FOR_EACH_SLOTS_CLASS(SLOTS_MAP)
 
-/* As live_steps and live_step, for each class; and how many tables there are. */
-volatile __u32 slots_steps[SLOTS_CLASS_COUNT], slots_step[SLOTS_CLASS_COUNT];
-__u32 slots_used[SLOTS_CLASS_COUNT];
+/* How many tables each step has, set by user space. */
+volatile __u32 slots_tables[SLOTS_CLASS_COUNT * TABLE_STEPS];
+
+/* How many tables ever had a page; and the first of those that have none any more:
+ * its number + 1, 0 if there is none, and in the upper half how often that was
+ * changed, so that who compares it does not take it for what it was before. */
+volatile __u32 slots_made[SLOTS_CLASS_COUNT];
+volatile __u64 slots_spare[SLOTS_CLASS_COUNT];
 
 /* The layouts of BIRD's slabs, set by user space. */
 const volatile struct slab_layout slabs, mslabs, islabs;
 
 /* A table without any allocation: too large for the stack of a program. */
-const struct slots_494 no_slots;
+const struct slots_508 no_slots;
 
 /* The smallest class for that many objects. */
 static __always_inline __u32 slots_class(__u32 objects)
@@ -49,63 +53,132 @@ static __always_inline __u32 slots_class(__u32 objects)
 	return SLOTS_CLASS_COUNT;
 }
 
-/* Makes an empty table for a page; the step in which it is, or an error. */
-static __always_inline long make_slots(__u64 page, struct slots_head *head, __u32 class)
+/* How often it is tried to be faster than another thread. */
+#define TRIES 8
+
+#define TABLE_AT(n, number)                                                            \
+	__u32 step = (number) >> TABLE_STEP;                                           \
+	__u32 index = (number) & ((1 << TABLE_STEP) - 1);                              \
+	void *map = bpf_map_lookup_elem(&tables_##n, &step);                           \
+	struct slots_##n *t = map ? bpf_map_lookup_elem(map, &index) : NULL;           \
+	if (!t)                                                                        \
+		return 0;
+
+/* Which table comes after one that is spare: its number + 1, or 0. */
+__noinline int spare_after(__u32 class, __u32 number)
 {
-	if (class >= SLOTS_CLASS_COUNT || accepting != ACCEPTING)
-		return -E2BIG;
-	__u32 newest = slots_step[class], steps = slots_steps[class];
-
-	for (__u32 i = 0; i < MAX_STEPS; i++) {
-		__u32 k = newest + i;
-		struct slots_head *made = NULL;
-		int err; /* as in put */
-
-		if (i >= steps)
-			break;
-		if (k >= steps)
-			k -= steps;
-		switch (class) {
-#define MAKE(n)                                                                \
-	case SLOTS_CLASS_##n: {                                                \
-		void *map = bpf_map_lookup_elem(&tables_##n, &k);               \
-		if (!map)                                                      \
-			continue;                                              \
-		err = bpf_map_update_elem(map, &page, &no_slots, BPF_ANY);     \
-		if (!err)                                                      \
-			made = bpf_map_lookup_elem(map, &page);                \
-		break;                                                         \
+	switch (class) {
+#define AFTER(n)                         \
+	case SLOTS_CLASS_##n: {          \
+		TABLE_AT(n, number)      \
+		return t->head.page;     \
 	}
-			FOR_EACH_SLOTS_CLASS(MAKE)
-		default:
-			return -E2BIG;
-		}
-		if (made) {
-			*made = *head;
-			__sync_fetch_and_add(&slots_used[class], 1);
-			if (k > slots_step[class]) {
-				slots_step[class] = k;
-				tell_moved();
-			}
-			return k;
-		}
-		if (err != -E2BIG)
-			return err ? err : -ENOENT;
+		FOR_EACH_SLOTS_CLASS(AFTER)
+	}
+	return 0;
+}
+
+/* Says which comes after it; whether there is such a table. */
+__noinline int make_spare(__u32 class, __u32 number, __u32 next)
+{
+	switch (class) {
+#define SPARE(n)                                       \
+	case SLOTS_CLASS_##n: {                        \
+		TABLE_AT(n, number)                    \
+		t->head.page = TABLE_SPARE | next;     \
+		return 1;                              \
+	}
+		FOR_EACH_SLOTS_CLASS(SPARE)
+	}
+	return 0;
+}
+
+/* Gives a table to a page, without any allocation; whether there is such a table. */
+__noinline int begin_table(__u32 class, __u32 number, struct slots_head *head)
+{
+	if (!head)
+		return 0;
+	switch (class) {
+#define BEGIN(n)                                                             \
+	case SLOTS_CLASS_##n: {                                              \
+		TABLE_AT(n, number)                                          \
+		if (bpf_map_update_elem(map, &index, &no_slots, BPF_ANY))    \
+			return 0;                                            \
+		t->head = *head;                                             \
+		return 1;                                                    \
+	}
+		FOR_EACH_SLOTS_CLASS(BEGIN)
+	}
+	return 0;
+}
+
+/* The number of the n-th table, from 0 on; an error if there is none. */
+__noinline int nth_table(__u32 class, __u32 n)
+{
+	for (__u32 step = 0; step < TABLE_STEPS && class < SLOTS_CLASS_COUNT; step++) {
+		__u32 tables = slots_tables[class * TABLE_STEPS + step];
+
+		if (n < tables)
+			return step << TABLE_STEP | n;
+		n -= tables;
 	}
 	return -E2BIG;
 }
 
-/* Writes who allocated the object at an offset in a page, of which slots and step
+/* The number of a table that never had a page; an error if there is none. */
+static __always_inline int new_table(__u32 class)
+{
+	for (int i = 0; i < TRIES; i++) {
+		__u32 made = slots_made[class];
+		int number = nth_table(class, made);
+
+		if (number < 0)
+			break;
+		if (__sync_val_compare_and_swap(&slots_made[class], made, made + 1) != made)
+			continue;
+		if (!(made & 0x3f))
+			tell_moved();
+		return number;
+	}
+	return -E2BIG;
+}
+
+/* Makes an empty table for a page; its number, or an error. */
+__noinline int make_slots(__u32 class, struct slots_head *head)
+{
+	if (class >= SLOTS_CLASS_COUNT || !head || accepting != ACCEPTING)
+		return -E2BIG;
+	int number = -E2BIG;
+
+	for (int i = 0; i < TRIES; i++) {
+		__u64 first = slots_spare[class];
+		__u32 spare = first;
+
+		if (!spare)
+			break;
+		__u32 next = spare_after(class, spare - 1);
+		if (__sync_val_compare_and_swap(&slots_spare[class], first, ((first >> 32) + 1) << 32 | next) != first)
+			continue;
+		number = spare - 1;
+		break;
+	}
+	if (number < 0)
+		number = new_table(class);
+	if (number < 0 || !begin_table(class, number, head))
+		return -E2BIG;
+	return number;
+}
+
+/* Writes who allocated the object at an offset in a page, of which slots and number
  * say where its table is, as in struct block. Returns how long such an object is,
- * or 0 if none begins there or the table is elsewhere. */
-__noinline int write_slot(__u32 slots, __u32 step, __u64 page, __u32 offset, __u32 value)
+ * or 0 if none begins there or the table is another page's. */
+__noinline int write_slot(__u32 slots, __u32 number, __u64 page, __u32 offset, __u32 value)
 {
 	switch (slots - 1) {
 #define WRITE(n)                                                               \
 	case SLOTS_CLASS_##n: {                                                \
-		void *map = bpf_map_lookup_elem(&tables_##n, &step);            \
-		struct slots_##n *t = map ? bpf_map_lookup_elem(map, &page) : NULL; \
-		if (!t || !t->head.size || offset < t->head.first)             \
+		TABLE_AT(n, number)                                            \
+		if (t->head.page != page || !t->head.size || offset < t->head.first) \
 			return 0;                                              \
 		__u64 i = (offset - t->head.first) / t->head.size;             \
 		if (i >= t->head.count || i * t->head.size + t->head.first != offset) \
@@ -122,22 +195,29 @@ __noinline int write_slot(__u32 slots, __u32 step, __u64 page, __u32 offset, __u
 	return 0;
 }
 
-/* Drops the table of a page that leaves the live set. */
-static __always_inline void drop_slots(struct block *b, __u64 page)
+/* Takes the table from a page that leaves the live set. If others are always
+ * faster, nobody has it any more: COUNTER_SLOTS_LOST. */
+__noinline int drop_slots(struct block *b)
 {
-	__u32 step = b->slots_step;
+	if (!b || !b->slots)
+		return 0;
+	__u64 class = b->slots - 1;
 
-	switch (b->slots - 1) {
-#define DROP(n)                                                                \
-	case SLOTS_CLASS_##n: {                                                \
-		void *map = bpf_map_lookup_elem(&tables_##n, &step);            \
-		if (map && !bpf_map_delete_elem(map, &page))                   \
-			__sync_fetch_and_add(&slots_used[SLOTS_CLASS_##n], -1); \
-		break;                                                         \
-	}
-		FOR_EACH_SLOTS_CLASS(DROP)
-	}
+	/* The verifier of Linux 6.1 does not keep the test of what is in memory. */
+	asm volatile("" : "+r"(class));
+	if (class >= SLOTS_CLASS_COUNT)
+		return 0;
 	b->slots = 0;
+	for (int i = 0; i < TRIES; i++) {
+		__u64 first = slots_spare[class];
+
+		if (!make_spare(class, b->table, first))
+			break;
+		if (__sync_val_compare_and_swap(&slots_spare[class], first, ((first >> 32) + 1) << 32 | (b->table + 1)) == first)
+			return 0;
+	}
+	count(COUNTER_SLOTS_LOST, 1);
+	return 0;
 }
 
 /* What a page of objects looks like, from the resource that owns it. 0 if it is

@@ -21,9 +21,6 @@ const volatile __u32 only_target;
  * 48 in BIRD 3; 0 if user space does not know and any of them will do. */
 const volatile __u64 mblock_header;
 
-/* Bytes in one of alloc_page's pages. */
-const volatile __u64 page_size;
-
 /* Index of the current mark (phase and cycle), set by user space. */
 volatile __u32 current_mark;
 

@@ -177,7 +177,7 @@ func (a *auditor) auditObjects(t *testing.T, s *quiet.Snapshot, truth *fixture.M
 	t.Helper()
 	for address, want := range truth.Objects {
 		page, _ := s.Tree.Page(address)
-		stack, _ := s.Live.Slots[page.Address].At(address - page.Address)
+		stack, _ := s.Live.Slots.Of(page.Address).At(address - page.Address)
 		if want.Old && stack == bpf.StackNone {
 			continue
 		}
@@ -185,7 +185,7 @@ func (a *auditor) auditObjects(t *testing.T, s *quiet.Snapshot, truth *fixture.M
 			a.fail(t, "object at 0x%x of %d bytes: %v", address, want.Bytes, err)
 		}
 	}
-	for page := range s.Live.Slots {
+	for page := range s.Live.Slots.Pages() {
 		if _, ok := truth.Pages[page]; !ok {
 			a.fail(t, "page at 0x%x is free and has a table of objects", page)
 		}

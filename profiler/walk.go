@@ -47,7 +47,7 @@ func (p *Profiler) walk() (*live.Snapshot, error) {
 	s.Stacks, s.Slots, s.Counters, s.Hits = probed.Stacks, probed.Slots, probed.Counters, probed.Hits
 	s.Moved, s.MovedBytes = probed.Moved, probed.MovedBytes
 	if !p.followsPages() {
-		s.Slots = nil
+		s.Slots = live.Tables{}
 	}
 	known := make(map[uint64]live.Block, len(probed.Blocks))
 	for _, b := range probed.Blocks {

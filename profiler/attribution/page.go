@@ -122,7 +122,7 @@ func (a *Attributor) addPage(s *sums, h *Heap, b live.Block, k kind, t *tree.Tre
 // them alone would keep the page.
 func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 	page := k.page
-	slots := s.snapshot.Slots[b.Address]
+	slots := s.snapshot.Slots.Of(b.Address)
 	used := uint64(page.Used)
 	slack := min(page.Free, b.Size)
 	var n uint64

@@ -31,6 +31,7 @@ var losses = []struct {
 	{counter: bpf.NotAccepted, bytes: bpf.NotAcceptedBytes, bounded: true, meaning: "not in the live set: the machine was short of memory"},
 	{counter: bpf.ObjectNoPage, harmless: true, meaning: "their stacks are not known; their pages are in the tree"},
 	{counter: bpf.SlotsFull, harmless: true, meaning: "they stand under [allocation not seen]; raise --max-memory"},
+	{counter: bpf.SlotsLost, harmless: true, meaning: "there is a little less room; other threads were faster"},
 	{counter: bpf.LinpoolObjectsFull, harmless: true, meaning: "they count as the chunk's; raise --max-memory"},
 	{counter: bpf.LiveFull, bytes: bpf.LiveFullBytes, bounded: true, meaning: "not in the live set; raise --max-memory"},
 	{counter: bpf.LiveNoMemory, bytes: bpf.LiveNoMemoryBytes, bounded: true, meaning: "not in the live set; the kernel had no memory"},

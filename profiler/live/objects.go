@@ -6,8 +6,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -47,31 +47,66 @@ type LinpoolObject struct {
 	Mark    uint32
 }
 
-func readSlots(p *bpf.Programs) (map[uint64]Slots, error) {
-	all := make(map[uint64]Slots)
-	maps := p.Slots()
-	for i, read := range [...]func(*ebpf.Map, map[uint64]Slots) error{
-		slotsOf[bpf.Slots14], slotsOf[bpf.Slots30], slotsOf[bpf.Slots46],
-		slotsOf[bpf.Slots110], slotsOf[bpf.Slots238], slotsOf[bpf.Slots494],
-	} {
-		for _, m := range maps[i] {
-			if err := read(m, all); err != nil {
-				return nil, fmt.Errorf("read slots: %w", err)
+// Tables are the slots of pages: at ten million objects there are too many for a
+// map of them.
+type Tables struct {
+	tables []table  // sorted by page
+	slots  []uint32 // of all of them
+}
+
+type table struct {
+	page        uint64
+	slots       uint32 // which of Tables.slots are its, from this on
+	count       uint16
+	first, size uint16
+	function    uint16
+}
+
+// Of returns the slots of a page; without any, of size 0, if no object was allocated
+// on it.
+func (t *Tables) Of(page uint64) Slots {
+	i, ok := slices.BinarySearchFunc(t.tables, page, func(a table, page uint64) int { return cmp.Compare(a.page, page) })
+	if !ok {
+		return Slots{}
+	}
+	of := &t.tables[i]
+	return Slots{First: of.first, Size: of.size, Function: bpf.Function(of.function), slot: t.slots[of.slots:][:of.count]}
+}
+
+// Pages are those that have slots, in their order.
+func (t *Tables) Pages() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range t.tables {
+			if !yield(t.tables[i].page) {
+				return
 			}
 		}
 	}
-	return all, nil
 }
 
-// slotsOf reads tables of one class, all of which begin with a head of four
-// 16-bit numbers (struct slots_head), their slots behind it.
-func slotsOf[V any](m *ebpf.Map, into map[uint64]Slots) error {
-	return each(m, func(page uint64, v *V) {
-		words := unsafe.Slice((*uint32)(unsafe.Pointer(v)), unsafe.Sizeof(*v)/4)
-		first, size, count, function := uint16(words[0]), uint16(words[0]>>16), words[1]&0xffff, words[1]>>16
-		slots := words[2:]
-		into[page] = Slots{First: first, Size: size, Function: bpf.Function(function), slot: slices.Clone(slots[:min(int(count), len(slots))])}
-	})
+func (t *Tables) add(of bpf.SlotTable) {
+	t.tables = append(t.tables, table{of.Page, uint32(len(t.slots)), uint16(len(of.Slots)), of.First, of.Size, uint16(of.Function)})
+	t.slots = append(t.slots, of.Slots...)
+}
+
+// sort sorts the tables. One page may have been read twice, with the same slots.
+func (t *Tables) sort() {
+	slices.SortFunc(t.tables, func(a, b table) int { return cmp.Compare(a.page, b.page) })
+	t.tables = slices.CompactFunc(t.tables, func(a, b table) bool { return a.page == b.page })
+}
+
+func readSlots(p *bpf.Programs) (t Tables, err error) {
+	// Counted first: to append to them would copy them, and take twice the memory.
+	pages, slots := 0, 0
+	if err := p.EachSlots(func(of bpf.SlotTable) { pages, slots = pages+1, slots+len(of.Slots) }); err != nil {
+		return t, err
+	}
+	t.tables, t.slots = make([]table, 0, pages), make([]uint32, 0, slots)
+	if err := p.EachSlots(t.add); err != nil {
+		return t, err
+	}
+	t.sort()
+	return t, nil
 }
 
 func readLinpoolObjects(m *ebpf.Map) ([]LinpoolObject, error) {

@@ -52,8 +52,8 @@ type Snapshot struct {
 	Time   time.Time
 	Blocks []Block // sorted by address
 	Stacks map[uint32]Stack
-	// Slots are those of pages on which an object was allocated, by address.
-	Slots map[uint64]Slots
+	// Slots are those of pages on which an object was allocated.
+	Slots Tables
 	// LinpoolObjects are sorted by address; none where they are not followed.
 	LinpoolObjects []LinpoolObject
 	// Counters are as they were after the reading; Moved is how many blocks
@@ -83,7 +83,9 @@ func Read(p *bpf.Programs) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Time: time.Now()}
-	if s.Blocks, err = readBlocks(p.Live(), before[bpf.AllocatedObjects]-before[bpf.FreedObjects]); err != nil {
+	// Those that come and go are counted one by one: there may seem to be less than none.
+	expect := before[bpf.AllocatedObjects] - min(before[bpf.FreedObjects], before[bpf.AllocatedObjects])
+	if s.Blocks, err = readBlocks(p.EachLive, expect); err != nil {
 		return nil, err
 	}
 	if s.Slots, err = readSlots(p); err != nil {
@@ -148,18 +150,15 @@ func eachOf[V any](m *ebpf.Map, n int, f func(key uint64, value *V)) error {
 	}
 }
 
-func readBlocks(maps []*ebpf.Map, expect uint64) ([]Block, error) {
-	const most = 1 << 20
-	blocks := make([]Block, 0, min(expect, most))
-	for _, m := range maps {
-		err := each(m, func(address uint64, b *bpf.Block) {
-			if f := bpf.Function(b.Function); f != bpf.FunctionFreed {
-				blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), f, bpf.Function(b.Mb)})
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read live blocks: %w", err)
-		}
+// readBlocks sorts the blocks that each calls its function for.
+func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Block, error) {
+	const most = 1 << 26
+	blocks := make([]Block, 0, min(expect+expect/64, most))
+	err := each(func(address uint64, b bpf.Block) {
+		blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), bpf.Function(b.Function), bpf.Function(b.Mb)})
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) })
 	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil

@@ -3,6 +3,7 @@
 package live
 
 import (
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -48,16 +49,13 @@ func TestEach(t *testing.T) {
 }
 
 func TestReadBlocks(t *testing.T) {
-	m := newMap(t, 24, 8)
-	for _, b := range []struct {
-		address uint64
-		block   bpf.Block
-	}{{0x3000, bpf.Block{Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, Mb: 10}}, {0x1000, bpf.Block{Size: 1}}, {0xffff800000000000, bpf.Block{Size: 2}}} {
-		if err := m.Put(b.address, &b.block); err != nil {
-			t.Fatal(err)
-		}
-	}
-	blocks, err := readBlocks([]*ebpf.Map{m}, 1<<60)
+	blocks, err := readBlocks(func(f func(uint64, bpf.Block)) error {
+		f(0x3000, bpf.Block{Size: 5 << 30, Stack: 9, Mark: 2, Function: 3, Mb: 10})
+		f(0x1000, bpf.Block{Size: 1})
+		f(0xffff800000000000, bpf.Block{Size: 2})
+		f(0x1000, bpf.Block{Size: 1}) // seen twice
+		return nil
+	}, 1<<60)
 	if err != nil || len(blocks) != 3 {
 		t.Fatalf("%d blocks (%v)", len(blocks), err)
 	}
@@ -107,5 +105,37 @@ func TestReadStacks(t *testing.T) {
 				t.Errorf("stack %d, frame %d: 0x%x, exact %v", key, i, got.PC[i], exact)
 			}
 		}
+	}
+}
+
+// TestTables: each page has its own slots, in whatever order they were read, and
+// one that was read twice is there once.
+func TestTables(t *testing.T) {
+	var tables Tables
+	slots := []uint32{7, 8, 9}
+	for _, of := range []bpf.SlotTable{
+		{Page: 0x3000, First: 64, Size: 100, Function: bpf.FunctionAllocPage, Slots: slots[:2]},
+		{Page: 0x1000, First: 32, Size: 8, Slots: slots[2:]},
+		{Page: 0x3000, First: 64, Size: 100, Function: bpf.FunctionAllocPage, Slots: slots[:2]},
+		{Page: 0x2000, First: 32, Size: 8},
+	} {
+		tables.add(of)
+	}
+	tables.sort()
+	if pages := slices.Collect(tables.Pages()); !slices.Equal(pages, []uint64{0x1000, 0x2000, 0x3000}) {
+		t.Errorf("pages %#x", pages)
+	}
+	for _, c := range []struct {
+		page, offset uint64
+		stack        uint32
+		size         uint16
+	}{{0x3000, 64, 7, 100}, {0x3000, 164, 8, 100}, {0x3000, 264, bpf.StackNone, 100}, {0x1000, 32, 9, 8}, {0x2000, 32, bpf.StackNone, 8}, {0x4000, 0, bpf.StackNone, 0}} {
+		of := tables.Of(c.page)
+		if stack, _ := of.At(c.offset); stack != c.stack || of.Size != c.size {
+			t.Errorf("page %#x: stack %d at %d, objects of %d; want %d, %d", c.page, stack, c.offset, of.Size, c.stack, c.size)
+		}
+	}
+	if of := tables.Of(0x3000); of.First != 64 || of.Function != bpf.FunctionAllocPage {
+		t.Errorf("slots %+v", of)
 	}
 }

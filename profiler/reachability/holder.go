@@ -125,7 +125,7 @@ func (r *Result) stack(i uint32) uint32 {
 	switch r.table.shape(i).kind {
 	case objectUnit, numberedUnit:
 		page := address &^ (pageSize - 1)
-		stack, _ := r.live.Slots[page].At(address - page)
+		stack, _ := r.live.Slots.Of(page).At(address - page)
 		return stack
 	}
 	k, ok := slices.BinarySearchFunc(r.live.Blocks, address, func(b live.Block, a uint64) int { return cmp.Compare(b.Address, a) })
