@@ -91,6 +91,7 @@ type Programs struct {
 type attached struct {
 	function string
 	link     link.Link
+	frees    bool // the function gives memory back
 }
 
 // Load loads the programs into the kernel; nothing is probed yet.
@@ -372,9 +373,9 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 			addTo(&returns, group{path: path, function: s.Function, program: st.leave(&p.objects), ret: true}, off, returnCookie(function, s))
 		}
 	}
-	for _, groups := range [][]*group{frees, returns, entries} {
+	for i, groups := range [][]*group{frees, returns, entries} {
 		for _, g := range groups {
-			if err := p.attachGroup(pid, g); err != nil {
+			if err := p.attachGroup(pid, g, i == 0); err != nil {
 				return fmt.Errorf("attach probes: %w", explain(err, !p.multi))
 			}
 		}
@@ -399,10 +400,10 @@ func addTo(groups *[]*group, to group, offset, cookie uint64) {
 	*groups = append(*groups, &to)
 }
 
-func (p *Programs) attachGroup(pid int, g *group) error {
+func (p *Programs) attachGroup(pid int, g *group, frees bool) error {
 	links, err := placeGroup(pid, g, p.multi)
 	for _, l := range links {
-		p.links = append(p.links, attached{g.function, l})
+		p.links = append(p.links, attached{g.function, l, frees})
 	}
 	return err
 }
@@ -577,27 +578,29 @@ func sums(m *ebpf.Map) ([]uint64, error) {
 
 // Detach removes all probes. What was collected can still be read.
 func (p *Programs) Detach() error {
-	var errs []error
 	// Frees last: a block freed after the entries are gone is still seen.
-	for i := len(p.links) - 1; i >= 0; i-- {
-		errs = append(errs, p.links[i].link.Close())
-	}
-	p.links = nil
-	return errors.Join(errs...)
+	err := p.remove(func(a attached) bool { return !a.frees })
+	return errors.Join(err, p.remove(func(attached) bool { return true }))
 }
 
 // Drop takes the probes off functions, such as one that is not what it was
 // taken for.
 func (p *Programs) Drop(functions ...string) error {
-	var errs []error
+	return p.remove(func(a attached) bool { return slices.Contains(functions, a.function) })
+}
+
+// remove closes some of the links, at once: for each the kernel waits until nobody
+// runs its programs any more.
+func (p *Programs) remove(which func(attached) bool) error {
+	var links []link.Link
 	p.links = slices.DeleteFunc(p.links, func(a attached) bool {
-		if !slices.Contains(functions, a.function) {
+		if !which(a) {
 			return false
 		}
-		errs = append(errs, a.link.Close())
+		links = append(links, a.link)
 		return true
 	})
-	return errors.Join(errs...)
+	return closeAll(links)
 }
 
 // Close detaches the probes and unloads the programs.
