@@ -79,8 +79,8 @@ func BenchmarkMemory(b *testing.B) {
 					b.Fatal(err)
 				}
 				p.Kill()
-				for metric, bytes := range map[string]uint64{"kernel": full - before, "with-snapshot": held - before, "peak": most - before} {
-					b.ReportMetric(float64(bytes)/units, metric+"-B/"+c.per)
+				for metric, bytes := range map[string]uint64{"kernel": full, "with-snapshot": held, "peak": most} {
+					b.ReportMetric((float64(bytes)-float64(before))/units, metric+"-B/"+c.per)
 				}
 			}
 			b.ReportMetric(0, "ns/op")

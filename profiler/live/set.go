@@ -25,7 +25,7 @@ type Block struct {
 	// Stack is its number in Snapshot.Stacks; bpf.StackBefore for what was there
 	// before the probes, bpf.StackNotKept where there was no room.
 	Stack uint32
-	Mark  uint32 // index of the mark that was current when it was allocated
+	Mark  uint16 // index of the mark that was current when it was allocated
 	// Function returned it: bpf.FunctionAllocPage for a page, bpf.FunctionNone for
 	// a block from before.
 	Function bpf.Function
@@ -155,7 +155,7 @@ func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Bloc
 	const most = 1 << 26
 	blocks := make([]Block, 0, min(expect+expect/64, most))
 	err := each(func(address uint64, b bpf.Block) {
-		blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), bpf.Function(b.Function), bpf.Function(b.Mb)})
+		blocks = append(blocks, Block{address, b.Size, b.Stack, b.Mark, bpf.Function(b.Function), bpf.Function(b.Mb)})
 	})
 	if err != nil {
 		return nil, err
