@@ -40,7 +40,7 @@ func BenchmarkMemory(b *testing.B) {
 	}{
 		{"blocks", 32, objects, "block"},
 		{"pages", 4096, objects / 8, "page"},
-		{"objects", 584, objects / 8, "page"}, // 6 on a page
+		{"objects", 584, objects, "page"},      // 6 on a page
 		{"objects", 488, objects, "slot"},     // 8
 		{"objects", 256, objects, "slot"},     // 15
 		{"objects", 128, objects, "slot"},     // 31

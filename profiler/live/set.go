@@ -5,7 +5,6 @@
 package live
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -160,7 +159,7 @@ func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Bloc
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) })
+	sortByAddress(blocks)
 	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil
 }
 
