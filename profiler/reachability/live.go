@@ -59,9 +59,9 @@ const headWords = 5
 //     behind the slab and the next page. A slab lets go of pages without objects.
 //   - struct lp_chunk of BIRD 3 (lib/mempool.c) has the linpool behind the next
 //     chunk. A linpool lets go of those in which nothing is in use any more.
-//   - A page to send to a BMP station (struct bmp_tx_buffer in proto/bmp/bmp.c,
-//     since 2.16) has the next one and where it is filled to, and then bytes. Of
-//     those that wait the tree knows. What of one is sent is the socket's.
+//   - A page to send to a BMP station (see queueClass) has the next one and where
+//     it is filled to, and then bytes. Of those that wait the tree knows. What of
+//     one is sent is the socket's.
 func dropped(p *target.Process, t *tree.Tree, pages []uint64) (map[uint64]bool, error) {
 	classes := make(map[uint64]string)
 	var queues []uint64
@@ -69,7 +69,7 @@ func dropped(p *target.Process, t *tree.Tree, pages []uint64) (map[uint64]bool, 
 		switch {
 		case b.Class == "Slab", b.Class == "mslab", b.Class == "LinPool" && !b.Large:
 			classes[b.Address] = b.Class
-		case b.Class == "BMP TX buffers":
+		case b.Class == queueClass:
 			queues = append(queues, b.Address)
 		}
 	}

@@ -95,6 +95,12 @@ var heldClasses = map[string]kind{
 	"Routing table": blockUnit,
 }
 
+// queueClass is the class of BMP's queue. Of each of its pages (struct
+// bmp_tx_buffer in proto/bmp/bmp.c, since 2.16) the first word is the next one.
+// The second is where it is filled to: of a full one that is where another page
+// begins. The rest are bytes to send.
+const queueClass = "BMP TX buffers"
+
 // table has all units, in the order of their addresses.
 type table struct {
 	keys    []uint64
@@ -248,6 +254,8 @@ func addTree(t *tree.Tree, h headers, add func(uint64, shape, uint64)) (large []
 		case p.Class == "LinPool":
 			n := pageSize - p.Free
 			add(p.Address, shape{n, min(l.ChunkHeader, n), n, chunkUnit}, p.Owner)
+		case p.Class == queueClass:
+			add(p.Address, shape{pageSize, 0, 8, pageUnit}, 0)
 		default:
 			add(p.Address, shape{pageSize, 0, pageSize - min(p.Free, pageSize), pageUnit}, 0)
 		}
