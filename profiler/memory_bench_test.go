@@ -40,11 +40,11 @@ func BenchmarkMemory(b *testing.B) {
 	}{
 		{"blocks", 32, objects, "block"},
 		{"pages", 4096, objects / 8, "page"},
-		{"objects", 584, objects, "page"},      // 6 on a page
-		{"objects", 488, objects, "slot"},     // 8
-		{"objects", 256, objects, "slot"},     // 15
-		{"objects", 128, objects, "slot"},     // 31
-		{"objects", 64, objects, "slot"},      // 62
+		{"objects", 584, objects, "page"}, // 6 on a page
+		{"objects", 488, objects, "slot"}, // 8
+		{"objects", 256, objects, "slot"}, // 15
+		{"objects", 128, objects, "slot"}, // 31
+		{"objects", 64, objects, "slot"},  // 62
 	} {
 		name := fmt.Sprintf("%s=%d/bytes=%d", c.kind, c.count, c.bytes)
 		b.Run(name, func(b *testing.B) {
