@@ -48,27 +48,28 @@ func (e liveStackEnd) String() string {
 	return "unknown end"
 }
 
-// Function is a probed function.
-type Function = liveFunction
+// Function is a probed function. It is a byte as in struct block: a snapshot of the
+// live set has one or two for each block.
+type Function uint8
 
 // FunctionAllocPage stands in Block.Function for a page.
-const FunctionAllocPage = liveFunctionFUNCTION_ALLOC_PAGE
+const FunctionAllocPage = Function(liveFunctionFUNCTION_ALLOC_PAGE)
 
 // Functions that hand out objects in pages.
 const (
-	FunctionSLAlloc          = liveFunctionFUNCTION_SL_ALLOC
-	FunctionMSLAlloc         = liveFunctionFUNCTION_MSL_ALLOC
-	FunctionMSLAllocFromPage = liveFunctionFUNCTION_MSL_ALLOC_FROM_PAGE
-	FunctionISLAlloc         = liveFunctionFUNCTION_ISL_ALLOC
-	FunctionLPAlloc          = liveFunctionFUNCTION_LP_ALLOC
+	FunctionSLAlloc          = Function(liveFunctionFUNCTION_SL_ALLOC)
+	FunctionMSLAlloc         = Function(liveFunctionFUNCTION_MSL_ALLOC)
+	FunctionMSLAllocFromPage = Function(liveFunctionFUNCTION_MSL_ALLOC_FROM_PAGE)
+	FunctionISLAlloc         = Function(liveFunctionFUNCTION_ISL_ALLOC)
+	FunctionLPAlloc          = Function(liveFunctionFUNCTION_LP_ALLOC)
 )
 
 // FunctionNone stands in Block.Function for a block that was there before, and
 // in Block.Mb for one that is not known as BIRD's.
-const FunctionNone = liveFunctionFUNCTION_NONE
+const FunctionNone = Function(liveFunctionFUNCTION_NONE)
 
 // FunctionFreed stands in Block.Function for an entry that is no block.
-const FunctionFreed = liveFunctionFUNCTION_FREED
+const FunctionFreed = Function(liveFunctionFUNCTION_FREED)
 
 // Numbers of stacks that are none (enum stack_number); those of stacks follow.
 const (
@@ -120,7 +121,7 @@ var functionNames = [...]string{
 }
 
 // String returns the function's name, "" for FunctionNone.
-func (f liveFunction) String() string {
+func (f Function) String() string {
 	if int(f) < len(functionNames) {
 		return functionNames[f]
 	}

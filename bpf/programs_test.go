@@ -34,7 +34,7 @@ func TestAttachOrder(t *testing.T) {
 
 // TestSteps: every function that can be planned has its program.
 func TestSteps(t *testing.T) {
-	for f := liveFunctionFUNCTION_NONE + 1; f < liveFunctionFUNCTION_COUNT; f++ {
+	for f := FunctionNone + 1; f < Function(liveFunctionFUNCTION_COUNT); f++ {
 		if _, ok := steps[f.String()]; !ok {
 			t.Errorf("no program for %s", f)
 		}

@@ -5,27 +5,59 @@ package profiler_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"leakprof/bpf"
 	"leakprof/profiler"
 	"leakprof/profiler/internal/fixture"
 )
 
-// BenchmarkSnapshot reads a live set of a million blocks.
+// BenchmarkSnapshot reads a live set of five million blocks, or objects on pages of 31,
+// from 30 call stacks, while the target allocates and frees.
 func BenchmarkSnapshot(b *testing.B) {
-	const blocks = 1_000_000
-	p := startPlain(b)
-	prof := attach(b, p, profiler.Options{})
-	p.Do(b, fmt.Sprintf("bulk-allocate %d", blocks))
-	b.ReportAllocs()
-	for b.Loop() {
-		if s := snapshot(b, prof); len(s.Blocks) != blocks+1 || s.Counters[bpf.LiveNoMemory] != 0 {
-			b.Fatalf("%d blocks, %d without memory", len(s.Blocks), s.Counters[bpf.LiveNoMemory])
-		}
+	const live = 5_000_000
+	source, err := filepath.Abs("testdata/many.c")
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/blocks, "ns/block")
+	path := fixture.BuildAllocators(b, 2, "gcc", "-O2", source)
+	for _, c := range []struct {
+		kind         string
+		bytes, least int // so many blocks and pages
+	}{{"blocks", 32, live}, {"objects", 128, live / 31}} {
+		b.Run(c.kind, func(b *testing.B) {
+			p := fixture.Start(b, path)
+			prof := attach(b, p, profiler.Options{Partial: true, AnyProgram: true, MaxMemory: 2 << 30})
+			p.Do(b, fmt.Sprintf("%s %d %d", c.kind, c.bytes, live))
+			p.Send(b, "churn 64 1000000000")
+			b.ReportAllocs()
+			before := ownTime(b)
+			for b.Loop() {
+				s, err := prof.Snapshot()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if len(s.Blocks) < c.least || len(s.Stacks) < 30 || s.Moved == 0 || s.Counters[bpf.LiveNoMemory]+s.Counters[bpf.LiveFull]+s.Counters[bpf.SlotsFull] != 0 {
+					b.Fatalf("%d blocks, %d stacks, %d moved, %v", len(s.Blocks), len(s.Stacks), s.Moved, s.Counters)
+				}
+			}
+			b.ReportMetric((ownTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+		})
+	}
+}
+
+// ownTime is how long this process ran on CPUs.
+func ownTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // cpuTime is how long the fixture ran on a CPU, which says more than the time

@@ -196,7 +196,7 @@ func TestMark(t *testing.T) {
 	}
 	p.Do(t, "keep 5")
 	p.Do(t, "realloc-kept 2")
-	count := make(map[uint32]int)
+	count := make(map[uint16]int)
 	for _, b := range snapshot(t, prof).Blocks {
 		count[b.Mark]++
 	}

@@ -100,7 +100,7 @@ func (a *Attributor) Attribute(s *live.Snapshot, t *tree.Tree, reach *reachabili
 			a.addPage(sums, h, b, k, t)
 			continue
 		}
-		sums.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, b.Size, empty[i], 0})
+		sums.add(b.Address, b.Stack, uint32(b.Mark), k, b.Size, amount{1, b.Size, empty[i], 0})
 	}
 	h.Samples = sums.samples()
 	if reach != nil {

@@ -114,7 +114,7 @@ func (a *Attributor) addPage(s *sums, h *Heap, b live.Block, k kind, t *tree.Tre
 	case page.Class == linpoolClass && a.options.LinpoolObjects:
 		a.addLinpoolObjects(s, h, b, k, t)
 	default:
-		s.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, b.Size, 0, min(page.Free, b.Size)})
+		s.add(b.Address, b.Stack, uint32(b.Mark), k, b.Size, amount{1, b.Size, 0, min(page.Free, b.Size)})
 	}
 }
 
@@ -132,7 +132,7 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 		}
 		stack, mark := slots.At(object - b.Address)
 		if stack == bpf.StackNone && !a.options.ByKind {
-			if stack, mark = bpf.StackBefore, b.Mark; b.Stack != bpf.StackBefore {
+			if stack, mark = bpf.StackBefore, uint32(b.Mark); b.Stack != bpf.StackBefore {
 				stack = bpf.StackNone
 				h.Unseen++
 			}
@@ -151,7 +151,7 @@ func (a *Attributor) addObjects(s *sums, h *Heap, b live.Block, k kind) {
 		if s.reach != nil {
 			class = reachability.Unknown // nobody knows which they are
 		}
-		s.addAs(class, b.Address, b.Stack, b.Mark, k, b.Size, amount{used - n, rest, 0, restSlack})
+		s.addAs(class, b.Address, b.Stack, uint32(b.Mark), k, b.Size, amount{used - n, rest, 0, restSlack})
 	}
 }
 
@@ -187,7 +187,7 @@ func (a *Attributor) addLinpoolObjects(s *sums, h *Heap, b live.Block, k kind, t
 	}
 	slack = min(slack, rest)
 	h.Unrecorded += rest - min(rest, slack+t.Layout.ChunkHeader)
-	s.add(b.Address, b.Stack, b.Mark, k, b.Size, amount{1, rest, 0, slack})
+	s.add(b.Address, b.Stack, uint32(b.Mark), k, b.Size, amount{1, rest, 0, slack})
 }
 
 // linpoolAlignment is that of objects in a linpool: CPU_STRUCT_ALIGN (BIRD's

@@ -52,14 +52,21 @@ type LinpoolObject struct {
 type Tables struct {
 	tables []table  // sorted by page
 	slots  []uint32 // of all of them
+	shapes []shape  // each once
+	last   int      // of shapes, which was that of the table before
 }
 
+// table is short: where pages have few objects each, it counts as those do.
 type table struct {
-	page        uint64
-	slots       uint32 // which of Tables.slots are its, from this on
-	count       uint16
-	first, size uint16
-	function    uint16
+	page  uint64
+	slots uint32 // which of Tables.slots are its, from this on
+	shape uint32 // which of Tables.shapes
+}
+
+// shape is what the pages of a slab have in common.
+type shape struct {
+	first, size, count uint16
+	function           bpf.Function
 }
 
 // Of returns the slots of a page; without any, of size 0, if no object was allocated
@@ -70,7 +77,8 @@ func (t *Tables) Of(page uint64) Slots {
 		return Slots{}
 	}
 	of := &t.tables[i]
-	return Slots{First: of.first, Size: of.size, Function: bpf.Function(of.function), slot: t.slots[of.slots:][:of.count]}
+	s := t.shapes[of.shape]
+	return Slots{First: s.first, Size: s.size, Function: s.function, slot: t.slots[of.slots:][:s.count]}
 }
 
 // Pages are those that have slots, in their order.
@@ -85,7 +93,15 @@ func (t *Tables) Pages() iter.Seq[uint64] {
 }
 
 func (t *Tables) add(of bpf.SlotTable) {
-	t.tables = append(t.tables, table{of.Page, uint32(len(t.slots)), uint16(len(of.Slots)), of.First, of.Size, uint16(of.Function)})
+	s := shape{of.First, of.Size, uint16(len(of.Slots)), of.Function}
+	// Most are as the one before, and there are few shapes.
+	if t.last >= len(t.shapes) || t.shapes[t.last] != s {
+		if t.last = slices.Index(t.shapes, s); t.last < 0 {
+			t.last = len(t.shapes)
+			t.shapes = append(t.shapes, s)
+		}
+	}
+	t.tables = append(t.tables, table{of.Page, uint32(len(t.slots)), uint32(t.last)})
 	t.slots = append(t.slots, of.Slots...)
 }
 

@@ -5,7 +5,6 @@
 package live
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,7 +24,7 @@ type Block struct {
 	// Stack is its number in Snapshot.Stacks; bpf.StackBefore for what was there
 	// before the probes, bpf.StackNotKept where there was no room.
 	Stack uint32
-	Mark  uint32 // index of the mark that was current when it was allocated
+	Mark  uint16 // index of the mark that was current when it was allocated
 	// Function returned it: bpf.FunctionAllocPage for a page, bpf.FunctionNone for
 	// a block from before.
 	Function bpf.Function
@@ -155,12 +154,12 @@ func readBlocks(each func(func(uint64, bpf.Block)) error, expect uint64) ([]Bloc
 	const most = 1 << 26
 	blocks := make([]Block, 0, min(expect+expect/64, most))
 	err := each(func(address uint64, b bpf.Block) {
-		blocks = append(blocks, Block{address, b.Size, b.Stack, uint32(b.Mark), bpf.Function(b.Function), bpf.Function(b.Mb)})
+		blocks = append(blocks, Block{address, b.Size, b.Stack, b.Mark, bpf.Function(b.Function), bpf.Function(b.Mb)})
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(blocks, func(a, b Block) int { return cmp.Compare(a.Address, b.Address) })
+	sortByAddress(blocks)
 	return slices.CompactFunc(blocks, func(a, b Block) bool { return a.Address == b.Address }), nil
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Allocates and keeps. A line of standard input is what, how many bytes each
- * has, and how many of them.
+ * Allocates and keeps, from 30 call stacks one after the other. A line of standard
+ * input is what, how many bytes each has, and how many of them; what is churn
+ * frees them again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,35 +11,50 @@
 #include "../fixture.h"
 #include "shape.h"
 
-FRAME static void blocks(int bytes, int n)
-{
-	for (int i = 0; i < n; i++) {
-		void *volatile p = malloc(bytes);
+#define STACKS 30
 
-		(void)p;
-	}
+static slab *objects_of;
+
+FRAME static void block(int bytes)
+{
+	void *volatile p = malloc(bytes);
+
+	(void)p;
 }
 
-FRAME static void objects(int bytes, int n)
+FRAME static void churn(int bytes)
 {
-	slab *s = sl_new(&root_pool, bytes);
+	void *volatile p = malloc(bytes);
 
-	for (int i = 0; i < n; i++)
-		sl_alloc(s);
+	free(p);
 }
 
-/* Nothing writes to them, so they take no memory. */
-FRAME static void pages(int bytes, int n)
+FRAME static void object(int bytes)
 {
 	(void)bytes;
-	for (int i = 0; i < n; i++)
-		alloc_page();
+	sl_alloc(objects_of);
+}
+
+/* Nothing writes to it, so it takes no memory. */
+FRAME static void page(int bytes)
+{
+	(void)bytes;
+	alloc_page();
+}
+
+FRAME static void at_depth(int depth, void (*make)(int), int bytes)
+{
+	if (depth)
+		at_depth(depth - 1, make, bytes);
+	else
+		make(bytes);
+	BARRIER();
 }
 
 static const struct {
 	const char *name;
-	void (*make)(int bytes, int n);
-} kinds[] = { { "blocks", blocks }, { "objects", objects }, { "pages", pages } };
+	void (*make)(int bytes);
+} kinds[] = { { "blocks", block }, { "objects", object }, { "pages", page }, { "churn", churn } };
 
 int main(void)
 {
@@ -52,9 +68,11 @@ int main(void)
 	while (fgets(input, sizeof(input), stdin)) {
 		if (sscanf(input, "%31s %d %d", what, &bytes, &n) != 3)
 			return 1;
-		for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-			if (!strcmp(kinds[i].name, what))
-				kinds[i].make(bytes, n);
+		if (!strcmp(what, "objects"))
+			objects_of = sl_new(&root_pool, bytes);
+		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+			for (long i = 0; !strcmp(kinds[k].name, what) && i < n; i++)
+				at_depth(i * STACKS / n, kinds[k].make, bytes);
 		puts("done");
 		fflush(stdout);
 	}
