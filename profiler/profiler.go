@@ -113,6 +113,11 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if p.BIRD, err = bird.Find(p.Process, modules[0]); err != nil && !(o.AnyProgram && errors.Is(err, bird.ErrNotBIRD)) {
 		return err
 	}
+	var load *loading
+	if !o.Plan.Mode.Walks() {
+		load = p.load(o)
+		defer load.drop()
+	}
 	if p.Plan, err = plan.New(p.Process, modules, o.Plan); err != nil {
 		return err
 	}
@@ -122,34 +127,19 @@ func (p *Profiler) attach(ctx context.Context, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if o.Plan.Mode.Walks() {
+	if load == nil {
 		p.options = o
 		return p.tryWalk()
 	}
-	return p.probe(ctx, o)
+	return p.probe(ctx, o, load)
 }
 
-// probe loads the programs and places the probes of the plan.
-func (p *Profiler) probe(ctx context.Context, o Options) (err error) {
+// probe places the probes of the plan, once the programs are loaded.
+func (p *Profiler) probe(ctx context.Context, o Options, load *loading) (err error) {
 	if p.retreats, err = prove(p.Process, p.Plan, o.Attach); err != nil {
 		return err
 	}
-	maxMemory := o.MaxMemory
-	if maxMemory == 0 {
-		maxMemory = DefaultMaxMemory()
-	}
-	config := bpf.Config{
-		PID: o.PID, MaxMemory: maxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
-		Areas: p.unwinder.areas(), Attach: o.Attach,
-	}
-	if only := o.Plan.Only; only != nil {
-		config.Blocks, config.Objects = only.Blocks, only.Objects
-	}
-	if p.BIRD != nil {
-		config.MblockHeader = p.BIRD.MblockHeader
-		config.Slabs, config.Mslabs, config.Islabs = slabLayout(p.BIRD.Slab()), slabLayout(p.BIRD.Mslab()), slabLayout(p.BIRD.Islab())
-	}
-	if p.programs, err = bpf.Load(config); err != nil {
+	if p.programs, err = load.take(); err != nil {
 		return err
 	}
 	late := !o.FromStart && p.BIRD != nil
@@ -173,10 +163,6 @@ func (p *Profiler) probe(ctx context.Context, o Options) (err error) {
 		return nil
 	}
 	return p.adopt(ctx, o.walks)
-}
-
-func slabLayout(l bird.ObjectLayout) bpf.SlabLayout {
-	return bpf.SlabLayout{Class: l.Class, ClassAt: l.ClassAt, SizeAt: l.SizeAt, FirstAt: l.FirstAt, FirstBytes: l.FirstBytes}
 }
 
 // followLibraries gives the unwinder the rows of libraries that the process

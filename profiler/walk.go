@@ -89,7 +89,9 @@ func (p *Profiler) Follow(ctx context.Context, only plan.Only) error {
 	if len(next.Sites) == 0 {
 		return nil
 	}
-	if err := p.probe(ctx, o); err != nil {
+	load := p.load(o)
+	defer load.drop()
+	if err := p.probe(ctx, o, load); err != nil {
 		return p.Process.Explain(err)
 	}
 	p.done.Go(p.followLibraries)
