@@ -84,22 +84,25 @@ func floorPower(n uint64) uint64 {
 
 // firstSteps gives each set its first step.
 func (p *Programs) firstSteps(spec *ebpf.CollectionSpec) error {
+	grows := p.budget.grows()
 	p.live = liveSet{outer: p.objects.Live, inner: spec.Maps[liveMapLive].InnerMap}
-	if _, err := p.live.addStep(min(firstBlocks, p.budget.grows()/blockEntry)); err != nil {
+	if _, err := p.live.addStep(min(firstBlocks, grows/blockEntry)); err != nil {
 		return err
 	}
+	p.budget.fixed += p.live.capacity() * liveEntrySize
 	outer := [slotsClasses]*ebpf.Map{p.objects.Tables8, p.objects.Tables12, p.objects.Tables28, p.objects.Tables44, p.objects.Tables108, p.objects.Tables236, p.objects.Tables508}
 	for i, c := range slotsClass {
 		p.slots[i] = slotsSet{outer: outer[i], inner: spec.Maps[c.name].InnerMap}
-		if err := p.slots[i].addStep(min(firstTables, p.budget.grows()/8) / p.slots[i].tableSize()); err != nil {
+		if err := p.slots[i].addStep(min(firstTables, grows/8) / p.slots[i].tableSize()); err != nil {
 			return err
 		}
+		p.budget.fixed += p.slots[i].capacity() * p.slots[i].tableSize()
 	}
 	return p.tellSteps()
 }
 
-// left is how many bytes the sets may still grow by. Their first, small steps do
-// not count.
+// left is how many bytes the sets may still grow by. Their first steps are in what is
+// reserved.
 func (p *Programs) left() uint64 {
 	used := (p.live.capacity() - p.live.steps[0].entries()) * liveEntrySize
 	for i := range p.slots {

@@ -152,6 +152,43 @@ func TestGrowSlots(t *testing.T) {
 	}
 }
 
+// TestBudgetOfAll: all sets together grow to no more than the budget.
+func TestBudgetOfAll(t *testing.T) {
+	const most = 64 << 20
+	p, err := Load(Config{PID: os.Getpid(), MaxMemory: most, MaxStacks: 1024})
+	if err != nil {
+		t.Fatalf("load (needs root): %v", err)
+	}
+	t.Cleanup(func() { p.Close() })
+	size := func() (n uint64) {
+		n = p.live.capacity() * liveEntrySize
+		for i := range p.slots {
+			n += p.slots[i].capacity() * p.slots[i].tableSize()
+		}
+		return n
+	}
+	first, used := size(), uint64(0)
+	for range 2 * tableSteps {
+		var made [slotsClasses]uint32
+		for i := range p.slots {
+			made[i] = uint32(p.slots[i].capacity())
+		}
+		if err := p.objects.SlotsMade.Set(made); err != nil {
+			t.Fatal(err)
+		}
+		p.adopted[AllocatedObjects] = p.live.capacity()
+		if err := p.Grow(); err != nil {
+			t.Fatal(err)
+		}
+		if used = p.budget.fixed + size() - first; used > most {
+			t.Fatalf("%d bytes are used, want %d at most", used, most)
+		}
+	}
+	if used < most*9/10 {
+		t.Errorf("%d bytes are used, want nearly %d", used, most)
+	}
+}
+
 // live reads the live set.
 func live(t *testing.T, p *Programs) map[uint64]Block {
 	t.Helper()
