@@ -58,8 +58,10 @@ type Config struct {
 	// followed, at most MaxLengths ranges each; none: all of them. Of others
 	// nothing is recorded, neither that they come nor that they go.
 	Blocks, Objects []plan.Lengths
-	Areas           []Area
-	Attach          AttachMode
+	// Without has functions that hand out objects and will not be probed.
+	Without map[string]bool
+	Areas   []Area
+	Attach  AttachMode
 }
 
 // SlabLayout says where a resource that hands out objects of one size (slab,
@@ -72,7 +74,8 @@ type Programs struct {
 	objects liveObjects
 	tables  tables
 	multi   bool
-	links   []attached // in the order in which they were placed
+	without map[string]bool // as in Config
+	links   []attached      // in the order in which they were placed
 	// What grows, and what it may still take.
 	growing sync.Mutex // guards what follows
 	live    liveSet
@@ -100,7 +103,8 @@ func Load(c Config) (*Programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	p := &Programs{multi: PlacesMulti(c.Attach)}
+	p := &Programs{multi: PlacesMulti(c.Attach), without: c.Without}
+	empty(spec, c.Without)
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -347,7 +351,7 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	for _, s := range inAttachOrder(sites) {
 		function, ok := functionByName(s.Function)
 		st, known := steps[s.Function]
-		if !ok || !known {
+		if !ok || !known || p.without[s.Function] {
 			return fmt.Errorf("attach to %s: no program for it", s.Function)
 		}
 		path, err := s.Module.AttachPath()

@@ -5,6 +5,7 @@ package profiler
 import (
 	"leakprof/bpf"
 	"leakprof/profiler/bird"
+	"leakprof/profiler/plan"
 )
 
 // loading is programs that the kernel is given while the probes are planned, which
@@ -19,7 +20,7 @@ type loading struct {
 func (p *Profiler) load(o Options) *loading {
 	config := bpf.Config{
 		PID: o.PID, MaxMemory: o.MaxMemory, MaxStacks: o.MaxStacks, LinpoolObjects: o.Plan.LinpoolObjects,
-		Areas: p.unwinder.areas(), Attach: o.Attach,
+		Areas: p.unwinder.areas(), Attach: o.Attach, Without: p.without(o.Plan),
 	}
 	if config.MaxMemory == 0 {
 		config.MaxMemory = DefaultMaxMemory()
@@ -37,6 +38,22 @@ func (p *Profiler) load(o Options) *loading {
 		l.programs, l.err = bpf.Load(config)
 	}()
 	return l
+}
+
+// without has the functions that no plan for this process will have a site of.
+func (p *Profiler) without(o plan.Options) map[string]bool {
+	all := make(map[string]bool)
+	if p.BIRD == nil || o.Mode == plan.Pages {
+		all["sl_alloc"] = true
+	}
+	// BIRD has these since 3.3.
+	if p.BIRD == nil || o.Mode == plan.Pages || p.BIRD.Generation != bird.BIRD3 {
+		all["msl_alloc"], all["msl_alloc_from_page"], all["isl_alloc"] = true, true, true
+	}
+	if p.BIRD == nil || !o.LinpoolObjects {
+		all["lp_alloc"], all["lp_allocu"], all["lp_allocz"] = true, true, true
+	}
+	return all
 }
 
 // take waits for the programs, which are the caller's from then on.
