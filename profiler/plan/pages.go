@@ -123,7 +123,7 @@ func (s *survey) behind(address uint64) (prologue.Place, bool) {
 	from := address - start
 	for _, p := range prologue.Follow(code[from:]) {
 		if s.costs.Emulates(p.Form) && p.Form != prologue.Nop5 && p.IsUntouched() {
-			return p, prologue.Alone(code, from, from+p.Offset) == nil && (p.Offset == 0 || !landed(s.exe, address, p.Offset))
+			return p, prologue.Alone(code, from, from+p.Offset) == nil && (p.Offset == 0 || !s.place().landed(address, p.Offset))
 		}
 	}
 	return prologue.Place{}, false

@@ -54,6 +54,8 @@ type placer struct {
 	module *target.Module
 	costs  *Costs               // nil if nothing was measured
 	rows   func() *unwind.Table // nil if there are none
+	// jumps are those in each executable segment; nil if they cannot be told.
+	jumps func() []*prologue.Landings
 }
 
 func newPlacer(m *target.Module, c *Costs) *placer {
@@ -63,7 +65,7 @@ func newPlacer(m *target.Module, c *Costs) *placer {
 			return nil
 		}
 		return t
-	})}
+	}), sync.OnceValue(func() []*prologue.Landings { return jumps(m) })}
 }
 
 // site makes a site of a function: on its entry, or on an instruction behind it
@@ -100,7 +102,7 @@ func (p *placer) agrees(address uint64, place prologue.Place) bool {
 		return false
 	}
 	rule := rows.Lookup(address + place.Offset)
-	return rule.CFA == unwind.CFARegister && place.IsFrame(prologue.FromDWARF(int(rule.Reg)), int64(rule.Off)) && !landed(p.module, address, place.Offset)
+	return rule.CFA == unwind.CFARegister && place.IsFrame(prologue.FromDWARF(int(rule.Reg)), int64(rule.Off)) && !p.landed(address, place.Offset)
 }
 
 // IsProved says that the site needs no trial: it is the function's entry, or
@@ -211,24 +213,30 @@ func atEntry(code []byte, wants []wanted) (p prologue.Place, args []Argument) {
 
 // landed says whether a jump from anywhere in the module leads behind a
 // function's entry and up to an offset, or whether that cannot be told.
-func landed(m *target.Module, address, offset uint64) bool {
+func (p *placer) landed(address, offset uint64) bool {
+	all := p.jumps()
+	return all == nil || slices.ContainsFunc(all, func(l *prologue.Landings) bool {
+		return l.Within(prologue.Span{From: address, To: address + offset})
+	})
+}
+
+// jumps finds where the jumps of a module lead.
+func jumps(m *target.Module) (all []*prologue.Landings) {
 	for _, p := range m.ELF.Progs {
 		if p.Type != elf.PT_LOAD || p.Flags&elf.PF_X == 0 {
 			continue
 		}
 		const most = 64 << 20
 		if p.Filesz > most {
-			return true
+			return nil
 		}
 		text := make([]byte, p.Filesz)
 		if n, err := m.Reader.ReadAt(text, int64(p.Off)); err != nil && n < len(text) {
-			return true
+			return nil
 		}
-		if prologue.Landings(text, p.Vaddr, []prologue.Span{{From: address, To: address + offset}})[0] {
-			return true
-		}
+		all = append(all, prologue.FindLandings(text, p.Vaddr))
 	}
-	return false
+	return all
 }
 
 // codeAt reads code at an ELF vaddr from the file.

@@ -30,7 +30,7 @@ type survey struct {
 	// puts tells where copies of free_page put a page on a list.
 	puts   func() []structure.InlineSite
 	costs  *Costs  // nil if nothing was measured
-	placer *placer // made when the first site is
+	placer *placer // see place
 }
 
 // copied is a copy of a function that the compiler put into another one. Copies
@@ -246,10 +246,14 @@ func (s *survey) absent(name string) error {
 
 // site makes a site of a function.
 func (s *survey) site(f Function, event Event, entry, returns bool) Site {
+	return s.place().site(f, event, f.FoundBy, entry, returns)
+}
+
+func (s *survey) place() *placer {
 	if s.placer == nil {
 		s.placer = newPlacer(s.exe, s.costs)
 	}
-	return s.placer.site(f, event, f.FoundBy, entry, returns)
+	return s.placer
 }
 
 // isBIRD returns an error if neither symbols nor structure show an allocator.

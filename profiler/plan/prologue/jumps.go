@@ -55,31 +55,37 @@ func Alone(code []byte, from, offset uint64) error {
 // Span is a part of code, ELF vaddrs: behind From and up to To.
 type Span struct{ From, To uint64 }
 
-// Landings says which of the spans some call or jump with a 32-bit displacement
-// leads into, anywhere in text, which lies at an address: as those from the part
-// of a function that the compiler put elsewhere. It takes bytes that only look
-// like one for one.
-func Landings(text []byte, address uint64, spans []Span) []bool {
-	landed := make([]bool, len(spans))
-	if len(spans) == 0 {
-		return landed
-	}
-	low, high := spans[0].From, spans[0].To
-	for _, s := range spans {
-		low, high = min(low, s.From), max(high, s.To)
-	}
+// Landings are where the calls and jumps with a 32-bit displacement lead that are
+// anywhere in some code, as far as that is in it: as those from the part of a
+// function that the compiler put elsewhere.
+type Landings struct {
+	address uint64
+	bits    []uint64 // of the code's bytes, and the end
+}
+
+// FindLandings looks through code that lies at an address. It takes bytes that
+// only look like a jump for one.
+func FindLandings(text []byte, address uint64) *Landings {
+	l := &Landings{address, make([]uint64, len(text)/64+1)}
 	for i := 1; i+4 <= len(text); i++ {
 		op := text[i-1]
 		if op != 0xe8 && op != 0xe9 && (op&0xf0 != 0x80 || i < 2 || text[i-2] != 0x0f) {
 			continue
 		}
-		to := address + uint64(i) + 4 + uint64(int64(int32(binary.LittleEndian.Uint32(text[i:]))))
-		if to <= low || to > high {
-			continue
-		}
-		for n, s := range spans {
-			landed[n] = landed[n] || to > s.From && to <= s.To
+		to := uint64(i) + 4 + uint64(int64(int32(binary.LittleEndian.Uint32(text[i:]))))
+		if to <= uint64(len(text)) {
+			l.bits[to/64] |= 1 << (to % 64)
 		}
 	}
-	return landed
+	return l
+}
+
+// Within says whether one leads into a span.
+func (l *Landings) Within(s Span) bool {
+	for a := s.From + 1; a <= s.To; a++ {
+		if at := a - l.address; at/64 < uint64(len(l.bits)) && l.bits[at/64]>>(at%64)&1 != 0 {
+			return true
+		}
+	}
+	return false
 }

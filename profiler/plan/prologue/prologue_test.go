@@ -175,12 +175,15 @@ func TestLandings(t *testing.T) {
 		{"jcc behind it", "0f840f000000", [2]bool{}},
 		{"call", "e80c000000", [2]bool{false, true}},
 		{"not a jump", "c7 fbffffff", [2]bool{}},
-		{"cut", "e90000", [2]bool{}},
 	} {
-		got := Landings(code(t, c.code), at, spans)
-		if got[0] != c.want[0] || got[1] != c.want[1] {
+		// Behind it is room for what it jumps over.
+		l := FindLandings(append(code(t, c.code), make([]byte, 32)...), at)
+		if got := [2]bool{l.Within(spans[0]), l.Within(spans[1])}; got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+	if l := FindLandings(code(t, "90 e90000"), at); l.Within(Span{at - 64, at + 64}) {
+		t.Error("a jump that is cut leads somewhere")
 	}
 }
 
@@ -245,6 +248,6 @@ func BenchmarkLandings(b *testing.B) {
 	}
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		Landings(text, 0x1000, []Span{{0x2000, 0x2010}})
+		FindLandings(text, 0x1000)
 	}
 }
