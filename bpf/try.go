@@ -87,10 +87,8 @@ func try(trials []trial, mode AttachMode) error {
 	}
 	// The kernel takes its time to remove probes, which nobody has to wait for.
 	defer func() {
-		go func() {
-			a.Close()
-			process.Close()
-		}()
+		process.Close()
+		go a.Close()
 	}()
 	for i := range trials {
 		t := &trials[i]
