@@ -81,6 +81,7 @@ func runLeaks(ctx context.Context, args []string) error {
 	encoder := json.NewEncoder(raw)
 	all := append([]other{{name: none}, {name: again}, ourselves}, others...)
 	var leaks []leak
+rounds:
 	for round := range *n {
 		for _, i := range shuffled(len(all), *seed, round) {
 			l := leak{Variant: all[i].name, Round: round + 1, Kept: *kept, Pairs: *pairs}
@@ -88,7 +89,7 @@ func runLeaks(ctx context.Context, args []string) error {
 				l.Error = err.Error()
 			}
 			if ctx.Err() != nil {
-				return context.Cause(ctx)
+				break rounds // what there is stands
 			}
 			leaks = append(leaks, l)
 			if err := encoder.Encode(l); err != nil {
@@ -97,12 +98,15 @@ func runLeaks(ctx context.Context, args []string) error {
 			fmt.Fprintf(os.Stderr, "%d/%d  %s: %.3f s, says %d of %d %s\n", len(leaks), *n*len(all), l.Variant, l.CPU, l.Says, l.Truth, l.Error)
 		}
 	}
+	if len(leaks) == 0 {
+		return context.Cause(ctx)
+	}
 	var table strings.Builder
 	if err := writeLeaks(&table, leaks); err != nil {
 		return err
 	}
 	fmt.Print("\n" + table.String())
-	return os.WriteFile(filepath.Join(*out, fmt.Sprintf("leaks-%d.txt", *kept)), []byte(table.String()), 0o644)
+	return errors.Join(context.Cause(ctx), os.WriteFile(filepath.Join(*out, fmt.Sprintf("leaks-%d.txt", *kept)), []byte(table.String()), 0o644))
 }
 
 // ourselves is leakprof for blocks alone: the program is no BIRD.
