@@ -5,11 +5,9 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"leakprof/profiler/plan"
@@ -26,7 +24,7 @@ type Empty struct {
 // PlaceEmpty places the empty program at the sites of a plan in a process, on the
 // entries and returns at which Attach has programs, in as many links.
 func PlaceEmpty(pid int, sites []plan.Site, mode AttachMode) (_ *Empty, err error) {
-	multi := useMulti(mode, KernelRelease(), features.HaveBPFLinkUprobeMulti() == nil)
+	multi := PlacesMulti(mode)
 	as := ebpf.AttachNone
 	if multi {
 		as = ebpf.AttachTraceUprobeMulti
@@ -86,15 +84,9 @@ func (e *Empty) groups(sites []plan.Site) (all []*group, err error) {
 
 // Close removes the probes and the program.
 func (e *Empty) Close() error {
-	// The kernel waits for each perf event when it is closed, so all are closed at once.
-	errs := make([]error, len(e.links))
-	var all sync.WaitGroup
-	for i, l := range e.links {
-		all.Go(func() { errs[i] = l.Close() })
-	}
-	all.Wait()
+	err := closeAll(e.links)
 	e.links = nil
-	return errors.Join(append(errs, e.program.Close())...)
+	return errors.Join(err, e.program.Close())
 }
 
 // Runs is how often it ran while MeasureRuntime had that measured.

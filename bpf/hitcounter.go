@@ -5,7 +5,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -81,16 +80,6 @@ func (c *HitCounter) Off() error {
 	err := closeAll(c.links)
 	c.links = nil
 	return err
-}
-
-func closeAll(links []link.Link) error {
-	errs := make([]error, len(links))
-	var all sync.WaitGroup
-	for i, l := range links {
-		all.Go(func() { errs[i] = l.Close() })
-	}
-	all.Wait()
-	return errors.Join(errs...)
 }
 
 // Hits reads how often each site was passed so far, in their order.

@@ -104,7 +104,7 @@ func Load(c Config) (*Programs, error) {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
 	p := &Programs{multi: PlacesMulti(c.Attach), without: c.Without}
-	empty(spec, c.Without)
+	leaveOut(spec, c.Without)
 	if !p.multi {
 		for _, prog := range spec.Programs {
 			prog.AttachType = ebpf.AttachNone
@@ -321,17 +321,6 @@ func (o *livePrograms) all() []*ebpf.Program {
 	}
 }
 
-// group is what one uprobe_multi link can hold: one program, one file; and of
-// one function, so that its probes can be taken off alone.
-type group struct {
-	path     string
-	function string
-	program  *ebpf.Program
-	ret      bool
-	offsets  []uint64
-	cookies  []uint64
-}
-
 // attachRank orders the entries so that attaching makes no false live blocks:
 // whoever may free a block is probed before those that only allocate. A realloc
 // that is not seen would move a block which was, and leave its old place live.
@@ -393,56 +382,12 @@ func (p *Programs) Attach(pid int, sites []plan.Site) error {
 	return err
 }
 
-func addTo(groups *[]*group, to group, offset, cookie uint64) {
-	for _, g := range *groups {
-		if g.path == to.path && g.program == to.program && g.function == to.function {
-			g.offsets, g.cookies = append(g.offsets, offset), append(g.cookies, cookie)
-			return
-		}
-	}
-	to.offsets, to.cookies = []uint64{offset}, []uint64{cookie}
-	*groups = append(*groups, &to)
-}
-
 func (p *Programs) attachGroup(pid int, g *group, frees bool) error {
 	links, err := placeGroup(pid, g, p.multi)
 	for _, l := range links {
 		p.links = append(p.links, attached{g.function, l, frees})
 	}
 	return err
-}
-
-// placeGroup places the probes of a group: in one link, or in one perf event
-// each. With an error there may be links too.
-func placeGroup(pid int, g *group, multi bool) ([]link.Link, error) {
-	ex, err := link.OpenExecutable(g.path)
-	if err != nil {
-		return nil, err
-	}
-	if multi {
-		attach := ex.UprobeMulti
-		if g.ret {
-			attach = ex.UretprobeMulti
-		}
-		l, err := attach(nil, g.program, &link.UprobeMultiOptions{Addresses: g.offsets, Cookies: g.cookies, PID: uint32(pid)})
-		if err != nil {
-			return nil, err
-		}
-		return []link.Link{l}, nil
-	}
-	var links []link.Link
-	for i, off := range g.offsets {
-		attach := ex.Uprobe
-		if g.ret {
-			attach = ex.Uretprobe
-		}
-		l, err := attach("", g.program, &link.UprobeOptions{Address: off, Cookie: g.cookies[i], PID: pid})
-		if err != nil {
-			return links, err
-		}
-		links = append(links, l)
-	}
-	return links, nil
 }
 
 // SetAreas replaces the executable areas by which stacks are walked, after
@@ -593,8 +538,7 @@ func (p *Programs) Drop(functions ...string) error {
 	return p.remove(func(a attached) bool { return slices.Contains(functions, a.function) })
 }
 
-// remove closes some of the links, at once: for each the kernel waits until nobody
-// runs its programs any more.
+// remove closes some of the links.
 func (p *Programs) remove(which func(attached) bool) error {
 	var links []link.Link
 	p.links = slices.DeleteFunc(p.links, func(a attached) bool {

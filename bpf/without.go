@@ -19,9 +19,9 @@ var objectAllocators = map[string][]string{
 	"lp_allocz":           {liveProgEnterLpAlloc, liveProgLeaveLpAlloc},
 }
 
-// empty puts nothing in the place of the programs that only functions in without
-// need: to verify all takes the kernel a fifth of a second.
-func empty(spec *ebpf.CollectionSpec, without map[string]bool) {
+// leaveOut puts nothing in the place of the programs that only functions in without
+// need: the kernel takes its time to verify them.
+func leaveOut(spec *ebpf.CollectionSpec, without map[string]bool) {
 	needed := make(map[string]bool)
 	for function, programs := range objectAllocators {
 		for _, name := range programs {
