@@ -28,7 +28,7 @@ var modeNames = [...]string{Exact: "exact", Pages: "pages", Walk: "walk", Auto: 
 // Guarantees is what each mode promises, a sentence each, for help.
 const Guarantees = "exact: every byte that BIRD holds, and the call stack of every block and slab object; " +
 	"pages: exact bytes per pool, allocator and page, stacks of blocks and of whoever took a page, and no hit per slab object; " +
-	"walk: no probe at all and no cost to BIRD, what is retained by pool, class and size, lost or held, at the end of each phase, without stacks; " +
+	"walk: no probe at all, what is retained by pool, class and size, lost or held, at the end of each phase, without stacks; " +
 	"auto: as walk until a cycle has retained something, and then the call stacks of that alone, by probes on nothing else"
 
 // String is the mode's name on the command line.
